@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A gateway in a program.
+ *
+ *     struct wsc_gateway *gateway = wsc_new(config, &(struct wsc_hooks){ .authenticate_user = authenticate });
+ *     wsc_register_routes(gateway);              // /ws, /sse, /wsc/stats, /wsc/online
+ *     wsc_register_api(gateway, "/api/v1");      // /api/v1/websocket/send, broadcast, online, stats
+ *     wsc_start(gateway);
+ *
+ * No globals, no signal handlers; threads only with wsc_start(). Several gateways can live in one process.
+ * SIGPIPE is not raised: all output is sent with MSG_NOSIGNAL.
+ */
+#ifndef WSC_GATEWAY_H
+#define WSC_GATEWAY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "wsc/config.h"
+#include "wsc/error.h"
+#include "wsc/hooks.h"
+#include "wsc/message.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct wsc_gateway;
+
+/* ---- life ----------------------------------------------------------------------------------------------------- */
+
+/**
+ * A gateway that does not listen yet. @config and @hooks (NULL: none) are copied, both stay the caller's.
+ * NULL: out of memory. A configuration with faults, or one that is not enabled, gives a gateway that refuses every call.
+ */
+struct wsc_gateway *wsc_new(const struct wsc_config *config, const struct wsc_hooks *hooks);
+
+/**
+ * Where log lines go, before wsc_start(): @fd, -1 for nowhere (the default of the library), or @sink, which is called from
+ * any worker with one line without its newline.
+ */
+void wsc_log_to(struct wsc_gateway *gateway, int fd, void (*sink)(void *user, const char *line, size_t len), void *user);
+
+/** Mounts /ws, /sse and the two /wsc pages, at the paths of the configuration. Before wsc_start(). 0 or negative. */
+int wsc_register_routes(struct wsc_gateway *gateway);
+/** Mounts send, broadcast, online and stats under @prefix followed by "/websocket"; NULL: at paths.api. */
+int wsc_register_api(struct wsc_gateway *gateway, const char *prefix);
+/** Mounts the first page, its files and the API documents; the page answers only on loopback. */
+int wsc_register_pages(struct wsc_gateway *gateway);
+
+/** Listens and starts its threads. -WSC_EDISABLED, -WSC_ECONFIG, -WSC_EADDRINUSE, -WSC_ESYSTEM, ...; wsc_error_text() says more. */
+int wsc_start(struct wsc_gateway *gateway);
+/** Listens without starting threads: the program drives it with wsc_fd() and wsc_step(). One worker. */
+int wsc_open(struct wsc_gateway *gateway);
+/** Readable (poll, epoll, any loop) whenever wsc_step() has something to do, deadlines included. */
+int wsc_fd(const struct wsc_gateway *gateway);
+/** One turn, waiting at most @timeout_ms (0: not at all, -1: for ever). 1: go on; 0: it has stopped; negative: broken. */
+int wsc_step(struct wsc_gateway *gateway, int timeout_ms);
+
+/**
+ * Begins to stop: no new connections, all others closed with 1001 when what waits for them is sent. After @timeout_ms what
+ * is left is cut. Any thread; returns at once.
+ */
+void wsc_stop(struct wsc_gateway *gateway, unsigned timeout_ms);
+/** Waits until it has stopped (with wsc_start()). 0: everybody was told; 1: some were cut. */
+int wsc_wait(struct wsc_gateway *gateway);
+/** Ends it at once if it still runs, and frees it. NULL is allowed. Not from a hook. */
+void wsc_free(struct wsc_gateway *gateway);
+
+/** A sentence about what failed last in wsc_start() or wsc_open(), good until the next call; "" when nothing did. */
+const char *wsc_error_text(const struct wsc_gateway *gateway);
+/** The port it listens on, 0 when it has none. */
+uint16_t wsc_port(const struct wsc_gateway *gateway);
+/** How many connections it will hold at most (performance.max_connections_per_node, or what the descriptors allow). */
+uint64_t wsc_max_connections(const struct wsc_gateway *gateway);
+unsigned wsc_workers(const struct wsc_gateway *gateway);
+const char *wsc_node_id(const struct wsc_gateway *gateway);
+
+/* ---- messages ------------------------------------------------------------------------------------------------- */
+
+/**
+ * Sends @message to its user (or ticket). Never blocks; any thread, any hook. 0: handed over, the outcome comes to @done
+ * (NULL: nobody asks). Negative: refused at once and @done is not called: -WSC_EINVAL, -WSC_EBADMESSAGE, -WSC_ETOOBIG,
+ * -WSC_EAGAIN (too much is waiting), -WSC_EDISABLED, -WSC_ESTATE.
+ */
+int wsc_send(struct wsc_gateway *gateway, const struct wsc_message *message, wsc_done_fn *done, void *user);
+/** The same to every connection; @message->to is not used. */
+int wsc_broadcast(struct wsc_gateway *gateway, const struct wsc_message *message, wsc_done_fn *done, void *user);
+/** Closes every connection of @user_id with 4410 and @reason (NULL: "kicked"; at most 123 bytes count). The outcome counts them. */
+int wsc_kick(struct wsc_gateway *gateway, const char *user_id, const char *reason, wsc_done_fn *done, void *user);
+
+/* ---- questions ------------------------------------------------------------------------------------------------ */
+
+struct wsc_stats {
+	uint64_t uptime_seconds, active_connections, websocket_connections, sse_connections, online_users;
+	uint64_t messages_received, messages_sent, broadcasts, total_lifetime;
+};
+/** Any thread, any hook; never blocks. 0 or negative. */
+int wsc_stats(const struct wsc_gateway *gateway, struct wsc_stats *out);
+
+/** How many connections has @user_id, on all workers? */
+int wsc_is_online(struct wsc_gateway *gateway, const char *user_id, wsc_online_fn *answer, void *user);
+
+/* ---- the program's own -------------------------------------------------------------------------------------- */
+
+/** Answers @method on exactly @path on the gateway's own port. Before wsc_start(). On a worker's thread; must not block. */
+int wsc_route(struct wsc_gateway *gateway, const char *method, const char *path, wsc_handler_fn *handler, void *user);
+
+/** Hands over a stream socket that the program accepted itself; it is the gateway's from now on, also when this fails. Any thread. */
+int wsc_adopt(struct wsc_gateway *gateway, int fd);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * json: RFC 8259, strict, no allocation, no recursion, linear time, depth bounded. The scanner walks a text once and
+ * yields views into it; the writer appends to a buf or to memory of the caller. Numbers are never converted unless
+ * asked, so integers keep every digit. Strings are checked to be UTF-8 as they are passed over.
+ */
+#ifndef WSC_BASE_JSON_H
+#define WSC_BASE_JSON_H
+
+#include "base/buf.h"
+
+#define JSON_MAX_DEPTH 64 /* objects and arrays around a value, the outermost included */
+
+enum json_type { JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
+
+enum json_error {
+	JSON_OK = 0,
+	JSON_EMPTY = -1, /* nothing but white space */
+	JSON_SYNTAX = -2,
+	JSON_DEPTH = -3,     /* deeper than JSON_MAX_DEPTH */
+	JSON_UTF8 = -4,      /* a string is not valid UTF-8 */
+	JSON_NOT_OBJECT = -5 /* valid, but something else */
+};
+
+struct json_value {
+	enum json_type type;
+	bool escaped;        /* string: has a backslash, so json_unescape() is needed */
+	bool lone_surrogate; /* string: has a \ud800..\udfff escape without its partner (valid by the grammar) */
+	bool line_breaks;    /* array or object: has CR or LF between its tokens */
+	struct bytes raw;    /* the value's text; for a string with its quotes */
+};
+
+struct json_member {
+	struct bytes key; /* between the quotes, still escaped: the quotes are at key.at[-1] and key.at[key.len] */
+	bool key_escaped, key_lone_surrogate;
+	struct json_value value;
+};
+
+/*
+ * Walks the members of one object text: json_object_begin() on the whole text, json_object_next() until it returns 0.
+ * The text must be one object and nothing behind it but white space. Nested values are checked in full when passed over.
+ * Only at the 0 is it known that the text is valid. The views point into the text.
+ */
+struct json_walk {
+	const uint8_t *at, *begin, *end;
+	bool line_breaks; /* CR or LF met between tokens so far; at the end: anywhere in the text */
+	int state;
+};
+
+/* JSON_OK or why not: what is not an object is told from what is not JSON at all. */
+enum json_error json_object_begin(struct json_walk *w, struct bytes text);
+/* 1: @m filled; 0: the object is whole and valid, nothing follows; negative: enum json_error, at every later call too. */
+int json_object_next(struct json_walk *w, struct json_member *m);
+
+/* Is @text one valid JSON value (any type)? @v may be NULL. */
+enum json_error json_check(struct bytes text, struct json_value *v);
+
+/*
+ * The content of a valid JSON string, unescaped, into @out (at least raw.len - 2 bytes); returns its length. Lone
+ * surrogates become U+FFFD.
+ */
+size_t json_unescape(struct bytes raw_with_quotes, uint8_t *out);
+/* Is the value a string that says @want, escapes or not? */
+bool json_string_eq(const struct json_value *v, struct bytes want);
+/* Exact integer (no fraction, no exponent) within int64; false otherwise. */
+bool json_int64(const struct json_value *v, int64_t *out);
+
+/*
+ * Writer. Strings are escaped: quotes, backslash, controls (short forms where they exist), 0x7f; each byte that is not
+ * valid UTF-8 becomes U+FFFD. Whatever goes in, what comes out stays between its quotes.
+ */
+void json_add_string(struct buf *b, struct bytes s);
+/* Length of @s escaped, without quotes: at most 6 * s.len. */
+size_t json_escaped_len(struct bytes s);
+/* Writes those json_escaped_len() bytes, no quotes, and returns how many. */
+size_t json_escape(struct bytes s, uint8_t *out);
+/* Copies valid JSON text, CR and LF between tokens turned into spaces (in strings there are none); the length stays. */
+void json_add_one_line(struct buf *b, struct bytes json);
+void json_copy_one_line(uint8_t *out, struct bytes json);
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mem: the one door to the heap, so that a build can make the k-th allocation fail.
+ * Nothing else in this project calls malloc and its kin. All return NULL when memory is out; the caller
+ * reports -WSC_ENOMEM and undoes what it began. Any thread.
+ */
+#ifndef WSC_BASE_MEM_H
+#define WSC_BASE_MEM_H
+
+#include <stddef.h>
+
+/* WSC_ENOMEM of the public errors, which base does not know; whoever sees both asserts that they are equal. */
+#define MEM_ENOMEM 1
+
+void *mem_alloc(size_t n);
+void *mem_zalloc(size_t n);
+/* count * size with the overflow checked; zeroed. */
+void *mem_calloc(size_t count, size_t size);
+/* Keeps the old block when it fails. */
+void *mem_realloc(void *p, size_t n);
+/* Not zeroed. @align is a power of two and @n a multiple of it. */
+void *mem_aligned(size_t align, size_t n);
+void mem_free(void *p);
+/* NUL-terminated copy of @n bytes. */
+char *mem_strndup(const void *s, size_t n);
+
+#ifdef WSC_FAULTS
+/* The @k-th allocation from now (1 is the next) fails, and with @ever all behind it; 0 switches that off. */
+void mem_fail_at(unsigned long k, int ever);
+#endif
+
+#endif

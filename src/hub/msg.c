@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * msg: birth and death of messages. Small ones come in a few sizes and their blocks are kept for the next, so that the
+ * usual message costs no call to the heap. What is counted as owned is what was asked for, so it is zero again when the
+ * last reference is gone, whatever the spare blocks hold. Knows no form and no queue.
+ */
+#include "hub/msg.h"
+
+#include <assert.h>
+
+#include "base/mem.h"
+
+#define SPARES_MAX 64u
+
+static const uint32_t class_bytes[MSG_CLASSES] = { 384, 768, 2048 };
+
+_Static_assert(offsetof(struct msg, json) <= 96, "bookkeeping of a message");
+
+static size_t weight(size_t json_len)
+{
+	return offsetof(struct msg, json) + json_len + MSG_TAIL_ROOM;
+}
+
+static unsigned class_of(size_t bytes)
+{
+	unsigned c = 0;
+
+	while (c < MSG_CLASSES && bytes > class_bytes[c])
+		c++;
+	return c;
+}
+
+static struct msg *block_new(struct msg_owner *owner, unsigned size_class, size_t bytes)
+{
+	struct msg *m;
+
+	if (size_class == MSG_CLASSES)
+		return mem_alloc(bytes > sizeof(struct msg) ? bytes : sizeof(struct msg));
+	m = owner->spare[size_class];
+	if (!m)
+		return mem_alloc(class_bytes[size_class]);
+	owner->spare[size_class] = m->next_spare;
+	owner->spares[size_class]--;
+	return m;
+}
+
+static void block_free(struct msg_owner *owner, struct msg *m)
+{
+	unsigned size_class = m->size_class;
+
+	if (size_class == MSG_CLASSES || owner->spares[size_class] == SPARES_MAX) {
+		mem_free(m);
+		return;
+	}
+	m->next_spare = owner->spare[size_class];
+	owner->spare[size_class] = m;
+	owner->spares[size_class]++;
+}
+
+struct msg *msg_new(struct msg_owner *owner, enum msg_kind kind, size_t json_len)
+{
+	size_t bytes = weight(json_len);
+	unsigned size_class;
+	struct msg *m;
+
+	if (json_len > MSG_MAX_LEN)
+		return NULL;
+	size_class = class_of(bytes);
+	m = block_new(owner, size_class, bytes);
+	if (!m)
+		return NULL;
+	memset(m, 0, offsetof(struct msg, json));
+	m->owner = owner;
+	m->refs = 1;
+	m->len = (uint32_t)json_len;
+	m->kind = (uint8_t)kind;
+	m->size_class = (uint8_t)size_class;
+	owner->bytes += bytes;
+	owner->count++;
+	return m;
+}
+
+uint8_t *msg_make(struct msg *m, size_t n)
+{
+	assert(!m->made);
+	if (n > UINT32_MAX)
+		return NULL;
+	m->made = mem_alloc(n);
+	if (!m->made)
+		return NULL;
+	m->made_len = (uint32_t)n;
+	m->owner->bytes += n;
+	return m->made;
+}
+
+void msg_unref(struct msg *m)
+{
+	struct msg_owner *owner = m->owner;
+
+	assert(m->refs > 0);
+	if (--m->refs)
+		return;
+	owner->bytes -= weight(m->len) + m->made_len;
+	owner->count--;
+	if (m->made)
+		mem_free(m->made);
+	block_free(owner, m);
+}
+
+void msg_owner_deinit(struct msg_owner *owner)
+{
+	assert(owner->count == 0 && owner->bytes == 0);
+	for (unsigned c = 0; c < MSG_CLASSES; c++) {
+		while (owner->spare[c]) {
+			struct msg *m = owner->spare[c];
+
+			owner->spare[c] = m->next_spare;
+			mem_free(m);
+		}
+		owner->spares[c] = 0;
+	}
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * answer: the JSON bodies of the HTTP API (contract "HTTP API"), appended to a buf. Success is
+ * {"success":true,"message":...,"data":{...}}, failure {"success":false,"error":...,"message":null,"code":...}.
+ */
+#ifndef WSC_API_ANSWER_H
+#define WSC_API_ANSWER_H
+
+#include "api/code.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "hub/hub.h"
+
+void answer_failure(struct buf *b, enum api_code code, struct bytes error);
+
+struct answer_stats {
+	struct bytes node_id;
+	uint64_t uptime_seconds, websocket, sse, online_users, received, sent, broadcasts, lifetime, wall_ms;
+};
+/* @older adds what /wsc/stats has beside the rest: "status":"ok" and the hub's older names. */
+void answer_stats(struct buf *b, const struct answer_stats *s, bool older);
+
+/* One row of the online list; @c.connections 0 is somebody offline. @type is the user type's name. */
+void answer_user(struct buf *b, const struct hub_user_row *row, struct bytes type, struct now now);
+/* The whole list: @rows is what answer_user() wrote, with commas between. @next: cursor, empty when there is no more. */
+void answer_online(struct buf *b, struct bytes rows, uint64_t total, struct bytes next, bool older);
+
+/* @delivered: connections. */
+void answer_sent(struct buf *b, struct bytes id, struct bytes to, struct bytes type, uint32_t delivered);
+void answer_broadcast(struct buf *b, struct bytes id, struct bytes type, uint32_t delivered);
+
+#endif

@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* conn: see conn.h. Life and death of a connection, and the way out: from the queue to the socket. */
+#include "conn/hook.h"
+
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "base/mem.h"
+#include "proto/envelope.h"
+
+#define FLUSH_PIECES 64u
+#define FLUSH_ROUNDS 4
+#define CLOSE_WAIT_MS 5000u  /* contract "Close codes": how long the peer may take to answer */
+#define LINGER_MS 2000u      /* how long an HTTP or event-stream peer may take to read the end */
+#define ACCEPT_RESERVE 64u   /* connections beyond the cap that are still told 503 */
+
+/* ---- birth and death ------------------------------------------------------------------------------------------- */
+
+struct conn *conn_get(struct shard *sh, slab_handle h)
+{
+	struct conn *c = slab_get(&sh->conns, h);
+
+	return c && c->phase != PHASE_DEAD ? c : NULL;
+}
+
+struct conn *conn_new(struct shard *sh, int fd, const struct ip *peer, struct http_conn *http)
+{
+	bool moved = http != NULL;
+	slab_handle h;
+	struct conn *c = slab_new(&sh->conns, &h);
+	int r;
+
+	if (!http)
+		http = http_new(peer);
+	if (!c || !http)
+		goto no_memory;
+	c->at.http = http;
+	c->secret = rng_u64(&sh->rng);
+	r = stream_open(&sh->loop, &c->stream, fd);
+	if (r < 0) {
+		shard_problem_errno(sh, "accept", -r);
+		goto fail;
+	}
+	if (!moved)
+		http_begin(c);
+	return c;
+no_memory:
+	shard_problem(sh, WSC_ERROR, "accept", "out of memory");
+fail:
+	if (c)
+		slab_free(&sh->conns, h);
+	http_free(http);
+	close(fd);
+	atomic_fetch_sub(&sh->set->shared.connections, 1);
+	return NULL;
+}
+
+/* The session is over: the program is told, the hub forgets it. */
+static void leave(struct conn *c)
+{
+	struct shard *sh = conn_shard(c);
+	const struct wsc_hooks *hooks = &sh->set->hooks;
+	struct session *s = &c->session;
+	struct wsc_disconnect why = { .code = c->close_code, .reason = s->close_reason ? s->close_reason : "", .by_client = c->by_client };
+	char id[CLIENT_ID_TEXT];
+	struct wsc_client client;
+
+	if (s->state == SESSION_NONE)
+		return;
+	if (s->close_code && !c->by_client)
+		why.code = s->close_code;
+	if (c->accepted && hooks->on_client_disconnect) {
+		client_of(c, &client, id);
+		client.connections -= s->counted;
+		hooks->on_client_disconnect(hooks->user, &client, &why);
+	}
+	c->accepted = false;
+	hub_detach(sh->hub, s, sh->now);
+}
+
+void conn_kill(struct conn *c, uint16_t code, bool by_client)
+{
+	struct shard *sh = conn_shard(c);
+
+	if (c->phase == PHASE_DEAD)
+		return;
+	if (!c->close_code) {
+		c->close_code = code;
+		c->by_client = by_client;
+	}
+	leave(c);
+	c->phase = PHASE_DEAD;
+	timers_cancel(&sh->timers, &c->timer);
+	stream_close(&c->stream);
+	list_push(&sh->dead, &c->stream.link);
+	atomic_fetch_sub(&sh->set->shared.connections, 1);
+}
+
+void conn_reap(struct shard *sh)
+{
+	struct list *n;
+
+	while ((n = list_pop(&sh->dead))) {
+		struct conn *c = conn_of_stream(container_of(n, struct stream, link));
+
+		if (c->kind == CONN_HTTP)
+			http_free(c->at.http);
+		else
+			conn_extra_free(c);
+		slab_free(&sh->conns, conn_handle(c));
+	}
+}
+
+struct conn_extra *conn_extra(struct conn *c)
+{
+	if (!c->at.extra && (c->at.extra = mem_zalloc(sizeof *c->at.extra)))
+		c->at.extra->pong_at = SIZE_MAX;
+	return c->at.extra;
+}
+
+void conn_extra_free(struct conn *c)
+{
+	struct conn_extra *x = c->at.extra;
+
+	if (!x)
+		return;
+	buf_deinit(&x->ctl);
+	buf_deinit(&x->message);
+	buf_deinit(&x->held);
+	mem_free(x);
+	c->at.extra = NULL;
+}
+
+void conn_extra_trim(struct conn *c)
+{
+	struct conn_extra *x = c->at.extra;
+
+	if (x && !x->ctl.len && !x->message.len && !x->held.len && !x->pending)
+		conn_extra_free(c);
+}
+
+/* ---- the way out ------------------------------------------------------------------------------------------------ */
+
+struct piece {
+	struct bytes at;
+	bool ctl;
+};
+
+struct out {
+	struct piece piece[FLUSH_PIECES + 2];
+	unsigned n;
+	size_t bytes;
+};
+
+static void add_piece(struct out *o, struct bytes b, bool ctl)
+{
+	o->piece[o->n++] = (struct piece){ b, ctl };
+	o->bytes += b.len;
+}
+
+/* The wire form of @m for @c, made once per message. An empty view: no memory. */
+static struct bytes wire_form(struct conn *c, struct msg *m)
+{
+	enum msg_form form = c->kind == CONN_WS ? MSG_FORM_WS : MSG_FORM_SSE;
+	struct bytes json = bytes_of(m->json, m->len);
+	size_t n;
+
+	if (m->form[form].at)
+		return m->form[form];
+	if (form == MSG_FORM_WS) {
+		uint8_t head[WS_HEADER_MAX];
+
+		n = ws_header(head, WS_OP_TEXT, m->len, 0);
+		memcpy(m->json - n, head, n);
+		m->form[form] = bytes_of(m->json - n, n + m->len);
+	} else {
+		n = sse_size(BYTES(""), json);
+		m->made = n ? mem_alloc(n) : NULL;
+		if (m->made)
+			m->form[form] = bytes_of(m->made, sse_write(m->made, BYTES(""), json));
+	}
+	return m->form[form];
+}
+
+/* A message made of bytes for this connection alone, in its wire form, behind what is in ctl. */
+static bool add_ctl_message(struct conn *c, struct msg *m)
+{
+	struct conn_extra *x = conn_extra(c);
+	struct bytes wire = x && m ? wire_form(c, m) : BYTES("");
+
+	if (wire.len)
+		buf_add(&x->ctl, wire);
+	if (m)
+		msg_unref(m);
+	return wire.len && !x->ctl.failed;
+}
+
+/* "Here messages were dropped": stands where they were. */
+static void add_gap_notice(struct conn *c)
+{
+	struct shard *sh = conn_shard(c);
+	struct session *s = &c->session;
+	char content[64], data[32];
+
+	snprintf(content, sizeof content, "%u messages were dropped: this client reads too slowly", s->gap);
+	snprintf(data, sizeof data, "{\"dropped\":%u}", s->gap);
+	if (add_ctl_message(c, shard_message(sh, BYTES("gap"), session_user(s), bytes_str(content), bytes_str(data), BYTES(""))))
+		hub_gap_sent(sh->hub, s);
+}
+
+static void queue_close(struct conn *c)
+{
+	c->phase = PHASE_CLOSING;
+	c->close_queued = true;
+	if (c->kind == CONN_WS)
+		ws_queue_close(c);
+	else
+		sse_queue_close(c);
+}
+
+/* What may go out now, in order: the rest of a message that is partly gone, control bytes, messages. */
+static bool collect(struct conn *c, struct out *o)
+{
+	struct session *s = &c->session;
+	struct msg *m[FLUSH_PIECES];
+	struct bytes wire;
+	unsigned n, i = 0;
+
+	o->n = 0;
+	o->bytes = 0;
+	if (s->state == SESSION_LIVE && s->gap && !s->q.offset)
+		add_gap_notice(c);
+	if (s->state == SESSION_CLOSING && s->q.count == 0 && !c->close_queued)
+		queue_close(c);
+	n = s->state == SESSION_NONE ? 0 : outq_peek(&s->q, m, FLUSH_PIECES);
+	if (n && s->q.offset) {
+		wire = wire_form(c, m[i++]);
+		bytes_skip(&wire, s->q.offset);
+		add_piece(o, wire, false);
+	}
+	if (c->at.extra && c->at.extra->ctl.len)
+		add_piece(o, bytes_of(c->at.extra->ctl.at + c->at.extra->ctl_sent, c->at.extra->ctl.len - c->at.extra->ctl_sent), true);
+	for (; i < n && o->bytes < 4 * SHARD_GATHER_BYTES; i++) {
+		wire = wire_form(c, m[i]);
+		if (!wire.at)
+			return false;
+		add_piece(o, wire, false);
+	}
+	return true;
+}
+
+/* One piece: send. Several small ones: one copy and send, which beats writev of many. Large ones: writev. */
+static ptrdiff_t send_out(struct conn *c, const struct out *o)
+{
+	struct iovec iov[FLUSH_PIECES + 2];
+	uint8_t *gather = conn_shard(c)->gather, *end = gather;
+
+	if (o->n > 1 && o->bytes <= SHARD_GATHER_BYTES) {
+		for (unsigned i = 0; i < o->n; i++)
+			end = (uint8_t *)memcpy(end, o->piece[i].at.at, o->piece[i].at.len) + o->piece[i].at.len;
+		iov[0] = (struct iovec){ gather, o->bytes };
+		return stream_send(&c->stream, iov, 1);
+	}
+	for (unsigned i = 0; i < o->n; i++)
+		iov[i] = (struct iovec){ (void *)(uintptr_t)o->piece[i].at.at, o->piece[i].at.len };
+	return stream_send(&c->stream, iov, (int)o->n);
+}
+
+/* @sent bytes of @o are gone: what was whole is taken off. */
+static void account(struct conn *c, const struct out *o, size_t sent)
+{
+	struct conn_extra *x = c->at.extra;
+	struct session *s = &c->session;
+	uint32_t whole = 0, offset = s->state == SESSION_NONE ? 0 : s->q.offset;
+
+	for (unsigned i = 0; i < o->n && sent; i++) {
+		size_t take = sent < o->piece[i].at.len ? sent : o->piece[i].at.len;
+
+		sent -= take;
+		if (o->piece[i].ctl) {
+			x->ctl_sent += take;
+		} else if (take == o->piece[i].at.len) {
+			whole++;
+			offset = 0;
+		} else {
+			offset += (uint32_t)take;
+		}
+	}
+	if (s->state != SESSION_NONE && (whole || offset != s->q.offset))
+		hub_sent(conn_shard(c)->hub, s, whole, offset);
+	if (x && x->ctl.len && x->ctl_sent == x->ctl.len) {
+		buf_deinit(&x->ctl);
+		x->ctl_sent = 0;
+		x->pong_at = SIZE_MAX;
+	}
+}
+
+static bool ctl_empty(const struct conn *c)
+{
+	return !c->at.extra || !c->at.extra->ctl.len;
+}
+
+/* The close frame or closed event is on its way: our side is done. */
+static void finish_close(struct conn *c)
+{
+	struct shard *sh = conn_shard(c);
+
+	leave(c);
+	if (c->kind == CONN_WS && c->peer_closed) {
+		conn_kill(c, c->close_code, c->by_client);
+		return;
+	}
+	c->phase = PHASE_LINGER;
+	/* A codec that has failed cannot read the answer: the peer reads our end instead. */
+	if (c->kind == CONN_SSE || c->u.ws.code)
+		stream_shutdown(&c->stream);
+	stream_resume(&c->stream);
+	timers_arm(&sh->timers, &c->timer, now_ms(sh->now) + (c->kind == CONN_WS ? CLOSE_WAIT_MS : LINGER_MS));
+}
+
+void conn_flush(struct conn *c)
+{
+	struct shard *sh = conn_shard(c);
+	struct session *s = &c->session;
+	struct out o;
+
+	if (c->phase >= PHASE_LINGER)
+		return;
+	if (c->kind == CONN_HTTP) {
+		/* Held while a hook thinks: what piles up is judged all the same. */
+		if (s->state != SESSION_NONE)
+			hub_flushed(sh->hub, s, true, sh->now);
+		return;
+	}
+	for (int round = 0; round < FLUSH_ROUNDS && !stream_blocked(&c->stream); round++) {
+		ptrdiff_t sent;
+
+		if (!collect(c, &o)) {
+			shard_problem(sh, WSC_ERROR, "send", "out of memory");
+			conn_kill(c, WS_CODE_INTERNAL, false);
+			return;
+		}
+		if (o.n == 0)
+			break;
+		sent = send_out(c, &o);
+		if (sent < 0) {
+			conn_kill(c, WS_CODE_ABNORMAL, true);
+			return;
+		}
+		account(c, &o, (size_t)sent);
+		if (c->kind == CONN_SSE)
+			c->u.sse.last_tx_ms = (uint32_t)now_ms(sh->now);
+		if (o.n < FLUSH_PIECES && (size_t)sent == o.bytes && s->state != SESSION_CLOSING)
+			break; /* that was all */
+	}
+	if (s->state != SESSION_NONE)
+		hub_flushed(sh->hub, s, stream_blocked(&c->stream), sh->now);
+	if (s->state == SESSION_CLOSING && c->phase == PHASE_OPEN) {
+		/* Five seconds for all that is left to say, and the answer to it. */
+		c->phase = PHASE_CLOSING;
+		timers_arm(&sh->timers, &c->timer, now_ms(sh->now) + CLOSE_WAIT_MS);
+	}
+	if (c->close_queued && ctl_empty(c))
+		finish_close(c);
+	else
+		conn_extra_trim(c);
+}
+
+void conn_error(struct conn *c, enum api_code code, struct bytes why, struct bytes ref, struct bytes extra)
+{
+	struct shard *sh = conn_shard(c);
+	struct envelope_fault fault = { .code = bytes_str(api_code_text(code)), .ref = envelope_plain(ref), .extra = extra };
+	char id[ULID_LEN];
+	struct envelope_out o;
+	struct msg *m;
+
+	if (c->session.state == SESSION_NONE)
+		return;
+	envelope_out_error(&o, envelope_plain(session_user(&c->session)), why, &fault);
+	shard_ulid(sh, id);
+	o.id = envelope_plain(bytes_of(id, sizeof id));
+	o.create_at = envelope_plain(shard_stamp(sh));
+	m = msg_new(hub_owner(sh->hub), MSG_SERVER, envelope_size(&o));
+	if (!m)
+		return;
+	m->len = (uint32_t)envelope_write(&o, m->json);
+	(void)hub_send(sh->hub, &c->session, m);
+	msg_unref(m);
+}
+
+/* ---- what the loop says ------------------------------------------------------------------------------------------- */
+
+static void on_data(struct stream *st, uint8_t *data, size_t len)
+{
+	struct conn *c = conn_of_stream(st);
+
+	if (c->phase == PHASE_DEAD)
+		return;
+	c->session.last_rx_ms = (uint32_t)now_ms(conn_shard(c)->now);
+	if (c->kind == CONN_HTTP)
+		http_on_data(c, data, len);
+	else if (c->kind == CONN_WS)
+		ws_on_data(c, data, len);
+	/* A client of an event stream has nothing to say: its bytes are passed over. */
+}
+
+static void on_end(struct stream *st, int error)
+{
+	struct conn *c = conn_of_stream(st);
+
+	if (c->phase == PHASE_DEAD)
+		return;
+	if (c->kind == CONN_HTTP && !error)
+		http_on_end(c);
+	else
+		conn_kill(c, WS_CODE_ABNORMAL, true);
+}
+
+static void on_writable(struct stream *st)
+{
+	struct conn *c = conn_of_stream(st);
+
+	if (c->phase == PHASE_DEAD)
+		return;
+	if (c->kind == CONN_HTTP)
+		http_on_writable(c);
+	else if (c->session.state != SESSION_NONE)
+		hub_writable(conn_shard(c)->hub, &c->session);
+	else
+		conn_flush(c); /* a refusal that has no session */
+}
+
+static void on_accept(struct loop *l, struct listener *from, int fd, const void *peer, uint32_t peer_len)
+{
+	struct shard *sh = shard_of_loop(l);
+	struct ip ip = { 0 };
+	uint64_t n = atomic_fetch_add(&sh->set->shared.connections, 1) + 1;
+
+	(void)from;
+	if (peer_len >= sizeof(sa_family_t))
+		ip = ip_of_sockaddr(peer);
+	if (n >= sh->set->max_connections + ACCEPT_RESERVE)
+		for (unsigned i = 0; i < sh->nlisteners; i++)
+			listener_stop(&sh->listeners[i]);
+	(void)conn_new(sh, fd, &ip, NULL);
+}
+
+static void on_accept_error(struct loop *l, int error)
+{
+	struct shard *sh = shard_of_loop(l);
+	uint64_t now = now_ms(sh->now);
+
+	/* Out of descriptors is a state, not an event: once in ten seconds is enough. */
+	if (sh->accept_error_ms && now - sh->accept_error_ms < 10000)
+		return;
+	sh->accept_error_ms = now;
+	shard_problem_errno(sh, "accept", error);
+}
+
+static bool pressed(struct loop *l)
+{
+	struct shard *sh = shard_of_loop(l);
+
+	return hub_pressed(sh->hub) || sh->congested(sh);
+}
+
+const struct loop_ops conn_loop_ops = {
+	.on_data = on_data,
+	.on_end = on_end,
+	.on_writable = on_writable,
+	.on_accept = on_accept,
+	.on_accept_error = on_accept_error,
+	.pressed = pressed,
+};
+
+/* ---- time ---------------------------------------------------------------------------------------------------------- */
+
+void conn_on_timer(struct conn *c)
+{
+	if (c->phase == PHASE_DEAD)
+		return;
+	if (c->kind == CONN_HTTP)
+		http_on_timer(c);
+	else if (c->phase != PHASE_OPEN)
+		conn_kill(c, WS_CODE_ABNORMAL, false);
+	else if (c->kind == CONN_WS)
+		ws_on_timer(c);
+	else
+		sse_on_timer(c);
+}
+
+void conn_drain_all(struct shard *sh)
+{
+	uint32_t pos = 0;
+	struct conn *c;
+
+	while ((c = slab_next(&sh->conns, &pos))) {
+		if (c->phase == PHASE_DEAD)
+			continue;
+		if (c->kind == CONN_HTTP)
+			http_drain(c);
+		else if (c->session.state != SESSION_NONE)
+			hub_close(sh->hub, &c->session, WS_CODE_GOING_AWAY, "the server is going away", false);
+	}
+}

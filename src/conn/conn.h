@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * conn: one connection: a stream, a codec, a session. It is the string that the beads sit on: bytes that come go to the
+ * codec, what the codec yields goes to submit.c and the hub, what the hub has ready goes back to the stream. It decides
+ * nothing about messages.
+ *
+ * A connection begins as HTTP. A request for /ws or /sse makes it a session; then it moves, once, to the shard of its user.
+ * It ends by conn_kill(), which may be called at any moment from anywhere on its shard: its memory stays until the end of
+ * the turn, and whoever answers later finds its handle stale.
+ */
+#ifndef WSC_CONN_CONN_H
+#define WSC_CONN_CONN_H
+
+#include "api/code.h"
+#include "conn/shard.h"
+#include "proto/sse.h"
+
+enum conn_kind { CONN_HTTP, CONN_WS, CONN_SSE };
+
+enum conn_phase {
+	PHASE_OPEN,
+	PHASE_CLOSING, /* the close frame is on its way out, or waits behind messages */
+	PHASE_LINGER,  /* all is said, our side is shut; reading on so that the peer may read it too */
+	PHASE_DEAD
+};
+
+struct http_conn;
+struct submission;
+
+/* What a WebSocket or event stream needs only now and then. */
+struct conn_extra {
+	struct buf ctl;      /* response head, control frames, gap notices, the close frame: goes out between messages */
+	size_t ctl_sent;
+	struct buf message;  /* a fragmented message so far */
+	struct buf held;     /* input that could not be taken: half a header, or what waits behind a pending hook */
+	struct submission *pending; /* a message of this connection that a hook has not answered yet */
+	size_t pong_at;      /* where the last pong begins in ctl while the socket is full, SIZE_MAX: none */
+};
+
+struct conn {
+	struct stream stream;
+	struct timer timer;
+	struct session session;
+	union {
+		struct ws_decoder ws;
+		struct {
+			uint64_t caller;     /* SSE: who opened it, as a hash of URL, address and agent */
+			uint32_t last_tx_ms; /* when something was sent */
+		} sse;
+	} u;
+	union {
+		struct http_conn *http;   /* CONN_HTTP: always there */
+		struct conn_extra *extra; /* the others: NULL when there is nothing to hold */
+	} at;
+	struct rate_bucket control;
+	uint64_t secret;      /* the half of the client id that nobody can guess */
+	uint32_t unread_ms;   /* low 32 bits: deadline of the phase (close, linger) */
+	uint16_t close_code;  /* what ended it */
+	uint8_t kind, phase, pings;
+	bool accepted;        /* on_client_connect said yes: on_client_disconnect is owed */
+	bool close_queued;    /* the close frame or closed event is in ctl */
+	bool peer_closed;     /* a close frame has come */
+	bool by_client;
+	bool held_input;      /* input waits in extra->held for a hook or a queue */
+};
+/* An idle client: connection, stream, session and codec in one slab object. */
+_Static_assert(sizeof(struct conn) <= 336, "design: a budget before structs exist");
+
+static inline struct shard *conn_shard(const struct conn *c)
+{
+	return shard_of_loop(c->stream.loop);
+}
+
+static inline struct conn *conn_of_stream(struct stream *s)
+{
+	return container_of(s, struct conn, stream);
+}
+
+static inline struct conn *conn_of_session(struct session *s)
+{
+	return container_of(s, struct conn, session);
+}
+
+static inline slab_handle conn_handle(const struct conn *c)
+{
+	return slab_handle_of(&conn_shard(c)->conns, c);
+}
+
+/* The connection of @h, if it is still there and not dying. */
+struct conn *conn_get(struct shard *sh, slab_handle h);
+
+extern const struct loop_ops conn_loop_ops;
+
+/* A new HTTP connection on @fd, which becomes its own, also when this fails (NULL). @http: moved from another shard, or NULL. */
+struct conn *conn_new(struct shard *sh, int fd, const struct ip *peer, struct http_conn *http);
+/* Ends it now, without a word to the peer. */
+void conn_kill(struct conn *c, uint16_t code, bool by_client);
+/* Frees what died in this turn. */
+void conn_reap(struct shard *sh);
+/* The timer of @c has fired. */
+void conn_on_timer(struct conn *c);
+/* Sends what @c has ready: one send for many messages. */
+void conn_flush(struct conn *c);
+/* Tells every connection that the node is going away. */
+void conn_drain_all(struct shard *sh);
+
+/* Extra state, made on first use; NULL: no memory. */
+struct conn_extra *conn_extra(struct conn *c);
+/* Gives it back when it holds nothing. */
+void conn_extra_trim(struct conn *c);
+void conn_extra_free(struct conn *c);
+
+/* conn_http.c */
+struct http_conn *http_new(const struct ip *peer);
+void http_free(struct http_conn *h);
+void http_begin(struct conn *c);
+void http_on_data(struct conn *c, uint8_t *data, size_t len);
+void http_on_end(struct conn *c);
+void http_on_writable(struct conn *c);
+void http_on_timer(struct conn *c);
+/* Answers the request of @c that waits (a submission that has ended). */
+void http_fail(struct conn *c, enum api_code code, struct bytes why);
+void http_sent(struct conn *c, uint32_t delivered);
+/* What the answer to a send or broadcast will say. */
+void http_remember(struct conn *c, struct bytes id, struct bytes to, struct bytes type, bool broadcast);
+/* Is an HTTP request of @c waiting for an outcome? */
+bool http_waiting(const struct conn *c);
+void http_drain(struct conn *c);
+
+/* conn_open.c: from a request for /ws or /sse to a session. */
+void open_begin(struct conn *c, enum hub_transport transport);
+/* The hub says the session is attached (node mode). */
+void open_attached(struct conn *c);
+
+/* conn_ws.c */
+void ws_begin(struct conn *c);
+void ws_on_data(struct conn *c, uint8_t *data, size_t len);
+void ws_on_timer(struct conn *c);
+/* A hook has answered: goes on with the input that waited. */
+void ws_resume(struct conn *c);
+void ws_queue_close(struct conn *c);
+/* The next deadline of a live WebSocket. */
+void ws_arm(struct conn *c);
+
+/* conn_sse.c */
+void sse_begin(struct conn *c);
+void sse_on_timer(struct conn *c);
+void sse_arm(struct conn *c);
+void sse_queue_close(struct conn *c);
+
+/* Sends an error frame to the connection's own client. @ref: id of the message, plain; @extra: members for data. */
+void conn_error(struct conn *c, enum api_code code, struct bytes why, struct bytes ref, struct bytes extra);
+
+#endif

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * conn_sse: a connection that is an event stream (WHATWG HTML, "Server-sent events"). The server speaks, the client
+ * listens; a quiet stream gets a comment; the last event says why it ends and whether to come back.
+ */
+#include <stdio.h>
+#include "conn/conn.h"
+#include "proto/envelope.h"
+
+void sse_arm(struct conn *c)
+{
+	struct shard *sh = conn_shard(c);
+	uint32_t quiet = (uint32_t)now_ms(sh->now) - c->u.sse.last_tx_ms;
+	uint64_t beat = sh->set->opt.sse_heartbeat_ms;
+
+	timers_arm(&sh->timers, &c->timer, now_ms(sh->now) + (quiet < beat ? beat - quiet : 1));
+}
+
+void sse_begin(struct conn *c)
+{
+	c->u.sse.last_tx_ms = (uint32_t)now_ms(conn_shard(c)->now);
+	sse_arm(c);
+}
+
+void sse_on_timer(struct conn *c)
+{
+	struct shard *sh = conn_shard(c);
+	uint32_t quiet = (uint32_t)now_ms(sh->now) - c->u.sse.last_tx_ms;
+	struct conn_extra *x;
+
+	/* One that does not take bytes needs no sign of life from us: TCP_USER_TIMEOUT judges it. */
+	if (quiet >= sh->set->opt.sse_heartbeat_ms && !stream_blocked(&c->stream) && (x = conn_extra(c))) {
+		if (!x->ctl.len)
+			buf_add(&x->ctl, SSE_COMMENT);
+		c->u.sse.last_tx_ms = (uint32_t)now_ms(sh->now);
+		hub_ready(sh->hub, &c->session);
+	}
+	sse_arm(c);
+}
+
+/* Should the client come back? Not when it was told to stop (contract "Close codes"). */
+static bool may_reconnect(uint16_t code)
+{
+	return code != 4409 && code != 4410 && code != 4403 && code != 4401 && code != 4400 && code != 1008;
+}
+
+void sse_queue_close(struct conn *c)
+{
+	struct shard *sh = conn_shard(c);
+	struct conn_extra *x = conn_extra(c);
+	const struct session *s = &c->session;
+	struct buf data = BUF_INIT;
+	struct msg *m;
+
+	if (!x)
+		return;
+	if (s->close_code == 4409)
+		evicted_note(sh, c->u.sse.caller);
+	buf_addf(&data, "{\"code\":%u,\"reason\":", s->close_code);
+	json_add_string(&data, bytes_str(s->close_reason));
+	buf_addf(&data, ",\"reconnect\":%s}", may_reconnect(s->close_code) ? "true" : "false");
+	m = data.failed ? NULL : shard_message(sh, BYTES("closed"), session_user(s), bytes_str(s->close_reason), buf_bytes(&data), BYTES(""));
+	buf_deinit(&data);
+	if (!m)
+		return;
+	if (buf_reserve(&x->ctl, sse_size(BYTES(""), bytes_of(m->json, m->len))))
+		x->ctl.len += sse_write(x->ctl.at + x->ctl.len, BYTES(""), bytes_of(m->json, m->len));
+	msg_unref(m);
+}

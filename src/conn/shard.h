@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * shard: what one worker's connections share: the loop, the hub, the timers, the time. worker/ fills it in, drives it and
+ * owns the thread; conn/ and its neighbours use it and know nothing of threads. Whatever leaves the shard is a task or a
+ * relay that is posted; nothing here waits.
+ */
+#ifndef WSC_CONN_SHARD_H
+#define WSC_CONN_SHARD_H
+
+#include <stdatomic.h>
+#include "api/routes.h"
+#include "base/clock.h"
+#include "base/ip.h"
+#include "base/log.h"
+#include "base/rng.h"
+#include "base/slab.h"
+#include "base/timers.h"
+#include "hub/hub.h"
+#include "net/addr.h"
+#include "net/loop.h"
+#include "proto/ws.h"
+#include "wsc/hooks.h"
+
+struct shard;
+
+/* Work for a shard; embedded in what it is about and freed by its run(). */
+struct task {
+	struct task *next;
+	void (*run)(struct shard *sh, struct task *t);
+};
+
+/* New connections of one client address, when security.connect_rate is set. */
+struct connect_table;
+struct reasons;
+
+enum sender_policy { SENDER_REJECT, SENDER_OVERWRITE, SENDER_HOOK };
+
+struct texts {
+	char *const *at;
+	size_t n;
+};
+
+struct nets {
+	const struct ip_net *at;
+	size_t n;
+};
+
+/* What the connections want to know of the configuration; what it points to lives as long as the gateway. */
+struct options {
+	uint64_t heartbeat_ms, client_timeout_ms, sse_heartbeat_ms, hook_timeout_ms, header_timeout_ms;
+	uint64_t max_message_bytes;
+	uint64_t max_content_bytes;    /* 0: no limit of its own */
+	enum sender_policy sender;
+	struct rate_limit message_rate; /* per_second 0: none */
+	struct rate_limit control_rate;
+	struct texts user_types, origins;
+	bool require_origin;
+	struct nets blocked, whitelist, trusted;
+	bool only_whitelist;
+};
+
+/* Made before the start, the same for all shards, never changed while they run. */
+struct settings {
+	struct options opt;
+	struct wsc_hooks hooks;
+	struct routes routes;
+	struct log log;
+	char node_id[80];
+	struct http1_limits http;
+	struct ws_limits ws;
+	struct listen_options listen;
+	uint64_t max_connections;
+	uint64_t seed[2];     /* of every table of this process */
+	uint64_t started_mono_ms;
+	unsigned nshards;
+	struct shard **shards;
+	struct connect_table *connects;
+	struct reasons *reasons; /* see reason_keep() */
+	uint32_t chop;        /* test mode of the loop: cut reads and writes to this many bytes; 0: off */
+	/* Queues @t for shard @to from any thread; 0 or -WSC_EAGAIN (never when @must). */
+	int (*post_foreign)(struct settings *set, unsigned to, struct task *t, bool must);
+	void *owner;          /* struct wsc_gateway */
+	struct {
+		_Atomic uint64_t connections; /* sockets of any kind */
+		_Atomic bool draining;
+		_Atomic uint64_t cut;         /* connections that the drain could not wait for */
+	} shared;
+};
+
+/* Single writer: the shard. */
+struct shard_counters {
+	_Atomic uint64_t received, broadcasts;
+};
+
+static inline void counter_add(_Atomic uint64_t *c, uint64_t n)
+{
+	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+static inline uint64_t counter_get(const _Atomic uint64_t *c)
+{
+	return atomic_load_explicit(c, memory_order_relaxed);
+}
+
+#define SHARD_LISTENERS 8
+#define SHARD_GATHER_BYTES 65536u
+
+/* Event streams that have just lost their place to another device (4409): an EventSource that comes back is told to stop. */
+#define EVICTED_MAX 256u
+#define EVICTED_MS 5000u
+struct evicted {
+	uint64_t caller, until_ms;
+};
+
+struct shard {
+	struct loop loop; /* first: a stream's loop is its shard */
+	struct settings *set;
+	unsigned index;
+	struct hub *hub;
+	struct timers timers;      /* one node per connection */
+	struct timers hook_timers; /* one node per pending hook */
+	struct slab conns, jobs;
+	struct rng rng;
+	struct ulid_gen ulid;
+	struct now now;
+	char stamp[RFC3339_LEN]; /* of @stamp_ms */
+	uint64_t stamp_ms;
+	struct list dead;        /* connections to be freed at the end of the turn, by stream.link */
+	struct list program;     /* submissions of the program that wait for a hook, oldest first */
+	struct listener listeners[SHARD_LISTENERS];
+	unsigned nlisteners;
+	bool draining;
+	uint64_t accept_error_ms; /* when the last one was reported */
+	uint64_t drain_deadline_ms;
+	uint8_t *gather;         /* several small pieces become one send */
+	struct evicted evicted[EVICTED_MAX]; /* a ring */
+	uint32_t evicted_next;
+	struct shard_counters counters;
+	/* To another shard, or to this one, in order with all else that goes there. Delivered in a later turn. */
+	void (*post)(struct shard *from, unsigned to, struct task *t);
+	/* Is a mailbox of ours above its high water? Then we read later. */
+	bool (*congested)(struct shard *sh);
+	struct {
+		_Atomic uint64_t turns;
+	} shared;
+};
+
+static inline struct shard *shard_of_loop(struct loop *l)
+{
+	return container_of(l, struct shard, loop);
+}
+
+/* The shard that @user_id lives on (design: hash(user_id) % workers). */
+unsigned shard_of_user(const struct settings *set, struct bytes user_id);
+/* The time of this turn as RFC 3339, formatted once per millisecond. */
+struct bytes shard_stamp(struct shard *sh);
+void shard_ulid(struct shard *sh, char out[ULID_LEN]);
+/* One message of the gateway's own, from "system". @data: JSON object or empty, @extra: JSON members or empty. NULL: no memory. */
+struct msg *shard_message(struct shard *sh, struct bytes type, struct bytes to, struct bytes content, struct bytes data,
+                          struct bytes extra);
+/* Tells the log and the hook on_error. */
+void shard_problem(struct shard *sh, enum wsc_severity severity, const char *source, const char *text);
+/* An error of the system, with its text. */
+void shard_problem_errno(struct shard *sh, const char *source, int error);
+
+struct reasons *reasons_new(void);
+void reasons_free(struct reasons *r);
+void evicted_note(struct shard *sh, uint64_t caller);
+bool evicted_recently(struct shard *sh, uint64_t caller);
+
+/* A copy of @reason that lives as long as the gateway (close reasons are static text to the hub); equal ones share it. */
+const char *reason_keep(struct settings *set, const char *reason);
+
+/* May one more connection come from @ip now (security.connect_rate)? Any shard. @retry_s: seconds to wait if not. */
+bool connect_allowed(struct shard *sh, const struct ip *ip, unsigned *retry_s);
+struct connect_table *connect_table_new(uint64_t per_second, const uint64_t seed[2]);
+void connect_table_free(struct connect_table *t);
+
+#endif

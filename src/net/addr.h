@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* addr: opening and tuning listening sockets. Resolves no names. */
+#ifndef WSC_NET_ADDR_H
+#define WSC_NET_ADDR_H
+
+#include "base/bytes.h"
+
+struct listen_options {
+	int backlog;
+	uint32_t kernel_queue;    /* TCP_NOTSENT_LOWAT, bytes; accepted sockets inherit it */
+	uint32_t user_timeout_ms; /* TCP_USER_TIMEOUT, inherited */
+};
+
+/*
+ * A listening, non-blocking socket at @ip (an IPv4 or IPv6 address, or "unix:/path") and @port (0: a free one). A Unix socket is made
+ * readable for its owner and group alone, a stale one (nobody listens) is replaced. @port_out: the port taken.
+ * The descriptor or -errno.
+ */
+int addr_listen(const char *ip, uint16_t port, const struct listen_options *o, uint16_t *port_out);
+/* Sets on an accepted or adopted socket what is not inherited. */
+void addr_tune(int fd, const struct listen_options *o);
+
+#endif

@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* worker: see worker.h. */
+#include "worker/worker.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <time.h>
+#include "base/mem.h"
+#include "conn/conn.h"
+#include "conn/hook.h"
+#include "conn/submit.h"
+#include "wsc/error.h"
+
+#define FLUSH_SLICE_NS 2000000u /* then others get their turn */
+#define FLUSH_CHECK 32u         /* sessions between two looks at the clock */
+#define MANY_READY 32u          /* streams in one poll that make a second look worth its while */
+#define REQUESTS_PER_TURN 4096u
+
+struct now worker_clock(void)
+{
+	struct timespec mono, wall;
+
+	clock_gettime(CLOCK_MONOTONIC, &mono);
+	clock_gettime(CLOCK_REALTIME, &wall);
+	return (struct now){ (uint64_t)mono.tv_sec * 1000000000u + (uint64_t)mono.tv_nsec,
+		             (uint64_t)wall.tv_sec * 1000u + (uint64_t)wall.tv_nsec / 1000000u };
+}
+
+static struct worker *worker_of(struct shard *sh)
+{
+	return container_of(sh, struct worker, shard);
+}
+
+/* ---- posting ------------------------------------------------------------------------------------------------------ */
+
+static void peer_send(void *ctx, unsigned peer, const struct hub_relay *r)
+{
+	struct worker *w = ctx;
+
+	if (mailbox_add_relay(&w->outgoing[peer], r) < 0)
+		shard_problem(&w->shard, WSC_ERROR, "mailbox", "out of memory: a message to another worker is lost");
+}
+
+static void post(struct shard *from, unsigned to, struct task *t)
+{
+	struct worker *w = worker_of(from);
+
+	if (to == from->index) {
+		t->next = NULL;
+		*w->self.tail = t;
+		w->self.tail = &t->next;
+	} else if (mailbox_add_task(&w->outgoing[to], t) < 0) {
+		/* Out of order is better than lost: the task goes as one from outside. */
+		(void)worker_post_foreign(w->all[to], t, true);
+	}
+}
+
+static void post_batches(struct worker *w)
+{
+	for (unsigned i = 0; i < w->n; i++) {
+		struct batch *chain = w->outgoing[i];
+
+		if (!chain)
+			continue;
+		w->outgoing[i] = NULL;
+		if (mailbox_post(&w->all[i]->mail, w->shard.index, chain))
+			loop_wake(&w->all[i]->shard.loop);
+	}
+}
+
+int worker_post_foreign(struct worker *w, struct task *t, bool must)
+{
+	bool wake;
+	int r = mailbox_post_task(&w->mail, t, must, &wake);
+
+	if (wake)
+		loop_wake(&w->shard.loop);
+	return r;
+}
+
+static bool congested(struct shard *sh)
+{
+	struct worker *w = worker_of(sh);
+
+	for (unsigned i = 0; i < w->n; i++)
+		if (mailbox_waiting(&w->all[i]->mail, sh->index) > MAILBOX_HIGH_WATER)
+			return true;
+	return false;
+}
+
+static void run_self(struct worker *w)
+{
+	struct task *t = w->self.head, *next;
+
+	w->self.head = NULL;
+	w->self.tail = &w->self.head;
+	for (; t; t = next) {
+		next = t->next;
+		t->run(&w->shard, t);
+	}
+}
+
+/* ---- the turn ------------------------------------------------------------------------------------------------------ */
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t next_deadline_ms(const struct worker *w)
+{
+	const struct shard *sh = &w->shard;
+	uint64_t at = min_u64(timers_next_ms(&sh->timers), timers_next_ms(&sh->hook_timers));
+
+	at = min_u64(at, hub_deadline(sh->hub));
+	for (unsigned i = 0; i < sh->nlisteners; i++)
+		at = min_u64(at, listener_deadline(&sh->listeners[i]));
+	return sh->draining ? min_u64(at, sh->drain_deadline_ms) : at;
+}
+
+static bool has_work(const struct worker *w)
+{
+	return w->self.head || w->requests_left || hub_has_ready(w->shard.hub);
+}
+
+static int wait_ms(struct worker *w)
+{
+	uint64_t now = now_ms(worker_clock()), at;
+
+	if (has_work(w))
+		return 0;
+	if (loop_unfinished(&w->shard.loop))
+		return congested(&w->shard) ? 1 : 0; /* somebody else must catch up before we may read */
+	at = next_deadline_ms(w);
+	if (at <= now)
+		return 0;
+	return at == UINT64_MAX ? -1 : at - now < INT_MAX ? (int)(at - now) : INT_MAX;
+}
+
+static void run_timers(struct shard *sh)
+{
+	struct timer *t;
+
+	timers_advance(&sh->timers, now_ms(sh->now));
+	while ((t = timers_pop(&sh->timers)))
+		conn_on_timer(container_of(t, struct conn, timer));
+	hook_tick(sh);
+	for (unsigned i = 0; i < sh->nlisteners; i++)
+		listener_tick(&sh->listeners[i], now_ms(sh->now));
+}
+
+/* Below the cap again: connections that wait at the door are let in. */
+static void reopen_listeners(struct shard *sh)
+{
+	if (sh->draining || atomic_load_explicit(&sh->set->shared.connections, memory_order_relaxed) > sh->set->max_connections)
+		return;
+	for (unsigned i = 0; i < sh->nlisteners; i++)
+		if (sh->listeners[i].stopped)
+			listener_start(&sh->listeners[i]);
+}
+
+static void perform_requests(struct worker *w)
+{
+	struct hub_request r;
+
+	w->requests_left = false;
+	for (unsigned n = 0; hub_take_request(w->shard.hub, &r); n++) {
+		if (r.type == HUB_REQ_OUTCOME)
+			submit_outcome(&w->shard, &r);
+		else if (r.type == HUB_REQ_ATTACHED)
+			open_attached(conn_of_session(r.session));
+		if (n == REQUESTS_PER_TURN) {
+			w->requests_left = true;
+			return;
+		}
+	}
+}
+
+static void flush(struct worker *w)
+{
+	uint64_t began = 0;
+	struct session *s;
+
+	for (unsigned n = 1; (s = hub_take_ready(w->shard.hub)); n++) {
+		conn_flush(conn_of_session(s));
+		if (n % FLUSH_CHECK)
+			continue;
+		if (!began)
+			began = worker_clock().mono_ns;
+		else if (worker_clock().mono_ns - began > FLUSH_SLICE_NS)
+			return;
+	}
+}
+
+static void begin_drain(struct worker *w)
+{
+	struct shard *sh = &w->shard;
+
+	sh->draining = true;
+	sh->drain_deadline_ms = atomic_load(&w->shared.deadline_ms);
+	for (unsigned i = 0; i < sh->nlisteners; i++)
+		listener_close(&sh->listeners[i]);
+	conn_drain_all(sh);
+}
+
+static void cut_all(struct shard *sh)
+{
+	uint32_t pos = 0;
+	struct conn *c;
+
+	while ((c = slab_next(&sh->conns, &pos)))
+		if (c->phase != PHASE_DEAD) {
+			/* Those that linger have been told everything. */
+			if (c->phase < PHASE_LINGER && c->kind != CONN_HTTP)
+				atomic_fetch_add(&sh->set->shared.cut, 1);
+			conn_kill(c, WS_CODE_GOING_AWAY, false);
+		}
+	conn_reap(sh);
+}
+
+/* Is everybody told, or is the time over? */
+static bool drained(struct worker *w)
+{
+	struct shard *sh = &w->shard;
+	uint32_t pos = 0;
+	struct conn *c;
+
+	if (now_ms(sh->now) >= sh->drain_deadline_ms)
+		return true;
+	while ((c = slab_next(&sh->conns, &pos)))
+		if (c->phase != PHASE_DEAD)
+			return false;
+	return !has_work(w);
+}
+
+static void read_and_take(struct worker *w)
+{
+	struct shard *sh = &w->shard;
+
+	loop_read(&sh->loop);
+	run_self(w);
+	mailbox_drain(&w->mail, w->n, sh);
+}
+
+static void sleep_until_work(struct worker *w, int max_wait_ms)
+{
+	struct shard *sh = &w->shard;
+	int wait = wait_ms(w), r;
+
+	if (max_wait_ms >= 0 && (wait < 0 || wait > max_wait_ms))
+		wait = max_wait_ms;
+	if (wait != 0 && !mailbox_sleep(&w->mail, w->n))
+		wait = 0;
+	r = loop_wait(&sh->loop, wait);
+	mailbox_awake(&w->mail);
+	sh->now = worker_clock();
+	if (r < 0)
+		shard_problem_errno(sh, "epoll_wait", -r);
+}
+
+/* A host program sleeps on the loop's descriptor: whatever is due must show there. */
+static void show_to_host(struct worker *w)
+{
+	int wait = wait_ms(w);
+
+	if (wait != 0 && !mailbox_sleep(&w->mail, w->n))
+		wait = 0;
+	loop_arm(&w->shard.loop, wait < 0 ? UINT64_MAX : worker_clock().mono_ns + (uint64_t)wait * 1000000u);
+}
+
+bool worker_turn(struct worker *w, int max_wait_ms)
+{
+	struct shard *sh = &w->shard;
+
+	if (atomic_load_explicit(&w->shared.stopped, memory_order_relaxed))
+		return false;
+	sleep_until_work(w, max_wait_ms);
+	read_and_take(w);
+	/* Many at once: whoever wrote meanwhile is served by the same flush (design 9). */
+	if (sh->loop.polled >= MANY_READY && !hub_pressed(sh->hub) && loop_wait(&sh->loop, 0) == 0)
+		read_and_take(w);
+	if (atomic_load_explicit(&w->shared.stop, memory_order_relaxed) && !sh->draining)
+		begin_drain(w);
+	run_timers(sh);
+	hub_tick(sh->hub, sh->now);
+	perform_requests(w);
+	post_batches(w);
+	flush(w);
+	post_batches(w);
+	conn_reap(sh);
+	reopen_listeners(sh);
+	counter_add(&sh->shared.turns, 1);
+	if (sh->draining && drained(w)) {
+		cut_all(sh);
+		post_batches(w);
+		atomic_store(&w->shared.stopped, true);
+		return false;
+	}
+	if (w->by_host)
+		show_to_host(w);
+	return true;
+}
+
+static void *thread_main(void *arg)
+{
+	struct worker *w = arg;
+
+	while (worker_turn(w, -1))
+		;
+	return NULL;
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------------------ */
+
+static unsigned route(void *ctx, struct bytes user_id, uint64_t hash)
+{
+	(void)user_id;
+	return (unsigned)(hash % ((struct worker *)ctx)->n);
+}
+
+static int init_shard(struct worker *w, struct settings *set, unsigned index, const struct hub_options *hub, bool by_host)
+{
+	struct shard *sh = &w->shard;
+	struct hub_options o = *hub;
+	int r;
+
+	sh->set = set;
+	sh->index = index;
+	sh->post = post;
+	sh->congested = congested;
+	sh->now = worker_clock();
+	list_init(&sh->dead);
+	list_init(&sh->program);
+	timers_init(&sh->timers, now_ms(sh->now));
+	timers_init(&sh->hook_timers, now_ms(sh->now));
+	if ((r = rng_init_system(&sh->rng)) < 0 || (r = loop_init(&sh->loop, &conn_loop_ops, by_host)) < 0) {
+		errno = -r;
+		return -WSC_ESYSTEM;
+	}
+	sh->loop.chop = set->chop;
+	o.self = index;
+	o.peers = w->n;
+	o.route = route;
+	o.peer_send = peer_send;
+	o.ctx = w;
+	sh->hub = hub_new(&o, sh->now);
+	sh->gather = mem_alloc(SHARD_GATHER_BYTES);
+	if (!sh->hub || !sh->gather || slab_init(&sh->conns, sizeof(struct conn)) < 0 || slab_init(&sh->jobs, sizeof(struct job)) < 0)
+		return -WSC_ENOMEM;
+	return 0;
+}
+
+int worker_init(struct worker *w, struct settings *set, unsigned index, struct worker **all, unsigned n,
+                const struct hub_options *hub, const int *listen_fds, unsigned nlisten, bool by_host)
+{
+	struct shard *sh = &w->shard;
+	int r;
+
+	memset(w, 0, sizeof *w);
+	w->all = all;
+	w->n = n;
+	w->by_host = by_host;
+	w->self.tail = &w->self.head;
+	sh->loop.epfd = sh->loop.wake.fd = sh->loop.timer.fd = -1;
+	if ((r = init_shard(w, set, index, hub, by_host)) < 0)
+		return r;
+	for (; sh->nlisteners < nlisten && sh->nlisteners < SHARD_LISTENERS; sh->nlisteners++)
+		if ((r = listener_open(&sh->loop, &sh->listeners[sh->nlisteners], listen_fds[sh->nlisteners], (uint16_t)sh->nlisteners)) < 0) {
+			errno = -r;
+			return -WSC_ESYSTEM;
+		}
+	if (by_host)
+		show_to_host(w);
+	return 0;
+}
+
+void worker_bury_mail(struct worker *w)
+{
+	run_self(w);
+	mailbox_drain(&w->mail, w->n, &w->shard);
+	cut_all(&w->shard);
+}
+
+void worker_deinit(struct worker *w)
+{
+	struct shard *sh = &w->shard;
+	struct batch *b, *next;
+	struct list *n;
+
+	for (unsigned i = 0; i < w->n; i++)
+		for (b = w->outgoing[i]; b; b = next) {
+			next = b->next;
+			mem_free(b);
+		}
+	while (sh->program.next && (n = list_pop(&sh->program)))
+		submit_free(container_of(n, struct submission, link));
+	if (sh->hub)
+		hub_free(sh->hub);
+	mem_free(sh->gather);
+	slab_deinit(&sh->conns);
+	slab_deinit(&sh->jobs);
+	loop_deinit(&sh->loop);
+}
+
+int worker_start(struct worker *w)
+{
+	int r = pthread_create(&w->thread, NULL, thread_main, w);
+
+	if (r) {
+		errno = r;
+		return -WSC_ESYSTEM;
+	}
+	w->threaded = true;
+	return 0;
+}
+
+void worker_join(struct worker *w)
+{
+	if (w->threaded)
+		pthread_join(w->thread, NULL);
+	w->threaded = false;
+}
+
+void worker_stop(struct worker *w, uint64_t timeout_ms)
+{
+	uint64_t at = now_ms(worker_clock()) + timeout_ms;
+
+	if (!atomic_load(&w->shared.stop) || at < atomic_load(&w->shared.deadline_ms))
+		atomic_store(&w->shared.deadline_ms, at);
+	atomic_store(&w->shared.stop, true);
+	loop_wake(&w->shard.loop);
+}

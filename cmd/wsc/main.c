@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * wsc: the server. Reads arguments and signals, and leaves everything else to libwsc: it is the library's first user and
+ * includes nothing but <wsc/...>.
+ *
+ * Exit codes: 0 done, 1 the system said no (port taken, file unreadable, no descriptors), 2 the configuration or the
+ * arguments are wrong.
+ */
+#include <wsc/wsc.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define EXIT_SYSTEM 1
+#define EXIT_USAGE 2
+#define SETS_MAX 128
+
+static const char help[] =
+	"wsc, a real-time messaging gateway: WebSocket, Server-Sent Events and an HTTP API.\n"
+	"\n"
+	"Usage:\n"
+	"  wsc serve [config.yaml] [--set key=value]...   start the gateway\n"
+	"  wsc check [config.yaml] [--set key=value]...   check a configuration, start nothing\n"
+	"  wsc config --defaults                          print every key with its default, as YAML\n"
+	"  wsc config --markdown | --man                  print the reference of all keys\n"
+	"  wsc version\n"
+	"  wsc help\n"
+	"\n"
+	"Without a file, ./config.yaml is used if there is one, else the defaults on 127.0.0.1:8080.\n"
+	"WSC_NODE_PORT=9000 and the like override the file, --set overrides both.\n"
+	"Signals: SIGTERM and SIGINT close every connection and stop; a second one stops at once.\n"
+	"Manual: wsc(1), wsc.yaml(5), docs/guide.md.\n";
+
+struct args {
+	const char *file;
+	const char *set[SETS_MAX];
+	int sets;
+};
+
+static int usage(const char *what, const char *arg)
+{
+	fprintf(stderr, "wsc: %s%s%s; see wsc help\n", what, arg ? ": " : "", arg ? arg : "");
+	return EXIT_USAGE;
+}
+
+static int parse_args(int argc, char **argv, struct args *a)
+{
+	for (int i = 0; i < argc; i++) {
+		if (strcmp(argv[i], "--set") == 0 && i + 1 < argc && a->sets < SETS_MAX)
+			a->set[a->sets++] = argv[++i];
+		else if (strncmp(argv[i], "--set=", 6) == 0 && a->sets < SETS_MAX)
+			a->set[a->sets++] = argv[i] + 6;
+		else if (argv[i][0] == '-')
+			return usage(strncmp(argv[i], "--set", 5) == 0 ? "--set needs key=value" : "unknown option", argv[i]);
+		else if (a->file)
+			return usage("one configuration file only", argv[i]);
+		else
+			a->file = argv[i];
+	}
+	if (!a->file && access("config.yaml", F_OK) == 0)
+		a->file = "config.yaml";
+	return 0;
+}
+
+static int apply_sets(struct wsc_config *config, const struct args *a)
+{
+	for (int i = 0; i < a->sets; i++) {
+		const char *eq = strchr(a->set[i], '=');
+		char key[128];
+
+		if (!eq || eq == a->set[i] || (size_t)(eq - a->set[i]) >= sizeof key)
+			return usage("--set needs key=value", a->set[i]);
+		snprintf(key, sizeof key, "%.*s", (int)(eq - a->set[i]), a->set[i]);
+		(void)wsc_config_set(config, key, eq + 1); /* faults are kept and told with the others */
+	}
+	return 0;
+}
+
+static void print_problems(const struct wsc_config *config)
+{
+	const char *line;
+	bool warning;
+
+	for (size_t i = 0; (line = wsc_config_problem(config, i, &warning)); i++)
+		fprintf(stderr, "%s%s\n", warning ? "warning: " : "", line);
+}
+
+/* 0, or the exit code; all problems are printed. */
+static int read_config(struct wsc_config *config, const struct args *a)
+{
+	int r = wsc_config_load(config, a->file), sets = apply_sets(config, a), checked;
+
+	if (sets)
+		return sets;
+	checked = wsc_config_check(config, WSC_CONFIG_NO_MESSAGE_HOOK);
+	print_problems(config);
+	if (r == -WSC_ESYSTEM)
+		return EXIT_SYSTEM;
+	if (r < 0 || checked < 0)
+		return EXIT_USAGE;
+	return wsc_config_enabled(config) ? 0 : EXIT_USAGE;
+}
+
+static void raise_descriptors(void)
+{
+	struct rlimit fds;
+
+	if (getrlimit(RLIMIT_NOFILE, &fds) == 0 && fds.rlim_cur < fds.rlim_max) {
+		fds.rlim_cur = fds.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &fds);
+	}
+}
+
+static void at_once(int sig)
+{
+	_exit(128 + sig);
+}
+
+/* Waits for a signal to stop, then stops; a second one ends the program where it is. */
+static int run_until_signal(struct wsc_gateway *gateway, const sigset_t *stop, unsigned timeout_ms)
+{
+	struct sigaction now = { .sa_handler = at_once };
+	int sig = 0;
+
+	while (sigwait(stop, &sig) != 0 || sig == SIGHUP)
+		;
+	sigaction(SIGTERM, &now, NULL);
+	sigaction(SIGINT, &now, NULL);
+	sigprocmask(SIG_UNBLOCK, stop, NULL);
+	wsc_stop(gateway, timeout_ms);
+	(void)wsc_wait(gateway);
+	return 0;
+}
+
+static unsigned shutdown_timeout_ms(const struct wsc_config *config)
+{
+	char text[32] = "";
+	char *unit;
+	double n;
+
+	(void)wsc_config_get(config, "shutdown_timeout", text, sizeof text);
+	n = strtod(text, &unit);
+	if (strcmp(unit, "ms") == 0)
+		return (unsigned)n;
+	return (unsigned)(n * (strcmp(unit, "m") == 0 ? 60000 : strcmp(unit, "h") == 0 ? 3600000 : 1000));
+}
+
+static int serve(struct wsc_config *config)
+{
+	struct wsc_gateway *gateway = wsc_new(config, NULL);
+	sigset_t stop;
+	int r;
+
+	if (!gateway) {
+		fprintf(stderr, "wsc: out of memory\n");
+		return EXIT_SYSTEM;
+	}
+	sigemptyset(&stop);
+	sigaddset(&stop, SIGTERM);
+	sigaddset(&stop, SIGINT);
+	sigaddset(&stop, SIGHUP);
+	sigprocmask(SIG_BLOCK, &stop, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	raise_descriptors();
+	wsc_log_to(gateway, STDERR_FILENO, NULL, NULL);
+	if ((r = wsc_register_routes(gateway)) == 0 && (r = wsc_register_api(gateway, NULL)) == 0 &&
+	    (r = wsc_register_pages(gateway)) == 0)
+		r = wsc_start(gateway);
+	if (r < 0) {
+		fprintf(stderr, "wsc: %s\n", wsc_error_text(gateway));
+		r = r == -WSC_ECONFIG || r == -WSC_EDISABLED || r == -WSC_ESTATE ? EXIT_USAGE : EXIT_SYSTEM;
+	} else {
+		r = run_until_signal(gateway, &stop, shutdown_timeout_ms(config));
+	}
+	wsc_free(gateway);
+	return r;
+}
+
+static int with_config(int argc, char **argv, bool start)
+{
+	struct wsc_config *config = wsc_config_new();
+	struct args a = { 0 };
+	int r;
+
+	if (!config) {
+		fprintf(stderr, "wsc: out of memory\n");
+		return EXIT_SYSTEM;
+	}
+	r = parse_args(argc, argv, &a);
+	if (r == 0)
+		r = read_config(config, &a);
+	if (r == 0 && start)
+		r = serve(config);
+	else if (r == 0)
+		printf("%s: good\n", a.file ? a.file : "defaults");
+	wsc_config_free(config);
+	return r;
+}
+
+static int print_config(int argc, char **argv)
+{
+	const char *form = argc == 1 ? argv[0] : "";
+	int r;
+
+	if (strcmp(form, "--defaults") == 0)
+		r = wsc_config_reference(stdout, WSC_CONFIG_YAML);
+	else if (strcmp(form, "--markdown") == 0)
+		r = wsc_config_reference(stdout, WSC_CONFIG_MARKDOWN);
+	else if (strcmp(form, "--man") == 0)
+		r = wsc_config_reference(stdout, WSC_CONFIG_MAN);
+	else
+		return usage("wsc config takes one of --defaults, --markdown and --man", NULL);
+	return r < 0 || fflush(stdout) ? EXIT_SYSTEM : 0;
+}
+
+int main(int argc, char **argv)
+{
+	const char *command = argc > 1 ? argv[1] : "help";
+
+	if (strcmp(command, "serve") == 0 || strcmp(command, "check") == 0)
+		return with_config(argc - 2, argv + 2, command[0] == 's');
+	if (strcmp(command, "config") == 0)
+		return print_config(argc - 2, argv + 2);
+	if (strcmp(command, "version") == 0 || strcmp(command, "--version") == 0) {
+		printf("wsc %s\n", wsc_version());
+		return 0;
+	}
+	if (strcmp(command, "help") == 0 || strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0) {
+		fputs(help, stdout);
+		return 0;
+	}
+	return usage("unknown command", command);
+}

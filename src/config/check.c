@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * check: keys that contradict each other, and keys that ask for more safety or durability than this version has. Those
+ * stop the start: an open door must never stand where a closed one was asked for.
+ */
+#include "config/check.h"
+
+#include "base/mem.h"
+#include "config/value.h"
+#include "wsc/error.h"
+
+struct check {
+	struct wsc_config *c;
+	bool no_memory;
+};
+
+/* Where the row was written; a default has no place but its name. */
+static struct place place_of(const struct check *k, enum config_option opt)
+{
+	const char *written = k->c->written[opt];
+
+	return (struct place){ .name = written ? written : "defaults",
+			       .prefix = BYTES("wsc."),
+			       .key = bytes_str(config_rows[opt].key) };
+}
+
+static void say(struct check *k, enum problem_kind kind, enum config_option opt, struct buf *text)
+{
+	struct place p = place_of(k, opt);
+
+	if (problem_add_buf(k->c, kind, &p, text) == -WSC_ENOMEM)
+		k->no_memory = true;
+}
+
+static void say_str(struct check *k, enum problem_kind kind, enum config_option opt, const char *text)
+{
+	struct buf b = BUF_INIT;
+
+	buf_add_str(&b, text);
+	say(k, kind, opt, &b);
+}
+
+static void add_value(struct buf *b, const struct check *k, enum config_option opt)
+{
+	value_format(&k->c->values, &config_rows[opt], b);
+}
+
+static bool written(const struct check *k, enum config_option opt)
+{
+	return k->c->written[opt] != NULL;
+}
+
+static void check_timeout(struct check *k)
+{
+	const struct config *v = &k->c->values;
+	struct buf b = BUF_INIT;
+
+	if (!v->client_timeout_ms || v->client_timeout_ms > v->heartbeat_interval_ms)
+		return;
+	add_value(&b, k, OPT_client_timeout);
+	buf_add_str(&b, " is too short; allowed: longer than heartbeat_interval, which is ");
+	add_value(&b, k, OPT_heartbeat_interval);
+	say(k, PROBLEM_FAULT, OPT_client_timeout, &b);
+}
+
+static void check_queue(struct check *k)
+{
+	const struct config *v = &k->c->values;
+	uint64_t least = v->security.max_message_size + 65536;
+	struct buf b = BUF_INIT;
+
+	if (v->performance.max_queue_bytes >= least)
+		return;
+	if (!written(k, OPT_performance_max_queue_bytes) && written(k, OPT_security_max_message_size)) {
+		add_value(&b, k, OPT_security_max_message_size);
+		buf_add_str(&b, " does not fit into performance.max_queue_bytes, which is ");
+		add_value(&b, k, OPT_performance_max_queue_bytes);
+		buf_addf(&b, "; raise that to at least %lluKiB", (unsigned long long)(least + 1023) / 1024);
+		say(k, PROBLEM_FAULT, OPT_security_max_message_size, &b);
+		return;
+	}
+	add_value(&b, k, OPT_performance_max_queue_bytes);
+	buf_addf(&b, " is too small; allowed: at least %lluKiB (security.max_message_size + 64KiB)",
+		 (unsigned long long)(least + 1023) / 1024);
+	say(k, PROBLEM_FAULT, OPT_performance_max_queue_bytes, &b);
+}
+
+static void check_hook(struct check *k, bool has_message_hook)
+{
+	if (k->c->values.security.sender_mismatch == CONFIG_SENDER_HOOK && !has_message_hook)
+		say_str(k, PROBLEM_FAULT, OPT_security_sender_mismatch,
+			"hook needs the hook on_message_received, and there is none; allowed here: reject or overwrite");
+}
+
+/* What is not built, and would be missed. */
+static void check_not_built(struct check *k)
+{
+	const struct config *v = &k->c->values;
+
+	if (v->auth.mode == CONFIG_AUTH_TOKEN)
+		say_str(k, PROBLEM_FAULT, OPT_auth_mode, "token is not in this version; allowed: open");
+	if (v->store.kind != CONFIG_STORE_NONE)
+		say_str(k, PROBLEM_FAULT, OPT_store_kind, "storage is not in this version; allowed: none");
+	if (v->tls.certificate)
+		say_str(k, PROBLEM_FAULT, OPT_tls_certificate,
+			"TLS is not in this version; let a proxy in front end it");
+	if (v->tls.key)
+		say_str(k, PROBLEM_FAULT, OPT_tls_key, "TLS is not in this version; let a proxy in front end it");
+	if (v->admin.token)
+		say_str(k, PROBLEM_FAULT, OPT_admin_token,
+			"an admin token is not in this version; without it administration answers only on loopback");
+}
+
+/* A switch that is off asks for nothing. */
+static void warn_later(struct check *k)
+{
+	for (int opt = 0; opt < OPT_COUNT; opt++) {
+		const struct config_row *row = &config_rows[opt];
+
+		if (!row->later || !written(k, (enum config_option)opt))
+			continue;
+		if (row->kind == KIND_BOOL && !*(const bool *)config_field_const(&k->c->values, row))
+			continue;
+		say_str(k, PROBLEM_WARNING, (enum config_option)opt, "has no effect in this version");
+	}
+}
+
+static void warn_whitelist(struct check *k)
+{
+	const struct config *v = &k->c->values;
+
+	if (v->security.enable_ip_whitelist && !v->security.whitelist_ips.n)
+		say_str(k, PROBLEM_WARNING, OPT_security_enable_ip_whitelist,
+			"security.whitelist_ips is empty, so nobody is let in");
+	if (!v->security.enable_ip_whitelist && v->security.whitelist_ips.n)
+		say_str(k, PROBLEM_WARNING, OPT_security_whitelist_ips,
+			"has no effect while security.enable_ip_whitelist is false");
+}
+
+/* A path that the gateway answers, and the row that says so. */
+struct route {
+	enum config_option opt;
+	const char *base, *rest;
+};
+
+static void add_route(struct buf *b, const struct route *r)
+{
+	buf_add_str(b, r->base);
+	buf_add_str(b, r->rest);
+}
+
+static void check_route(struct check *k, const struct route *a, const struct route *b)
+{
+	struct buf one = BUF_INIT, two = BUF_INIT, text = BUF_INIT;
+
+	/* Blame what the user wrote, not the default that it meets. */
+	if (b->opt != OPT_COUNT && written(k, b->opt) && !written(k, a->opt)) {
+		const struct route *other = a;
+
+		a = b;
+		b = other;
+	}
+	add_route(&one, a);
+	add_route(&two, b);
+	if (one.failed || two.failed) {
+		k->no_memory = true;
+	} else if (bytes_eq(buf_bytes(&one), buf_bytes(&two))) {
+		buf_add(&text, buf_bytes(&one));
+		buf_addf(&text, " is taken by %s",
+			 b->opt == OPT_COUNT ? "the gateway itself" : config_rows[b->opt].key);
+		say(k, PROBLEM_FAULT, a->opt, &text);
+	}
+	buf_deinit(&one);
+	buf_deinit(&two);
+}
+
+static void check_paths(struct check *k)
+{
+	const struct config *v = &k->c->values;
+	const struct route routes[] = {
+		{ OPT_COUNT, "/livez", "" },
+		{ OPT_COUNT, "/readyz", "" },
+		{ OPT_COUNT, "/openapi.json", "" },
+		{ OPT_COUNT, "/asyncapi.json", "" },
+		{ OPT_paths_api, v->paths.api, "/send" },
+		{ OPT_paths_api, v->paths.api, "/broadcast" },
+		{ OPT_paths_api, v->paths.api, "/online" },
+		{ OPT_paths_api, v->paths.api, "/stats" },
+		{ OPT_paths_websocket, v->paths.websocket, "" },
+		{ OPT_paths_sse, v->paths.sse, "" },
+		{ OPT_paths_stats, v->paths.stats, "" },
+		{ OPT_paths_online, v->paths.online, "" },
+	};
+
+	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++)
+		for (size_t j = 0; j < i; j++)
+			if (routes[i].opt != routes[j].opt)
+				check_route(k, &routes[i], &routes[j]);
+}
+
+static void warn_not_enabled(struct check *k)
+{
+	const char *name = (const char *)k->c->sectionless.at;
+	struct place p = { .name = name };
+
+	if (written(k, OPT_enabled) && !k->c->values.enabled)
+		say_str(k, PROBLEM_WARNING, OPT_enabled, "false: the gateway is not enabled");
+	else if (!written(k, OPT_enabled) && k->c->sectionless.len &&
+		 problem_add(k->c, PROBLEM_WARNING, &p, "there is no section wsc: the gateway is not enabled"))
+		k->no_memory = true;
+}
+
+int config_check(struct wsc_config *c, bool has_message_hook)
+{
+	struct check k = { .c = c };
+
+	check_timeout(&k);
+	check_queue(&k);
+	check_hook(&k, has_message_hook);
+	check_not_built(&k);
+	check_paths(&k);
+	warn_later(&k);
+	warn_whitelist(&k);
+	warn_not_enabled(&k);
+	return k.no_memory ? -WSC_ENOMEM : 0;
+}

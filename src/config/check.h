@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* check: what one key cannot say alone. */
+#ifndef WSC_CONFIG_CHECK_H
+#define WSC_CONFIG_CHECK_H
+
+#include "config/problem.h"
+
+/* Adds the faults and warnings of @c as a whole. 0, or -WSC_ENOMEM. */
+int config_check(struct wsc_config *c, bool has_message_hook);
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * value: from a text to a typed field and back, kind by kind. A text that is not allowed leaves the field as it was and
+ * is one fault with what is allowed; a list with three bad entries is three faults.
+ */
+#ifndef WSC_CONFIG_VALUE_H
+#define WSC_CONFIG_VALUE_H
+
+#include "config/problem.h"
+
+/* What somebody wrote for one key. It owns its texts. */
+struct value {
+	struct place place;
+	bool list; /* written as a list; otherwise there is exactly one item */
+	struct value_item {
+		char *text; /* @len bytes and a NUL */
+		size_t len;
+		size_t line; /* 0: the place has no lines */
+	} * items;
+	size_t n;
+};
+
+/* Adds a copy of @text. 0 or -WSC_ENOMEM. */
+int value_add(struct value *v, struct bytes text, size_t line);
+void value_deinit(struct value *v);
+
+/* Writes @v to its row's field. A text for a list kind is split at its commas. 0, -WSC_ECONFIG, -WSC_ENOMEM */
+int value_apply(struct wsc_config *c, enum config_option opt, struct value *v);
+/* The row's default; only what options.def says can go wrong here, and -WSC_ENOMEM. */
+int value_set_default(struct wsc_config *c, enum config_option opt, const char *def);
+/* Adds the field as a text that value_apply() would take. */
+void value_format(const struct config *c, const struct config_row *row, struct buf *out);
+
+void field_free(const struct config_row *row, void *field);
+/* Deep copy into zeroed @to; 0 or -WSC_ENOMEM with @to safe to free. */
+int field_copy(const struct config_row *row, void *to, const void *from);
+
+bool kind_is_list(enum config_row_kind kind);
+/* What is allowed, for people: "auto or 50ms..24h"; "replace, reject or allow". */
+void row_add_allowed(struct buf *b, const struct config_row *row);
+/* The value that the row's word (auto, none) stands for is 0; this is the word, or the empty view. */
+struct bytes row_word(const struct config_row *row);
+
+#endif

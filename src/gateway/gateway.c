@@ -1,0 +1,775 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * gateway: implements <wsc/gateway.h>: turns the configuration into each module's options, opens the sockets, runs the
+ * workers, and hands the program's calls to them. Knows how things are put together, and nothing of what they do.
+ */
+#include "wsc/gateway.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "api/assets.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "config/config.h"
+#include "conn/ask.h"
+#include "conn/submit.h"
+#include "worker/worker.h"
+#include "wsc/wsc.h"
+
+#define DESCRIPTOR_RESERVE 160u /* for listeners, logs, and those who are told 503 */
+#define ERROR_MAX 512
+#define BACKLOG 4096
+
+enum state { STATE_NEW, STATE_RUNNING, STATE_STOPPED };
+
+struct wsc_gateway {
+	struct settings set;
+	struct config config;     /* owned copy: set.opt points into it */
+	bool enabled, faulty, pages;
+	int listen_fd[SHARD_LISTENERS];
+	unsigned nlisten;
+	uint16_t port;
+	struct worker **workers;
+	unsigned nworkers;
+	bool by_host;
+	void (*sink)(void *user, const char *line, size_t len);
+	void *sink_user;
+	char error[ERROR_MAX];
+	struct {
+		_Atomic int state; /* enum state */
+		_Atomic uint32_t adopted;
+	} shared;
+};
+
+static int fail(struct wsc_gateway *gw, int error, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static int fail(struct wsc_gateway *gw, int error, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(gw->error, sizeof gw->error, fmt, ap);
+	va_end(ap);
+	return error;
+}
+
+static int state_of(const struct wsc_gateway *gw)
+{
+	return atomic_load(&gw->shared.state);
+}
+
+/* ---- options of the modules ---------------------------------------------------------------------------------------- */
+
+static void set_options(struct wsc_gateway *gw)
+{
+	const struct config *c = &gw->config;
+	bool rates = c->security.enable_rate_limit;
+
+	gw->set.opt = (struct options){
+		.heartbeat_ms = c->heartbeat_interval_ms,
+		.client_timeout_ms = config_client_timeout_ms(c),
+		.sse_heartbeat_ms = c->sse_heartbeat_ms,
+		.hook_timeout_ms = c->hook_timeout_ms,
+		.header_timeout_ms = c->limits.header_timeout_ms,
+		.max_message_bytes = c->security.max_message_size,
+		.max_content_bytes = c->security.max_content_length,
+		.sender = (enum sender_policy)c->security.sender_mismatch,
+		.message_rate = { rates ? (uint32_t)c->security.message_rate : 0, (uint32_t)c->security.message_burst, 10000 },
+		.control_rate = { rates ? (uint32_t)c->limits.control_rate : 0, (uint32_t)c->limits.control_burst, 0 },
+		.user_types = { c->security.allowed_user_types.at, c->security.allowed_user_types.n },
+		.origins = { c->websocket_origins.at, c->websocket_origins.n },
+		.require_origin = c->require_origin,
+		.blocked = { c->security.blocked_ips.at, c->security.blocked_ips.n },
+		.whitelist = { c->security.whitelist_ips.at, c->security.whitelist_ips.n },
+		.trusted = { c->security.trusted_proxies.at, c->security.trusted_proxies.n },
+		.only_whitelist = c->security.enable_ip_whitelist,
+	};
+	gw->set.http = (struct http1_limits){ (uint32_t)c->limits.header_bytes, (uint32_t)c->limits.uri_bytes, (uint32_t)c->limits.header_count };
+	gw->set.ws = (struct ws_limits){ c->security.max_message_size, (uint32_t)c->limits.fragments };
+	gw->set.listen = (struct listen_options){ BACKLOG, (uint32_t)c->performance.kernel_queue, (uint32_t)config_client_timeout_ms(c) };
+	gw->set.log.level = (enum log_level)c->log.level;
+	gw->set.log.format = c->log.format == CONFIG_LOG_JSON ? LOG_JSON : LOG_TEXT;
+}
+
+/* Half of the machine's memory may wait for slow readers, all workers together. */
+static size_t message_ceiling(unsigned workers)
+{
+	long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+
+	return pages > 0 && size > 0 ? (size_t)pages * (size_t)size / 2 / workers : 0;
+}
+
+static struct hub_options hub_options_of(const struct wsc_gateway *gw)
+{
+	const struct config *c = &gw->config;
+
+	return (struct hub_options){
+		.max_messages = { (uint32_t)c->message_buffer_size, (uint32_t)c->sse_message_buffer },
+		.max_queue_bytes = (uint32_t)(c->performance.max_queue_bytes < UINT32_MAX ? c->performance.max_queue_bytes : UINT32_MAX),
+		.max_total_bytes = message_ceiling(gw->nworkers),
+		.max_sessions_per_user = (uint32_t)c->max_connections_per_user,
+		.login = (enum hub_login_policy)c->multi_login,
+		.slow = (enum hub_slow_policy)c->slow_consumer,
+		.ask_timeout_ms = 5000,
+		.max_pending = 65536,
+		.seed = { gw->set.seed[0], gw->set.seed[1] },
+	};
+}
+
+/* ---- log --------------------------------------------------------------------------------------------------------------- */
+
+static void to_sink(void *user, enum log_level level, const char *line, size_t len)
+{
+	struct wsc_gateway *gw = user;
+
+	(void)level;
+	gw->sink(gw->sink_user, line, len);
+}
+
+void wsc_log_to(struct wsc_gateway *gw, int fd, void (*sink)(void *user, const char *line, size_t len), void *user)
+{
+	gw->set.log.fd = fd;
+	gw->sink = sink;
+	gw->sink_user = user;
+	gw->set.log.sink = sink ? to_sink : NULL;
+	gw->set.log.user = gw;
+}
+
+static bool all_loopback(const struct wsc_gateway *gw)
+{
+	struct ip ip;
+
+	for (size_t i = 0; i < gw->config.node_ip.n; i++)
+		if (ip_parse(bytes_str(gw->config.node_ip.at[i]), &ip) && !ip_loopback(&ip))
+			return false;
+	return true;
+}
+
+static void log_start(struct wsc_gateway *gw)
+{
+	const struct config *c = &gw->config;
+	struct log *lg = &gw->set.log;
+	struct rlimit fds = { 0 };
+	char page[64] = "";
+
+	getrlimit(RLIMIT_NOFILE, &fds);
+	if (gw->port && gw->pages)
+		snprintf(page, sizeof page, "http://localhost:%u/", gw->port);
+	for (size_t i = 0; i < c->node_ip.n; i++) {
+		bool unix_socket = strncmp(c->node_ip.at[i], "unix:", 5) == 0;
+
+		log_info(lg, "listening", KV_STR("address", c->node_ip.at[i]), KV_U64("port", unix_socket ? 0 : gw->port),
+		         KV_STR("page", page), KV_STR("version", WSC_VERSION), KV_STR("node_id", gw->set.node_id));
+	}
+	log_info(lg, "endpoints", KV_STR("websocket", c->paths.websocket), KV_STR("sse", c->paths.sse), KV_STR("api", c->paths.api),
+	         KV_STR("stats", c->paths.stats), KV_STR("online", c->paths.online), KV_STR("health", "/livez /readyz"));
+	log_info(lg, "limits", KV_U64("workers", gw->nworkers), KV_U64("descriptors", fds.rlim_cur),
+	         KV_U64("max_connections", gw->set.max_connections), KV_U64("max_message_bytes", c->security.max_message_size),
+	         KV_U64("message_buffer_size", c->message_buffer_size), KV_U64("max_connections_per_user", c->max_connections_per_user));
+	if (gw->set.hooks.authenticate_user) {
+		log_info(lg, "authentication", KV_STR("mode", "the program's own (authenticate_user)"));
+		return;
+	}
+	log_info(lg, "authentication", KV_STR("mode", "open"), KV_STR("identity", "user_id in the query, else header X-User-ID"));
+	if (!all_loopback(gw))
+		log_warn(lg, "auth.mode is open on an address that others can reach: anybody may connect and send as any user; "
+		             "put it behind a proxy that authenticates, or listen on 127.0.0.1",
+		         KV_STR("mode", "open"));
+}
+
+/* ---- life ---------------------------------------------------------------------------------------------------------------- */
+
+static int post_foreign(struct settings *set, unsigned to, struct task *t, bool must)
+{
+	struct wsc_gateway *gw = set->owner;
+
+	return worker_post_foreign(gw->workers[to], t, must);
+}
+
+static void check_config(struct wsc_gateway *gw, const struct wsc_config *config)
+{
+	/* Checking only rewrites the list of problems. */
+	struct wsc_config *c = (struct wsc_config *)(uintptr_t)config;
+	unsigned flags = gw->set.hooks.on_message_received ? 0 : WSC_CONFIG_NO_MESSAGE_HOOK;
+	bool warning = true;
+	const char *line;
+
+	gw->enabled = wsc_config_enabled(config);
+	gw->faulty = wsc_config_check(c, flags) < 0;
+	for (size_t i = 0; gw->faulty && (line = wsc_config_problem(c, i, &warning)); i++)
+		if (!warning) {
+			fail(gw, -WSC_ECONFIG, "%s", line);
+			break;
+		}
+}
+
+struct wsc_gateway *wsc_new(const struct wsc_config *config, const struct wsc_hooks *hooks)
+{
+	struct wsc_gateway *gw = config ? mem_zalloc(sizeof *gw) : NULL;
+	struct rng rng;
+
+	if (!gw)
+		return NULL;
+	gw->set.owner = gw;
+	gw->set.post_foreign = post_foreign;
+	gw->set.log.fd = -1;
+	if (hooks)
+		gw->set.hooks = *hooks;
+	gw->set.reasons = reasons_new();
+	if (!gw->set.reasons || config_values_copy(&gw->config, &config->values) < 0 || rng_init_system(&rng) < 0) {
+		reasons_free(gw->set.reasons);
+		mem_free(gw);
+		return NULL;
+	}
+	gw->set.seed[0] = rng_u64(&rng);
+	gw->set.seed[1] = rng_u64(&rng);
+	check_config(gw, config);
+	set_options(gw);
+	return gw;
+}
+
+static int usable(struct wsc_gateway *gw)
+{
+	if (!gw->enabled)
+		return fail(gw, -WSC_EDISABLED, "%s", wsc_strerror(WSC_EDISABLED));
+	return gw->faulty ? -WSC_ECONFIG : 0;
+}
+
+static int may_register(struct wsc_gateway *gw)
+{
+	int r = usable(gw);
+
+	if (r == 0 && state_of(gw) != STATE_NEW)
+		r = fail(gw, -WSC_ESTATE, "routes are registered before the start");
+	return r;
+}
+
+static int add(struct wsc_gateway *gw, const char *method, const char *path, enum route_kind kind, const void *target, void *user)
+{
+	int r = routes_add(&gw->set.routes, method, path, kind, target, user);
+
+	return r == -WSC_ESTATE ? fail(gw, r, "%s %s is taken already", method, path) : r;
+}
+
+int wsc_register_routes(struct wsc_gateway *gw)
+{
+	const struct config *c = &gw->config;
+	int r = may_register(gw);
+
+	if (r < 0 || (r = add(gw, "GET", c->paths.websocket, ROUTE_WEBSOCKET, NULL, NULL)) < 0 ||
+	    (r = add(gw, "GET", c->paths.sse, ROUTE_SSE, NULL, NULL)) < 0 ||
+	    (r = add(gw, "GET", c->paths.stats, ROUTE_OLD_STATS, NULL, NULL)) < 0 ||
+	    (r = add(gw, "GET", c->paths.online, ROUTE_OLD_ONLINE, NULL, NULL)) < 0 ||
+	    (r = add(gw, "GET", "/livez", ROUTE_LIVEZ, NULL, NULL)) < 0)
+		return r;
+	return add(gw, "GET", "/readyz", ROUTE_READYZ, NULL, NULL);
+}
+
+int wsc_register_api(struct wsc_gateway *gw, const char *prefix)
+{
+	static const struct {
+		const char *method, *name;
+		enum route_kind kind;
+	} calls[] = {
+		{ "POST", "send", ROUTE_SEND },
+		{ "POST", "broadcast", ROUTE_BROADCAST },
+		{ "GET", "online", ROUTE_ONLINE },
+		{ "GET", "stats", ROUTE_STATS },
+	};
+	int r = may_register(gw);
+	char path[512];
+
+	for (size_t i = 0; r == 0 && i < sizeof calls / sizeof calls[0]; i++) {
+		int n = prefix ? snprintf(path, sizeof path, "%s/websocket/%s", prefix, calls[i].name)
+		               : snprintf(path, sizeof path, "%s/%s", gw->config.paths.api, calls[i].name);
+
+		if (n < 0 || (size_t)n >= sizeof path || path[0] != '/')
+			return fail(gw, -WSC_EINVAL, "the prefix must begin with / and be shorter than 500 bytes");
+		r = add(gw, calls[i].method, path, calls[i].kind, NULL, NULL);
+	}
+	return r;
+}
+
+int wsc_register_pages(struct wsc_gateway *gw)
+{
+	int r = may_register(gw);
+
+	for (size_t i = 0; r == 0 && i < web_assets_count; i++) {
+		const struct web_asset *a = &web_assets[i];
+		size_t n = strlen(a->path);
+		bool document = n > 5 && strcmp(a->path + n - 5, ".json") == 0;
+
+		r = add(gw, "GET", a->path, document ? ROUTE_ASSET : ROUTE_LOCAL_ASSET, a, NULL);
+	}
+	gw->pages = r == 0;
+	return r;
+}
+
+int wsc_route(struct wsc_gateway *gw, const char *method, const char *path, wsc_handler_fn *handler, void *user)
+{
+	int r = may_register(gw);
+	const void *target;
+
+	if (r < 0)
+		return r;
+	if (!method || !path || path[0] != '/' || !handler)
+		return fail(gw, -WSC_EINVAL, "a route needs a method, a path that begins with / and a handler");
+	_Static_assert(sizeof target == sizeof handler, "POSIX: a function pointer fits");
+	memcpy(&target, &handler, sizeof target);
+	return add(gw, method, path, ROUTE_PROGRAM, target, user);
+}
+
+/* ---- start ------------------------------------------------------------------------------------------------------------------ */
+
+static void make_node_id(struct wsc_gateway *gw)
+{
+	char host[64] = "wsc";
+
+	if (gw->config.node_id) {
+		snprintf(gw->set.node_id, sizeof gw->set.node_id, "%s", gw->config.node_id);
+		return;
+	}
+	(void)gethostname(host, sizeof host - 1);
+	for (char *p = host; *p; p++)
+		if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || *p == '-' || *p == '.'))
+			*p = '-';
+	snprintf(gw->set.node_id, sizeof gw->set.node_id, "%s-%u", host, gw->port);
+}
+
+static int listen_all(struct wsc_gateway *gw)
+{
+	const struct config *c = &gw->config;
+	uint16_t port = (uint16_t)c->node_port, got;
+
+	for (size_t i = 0; i < c->node_ip.n; i++) {
+		int fd;
+
+		if (gw->nlisten == SHARD_LISTENERS)
+			return fail(gw, -WSC_ECONFIG, "node_ip: at most %u addresses", SHARD_LISTENERS);
+		fd = addr_listen(c->node_ip.at[i], port, &gw->set.listen, &got);
+		if (fd < 0)
+			return fail(gw, fd == -EADDRINUSE ? -WSC_EADDRINUSE : -WSC_ESYSTEM, "cannot listen on %s%s%.0u: %s%s", c->node_ip.at[i],
+			            strncmp(c->node_ip.at[i], "unix:", 5) == 0 ? "" : " port ",
+			            strncmp(c->node_ip.at[i], "unix:", 5) == 0 ? 0u : port, strerrordesc_np(-fd),
+			            fd == -EADDRINUSE ? "; another program listens there: stop it, or set node_port" : "");
+		gw->listen_fd[gw->nlisten++] = fd;
+		if (got) /* port 0: all addresses get the one that the first was given */
+			gw->port = port = got;
+	}
+	return 0;
+}
+
+static int count_connections(struct wsc_gateway *gw)
+{
+	uint64_t wanted = gw->config.performance.max_connections_per_node;
+	struct rlimit fds;
+
+	if (getrlimit(RLIMIT_NOFILE, &fds) < 0 || fds.rlim_cur == RLIM_INFINITY)
+		fds.rlim_cur = 1u << 20;
+	if (fds.rlim_cur <= DESCRIPTOR_RESERVE + 16)
+		return fail(gw, -WSC_ESYSTEM, "only %llu descriptors (ulimit -n): at least %u are needed", (unsigned long long)fds.rlim_cur,
+		            DESCRIPTOR_RESERVE + 17);
+	gw->set.max_connections = fds.rlim_cur - DESCRIPTOR_RESERVE;
+	if (wanted && wanted < gw->set.max_connections)
+		gw->set.max_connections = wanted;
+	return 0;
+}
+
+static int make_workers(struct wsc_gateway *gw)
+{
+	struct hub_options hub;
+	int r;
+
+	gw->workers = mem_calloc(gw->nworkers, sizeof *gw->workers);
+	gw->set.shards = mem_calloc(gw->nworkers, sizeof *gw->set.shards);
+	if (!gw->workers || !gw->set.shards)
+		return fail(gw, -WSC_ENOMEM, "out of memory");
+	gw->set.nshards = gw->nworkers;
+	hub = hub_options_of(gw);
+	for (unsigned i = 0; i < gw->nworkers; i++) {
+		gw->workers[i] = mem_aligned(64, sizeof **gw->workers);
+		if (!gw->workers[i])
+			return fail(gw, -WSC_ENOMEM, "out of memory");
+		gw->set.shards[i] = &gw->workers[i]->shard;
+		r = worker_init(gw->workers[i], &gw->set, i, gw->workers, gw->nworkers, &hub, gw->listen_fd, gw->nlisten, gw->by_host);
+		if (r < 0)
+			return fail(gw, r, "cannot start a worker: %s", r == -WSC_ENOMEM ? "out of memory" : strerrordesc_np(errno));
+	}
+	return 0;
+}
+
+static int prepare(struct wsc_gateway *gw)
+{
+	const struct config *c = &gw->config;
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	int r = may_register(gw);
+
+	if (r < 0)
+		return r;
+	gw->error[0] = 0;
+	gw->nworkers = gw->by_host ? 1 : c->workers ? (unsigned)c->workers : cores > 0 ? (unsigned)cores : 1;
+	if (gw->nworkers > HUB_PEERS_MAX)
+		gw->nworkers = HUB_PEERS_MAX;
+	if (c->security.enable_rate_limit && c->security.connect_rate &&
+	    !(gw->set.connects = connect_table_new(c->security.connect_rate, gw->set.seed)))
+		return fail(gw, -WSC_ENOMEM, "out of memory");
+	gw->set.started_mono_ms = now_ms(worker_clock());
+	if ((r = count_connections(gw)) < 0 || (r = listen_all(gw)) < 0)
+		return r;
+	make_node_id(gw);
+	return make_workers(gw);
+}
+
+/* Signals are the host program's business: its own threads get them. */
+static int start_threads(struct wsc_gateway *gw)
+{
+	sigset_t all, before;
+	int r = 0;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	for (unsigned i = 0; i < gw->nworkers && r == 0; i++)
+		r = worker_start(gw->workers[i]);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return r < 0 ? fail(gw, r, "cannot start a thread: %s", strerrordesc_np(errno)) : 0;
+}
+
+static void tear_down(struct wsc_gateway *gw)
+{
+	for (unsigned i = 0; i < gw->nworkers && gw->workers && gw->workers[i]; i++) {
+		worker_stop(gw->workers[i], 0);
+		worker_join(gw->workers[i]);
+	}
+	/* Twice: what one buries may post to another. */
+	for (unsigned i = 0; i < 2 * gw->nworkers && gw->workers && gw->workers[i % gw->nworkers]; i++)
+		if (gw->workers[i % gw->nworkers]->shard.hub)
+			worker_bury_mail(gw->workers[i % gw->nworkers]);
+	for (unsigned i = 0; i < gw->nworkers && gw->workers && gw->workers[i]; i++) {
+		worker_deinit(gw->workers[i]);
+		mem_free(gw->workers[i]);
+	}
+	mem_free(gw->workers);
+	mem_free(gw->set.shards);
+	gw->workers = NULL;
+	gw->set.shards = NULL;
+	for (unsigned i = 0; i < gw->nlisten; i++) {
+		close(gw->listen_fd[i]);
+		if (strncmp(gw->config.node_ip.at[i], "unix:", 5) == 0)
+			unlink(gw->config.node_ip.at[i] + 5);
+	}
+	gw->nlisten = 0;
+	connect_table_free(gw->set.connects);
+	gw->set.connects = NULL;
+}
+
+static int start(struct wsc_gateway *gw, bool by_host)
+{
+	int r;
+
+	gw->by_host = by_host;
+	r = prepare(gw);
+	if (r == 0 && !by_host)
+		r = start_threads(gw);
+	if (r < 0) {
+		if (state_of(gw) == STATE_NEW)
+			tear_down(gw);
+		return r;
+	}
+	atomic_store(&gw->shared.state, STATE_RUNNING);
+	log_start(gw);
+	return 0;
+}
+
+int wsc_start(struct wsc_gateway *gw)
+{
+	return start(gw, false);
+}
+
+int wsc_open(struct wsc_gateway *gw)
+{
+	return start(gw, true);
+}
+
+int wsc_fd(const struct wsc_gateway *gw)
+{
+	return gw->workers && gw->workers[0] ? loop_fd(&gw->workers[0]->shard.loop) : -WSC_ESTATE;
+}
+
+int wsc_step(struct wsc_gateway *gw, int timeout_ms)
+{
+	if (!gw->enabled)
+		return -WSC_EDISABLED;
+	if (state_of(gw) == STATE_STOPPED)
+		return 0;
+	if (state_of(gw) != STATE_RUNNING || !gw->by_host)
+		return -WSC_ESTATE;
+	if (worker_turn(gw->workers[0], timeout_ms))
+		return 1;
+	atomic_store(&gw->shared.state, STATE_STOPPED);
+	return 0;
+}
+
+void wsc_stop(struct wsc_gateway *gw, unsigned timeout_ms)
+{
+	if (state_of(gw) != STATE_RUNNING)
+		return;
+	atomic_store(&gw->set.shared.draining, true);
+	for (unsigned i = 0; i < gw->nworkers; i++)
+		worker_stop(gw->workers[i], timeout_ms);
+}
+
+int wsc_wait(struct wsc_gateway *gw)
+{
+	if (state_of(gw) == STATE_NEW)
+		return gw->enabled ? -WSC_ESTATE : -WSC_EDISABLED;
+	if (!gw->by_host)
+		for (unsigned i = 0; i < gw->nworkers; i++)
+			worker_join(gw->workers[i]);
+	atomic_store(&gw->shared.state, STATE_STOPPED);
+	return atomic_load(&gw->set.shared.cut) ? 1 : 0;
+}
+
+void wsc_free(struct wsc_gateway *gw)
+{
+	if (!gw)
+		return;
+	tear_down(gw);
+	routes_deinit(&gw->set.routes);
+	reasons_free(gw->set.reasons);
+	config_values_free(&gw->config);
+	mem_free(gw);
+}
+
+const char *wsc_error_text(const struct wsc_gateway *gw)
+{
+	return gw->error;
+}
+
+uint16_t wsc_port(const struct wsc_gateway *gw)
+{
+	return gw->port;
+}
+
+uint64_t wsc_max_connections(const struct wsc_gateway *gw)
+{
+	return gw->set.max_connections;
+}
+
+unsigned wsc_workers(const struct wsc_gateway *gw)
+{
+	return gw->nworkers;
+}
+
+const char *wsc_node_id(const struct wsc_gateway *gw)
+{
+	return gw->set.node_id;
+}
+
+const char *wsc_version(void)
+{
+	return WSC_VERSION;
+}
+
+/* ---- messages ------------------------------------------------------------------------------------------------------------------ */
+
+static int running(struct wsc_gateway *gw)
+{
+	if (!gw->enabled)
+		return -WSC_EDISABLED;
+	return state_of(gw) == STATE_RUNNING ? 0 : -WSC_ESTATE;
+}
+
+/* The message as JSON, checked as one from outside would be. */
+static int message_text(struct wsc_gateway *gw, const struct wsc_message *m, bool broadcast, struct buf *b)
+{
+	struct wsc_message copy = *m;
+	struct envelope e;
+	int r;
+
+	if (!copy.from)
+		copy.from = WSC_SYSTEM;
+	if (broadcast)
+		copy.to = copy.ticket_id = NULL;
+	if (!broadcast && !(copy.to && *copy.to) && !(copy.ticket_id && *copy.ticket_id))
+		return -WSC_EINVAL;
+	if (!copy.content && !copy.data)
+		return -WSC_EINVAL;
+	r = submit_message_json(b, &copy);
+	if (r < 0)
+		return r;
+	if (b->len > gw->config.security.max_message_size)
+		return -WSC_ETOOBIG;
+	return envelope_parse(&e, buf_bytes(b), gw->set.seed) == ENVELOPE_OK ? 0 : -WSC_EBADMESSAGE;
+}
+
+static int submit(struct wsc_gateway *gw, const struct wsc_message *m, bool broadcast, wsc_done_fn *done, void *user)
+{
+	struct bytes from = bytes_str(m && m->from ? m->from : WSC_SYSTEM);
+	struct buf b = BUF_INIT;
+	struct submission *sub;
+	int r = running(gw);
+
+	if (r < 0)
+		return r;
+	if (!m || !envelope_id_ok(from))
+		return -WSC_EINVAL;
+	r = message_text(gw, m, broadcast, &b);
+	if (r < 0) {
+		buf_deinit(&b);
+		return r;
+	}
+	sub = submit_program_new(b.at, b.len, from, broadcast, done, user);
+	if (!sub)
+		return -WSC_ENOMEM;
+	r = worker_post_foreign(gw->workers[shard_of_user(&gw->set, from)], &sub->task, false);
+	if (r < 0)
+		submit_free(sub);
+	return r;
+}
+
+int wsc_send(struct wsc_gateway *gw, const struct wsc_message *message, wsc_done_fn *done, void *user)
+{
+	return submit(gw, message, false, done, user);
+}
+
+int wsc_broadcast(struct wsc_gateway *gw, const struct wsc_message *message, wsc_done_fn *done, void *user)
+{
+	return submit(gw, message, true, done, user);
+}
+
+int wsc_kick(struct wsc_gateway *gw, const char *user_id, const char *reason, wsc_done_fn *done, void *user)
+{
+	struct bytes id = bytes_str(user_id), why = bytes_str(reason ? reason : "kicked");
+	struct kick_task *k;
+	int r = running(gw);
+
+	if (r < 0)
+		return r;
+	if (!envelope_id_ok(id) || !utf8_valid(why))
+		return -WSC_EINVAL;
+	k = mem_zalloc(sizeof *k);
+	if (!k)
+		return -WSC_ENOMEM;
+	k->task.run = kick_run;
+	k->done = done;
+	k->user = user;
+	k->user_len = id.len;
+	memcpy(k->user_id, id.at, id.len);
+	memcpy(k->reason, why.at, utf8_prefix(why, WS_REASON_MAX));
+	r = worker_post_foreign(gw->workers[shard_of_user(&gw->set, id)], &k->task, false);
+	if (r < 0)
+		mem_free(k);
+	return r;
+}
+
+/* ---- questions -------------------------------------------------------------------------------------------------------------------- */
+
+int wsc_stats(const struct wsc_gateway *gw, struct wsc_stats *out)
+{
+	struct answer_stats s;
+
+	if (!gw->enabled)
+		return -WSC_EDISABLED;
+	if (state_of(gw) == STATE_NEW)
+		return -WSC_ESTATE;
+	ask_totals(&gw->set, &s);
+	*out = (struct wsc_stats){
+		.uptime_seconds = (now_ms(worker_clock()) - gw->set.started_mono_ms) / 1000,
+		.active_connections = s.websocket + s.sse,
+		.websocket_connections = s.websocket,
+		.sse_connections = s.sse,
+		.online_users = s.online_users,
+		.messages_received = s.received,
+		.messages_sent = s.sent,
+		.broadcasts = s.broadcasts,
+		.total_lifetime = s.lifetime,
+	};
+	return 0;
+}
+
+int wsc_is_online(struct wsc_gateway *gw, const char *user_id, wsc_online_fn *answer, void *user)
+{
+	int r = running(gw);
+
+	if (r < 0)
+		return r;
+	if (!answer || !envelope_id_ok(bytes_str(user_id)))
+		return -WSC_EINVAL;
+	return ask_is_online(&gw->set, user_id, answer, user);
+}
+
+/* ---- sockets of the program ----------------------------------------------------------------------------------------------------------- */
+
+struct adopt {
+	struct task task;
+	int fd;
+};
+
+static void adopt_run(struct shard *sh, struct task *t)
+{
+	struct adopt *a = container_of(t, struct adopt, task);
+	struct sockaddr_storage peer = { 0 };
+	socklen_t len = sizeof peer;
+	struct ip ip = { 0 };
+
+	if (getpeername(a->fd, (struct sockaddr *)&peer, &len) == 0)
+		ip = ip_of_sockaddr((struct sockaddr *)&peer);
+	atomic_fetch_add(&sh->set->shared.connections, 1);
+	if (sh->draining) {
+		atomic_fetch_sub(&sh->set->shared.connections, 1);
+		close(a->fd);
+	} else {
+		(void)conn_new(sh, a->fd, &ip, NULL);
+	}
+	mem_free(a);
+}
+
+/* Every route answers 503 while the gateway is not enabled. */
+static void answer_disabled(int fd)
+{
+	static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json; charset=utf-8\r\n"
+	                             "Content-Length: 90\r\nConnection: close\r\n\r\n"
+	                             "{\"success\":false,\"error\":\"the gateway is not enabled\",\"message\":null,\"code\":\"not_enabled\"}";
+
+	_Static_assert(sizeof "{\"success\":false,\"error\":\"the gateway is not enabled\",\"message\":null,\"code\":\"not_enabled\"}" == 91,
+	               "Content-Length above");
+	(void)!send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL);
+	(void)shutdown(fd, SHUT_WR);
+	close(fd);
+}
+
+int wsc_adopt(struct wsc_gateway *gw, int fd)
+{
+	int r = running(gw), flags = fd >= 0 ? fcntl(fd, F_GETFL) : -1;
+	struct adopt *a;
+
+	if (r == -WSC_EDISABLED && fd >= 0)
+		answer_disabled(fd);
+	else if (r < 0 && fd >= 0)
+		close(fd);
+	if (r < 0)
+		return r;
+	if (flags < 0)
+		return -WSC_EINVAL;
+	(void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+	(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+	addr_tune(fd, &gw->set.listen);
+	a = mem_zalloc(sizeof *a);
+	if (a) {
+		a->task.run = adopt_run;
+		a->fd = fd;
+		r = worker_post_foreign(gw->workers[atomic_fetch_add(&gw->shared.adopted, 1) % gw->nworkers], &a->task, false);
+	} else {
+		r = -WSC_ENOMEM;
+	}
+	if (r < 0) {
+		mem_free(a);
+		close(fd);
+	}
+	return r;
+}

@@ -1,0 +1,285 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the end-to-end tests: the real program on loopback, seen from outside.
+
+usage: run.py [--wsc PATH] [--jobs N] [--list] [--verbose] [--check-map] [--write-map] [PATH] [PATTERN ...]
+
+A test is a function `test_what_happens()` of a file test_*.py beside this one, with @row("3.binary-frame", ...) above it:
+the rows of tests/contract.md that it shows. PATTERN is a part of a test's or a row's name. PATH, the program, is build/wsc
+by default. Failures are printed with the log of the server; the last line is "N passed, N failed".
+
+--check-map   only compares tests/contract.md with the tests; also done, as one test, in every run of all tests
+--write-map   writes the tests' names into tests/contract.md; rows and what they say are written by hand
+"""
+import argparse
+import glob
+import importlib.util
+import multiprocessing
+import os
+import re
+import signal
+import sys
+import time
+import traceback
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+sys.dont_write_bytecode = True
+import lib  # noqa: E402
+
+MAP = os.path.join(lib.ROOT, "tests/contract.md")
+TEST_SECONDS = 600 if lib.SLOW else 120
+
+
+def discover():
+    """All tests: {name: function}, in the order of files and lines."""
+    tests = {}
+    for path in sorted(glob.glob(os.path.join(HERE, "test_*.py"))):
+        module = os.path.basename(path)[:-3]
+        spec = importlib.util.spec_from_file_location(module, path)
+        loaded = importlib.util.module_from_spec(spec)
+        sys.modules[module] = loaded
+        spec.loader.exec_module(loaded)
+        for name, f in vars(loaded).items():
+            if not name.startswith("test_") or not callable(f):
+                continue
+            if name in tests:
+                sys.exit(f"two tests are called {name}")
+            if not getattr(f, "rows", None):
+                sys.exit(f"{module}.{name} names no row")
+            tests[name] = f
+    return tests
+
+
+# ---- the map -------------------------------------------------------------------------------------------------------------
+
+ROW = re.compile(r"^\| `([^`]+)` \| (.*) \| (.*) \|$")
+# Tests of other suites, by name: where their names stand.
+ELSEWHERE = {"library": "tests/library/*.c", "unit": "tests/unit/*.c", "sim": "tests/sim/*.c", "house": "tests/house/*.py"}
+
+
+def read_map():
+    """The rows of tests/contract.md: {row: list of the tests it names}, and its lines."""
+    with open(MAP, encoding="utf-8") as f:
+        lines = f.read().split("\n")
+    rows = {}
+    for line in lines:
+        m = ROW.match(line)
+        if m:
+            if m[1] in rows:
+                sys.exit(f"tests/contract.md: the row {m[1]} is there twice")
+            rows[m[1]] = re.findall(r"`([^`]+)`", m[3])
+    return rows, lines
+
+
+def tests_of_rows(tests):
+    out = {}
+    for name, f in tests.items():
+        for r in f.rows:
+            out.setdefault(r, []).append(name)
+    return out
+
+
+def elsewhere(entry):
+    """A fault of "library:name", or None. A suite that is not there yet is not asked."""
+    suite, _, name = entry.partition(":")
+    if suite not in ELSEWHERE:
+        return f"there is no suite {suite}"
+    files = glob.glob(os.path.join(lib.ROOT, ELSEWHERE[suite]))
+    for path in files:
+        with open(path, encoding="utf-8", errors="replace") as f:
+            if name == os.path.splitext(os.path.basename(path))[0] or re.search(rf"\b{re.escape(name)}\b", f.read()):
+                return None
+    return f"no file of {ELSEWHERE[suite]} has it" if files else None
+
+
+def check_map(tests):
+    """All that is wrong with the map, as lines."""
+    rows, _ = read_map()
+    ours = tests_of_rows(tests)
+    library = bool(glob.glob(os.path.join(lib.ROOT, ELSEWHERE["library"])))
+    faults = [f"{name} names the row {r}, which is not in tests/contract.md"
+              for r, names in sorted(ours.items()) if r not in rows for name in names]
+    for r, named in rows.items():
+        for entry in named:
+            if ":" in entry:
+                fault = elsewhere(entry)
+                if fault:
+                    faults.append(f"{r}: {entry}: {fault}")
+            elif entry not in tests:
+                faults.append(f"{r}: there is no test {entry}")
+        missing = set(ours.get(r, [])) - set(named)
+        if missing:
+            faults.append(f"{r}: {', '.join(sorted(missing))} shows it, and is not named there (run.py --write-map)")
+        stale = [n for n in named if n in tests and n not in ours.get(r, [])]
+        if stale:
+            faults.append(f"{r}: {', '.join(stale)} does not say that it shows it")
+        if not named and (library or not r.startswith("8.")):
+            faults.append(f"{r}: no test shows it")
+    return faults
+
+
+def write_map(tests):
+    rows, lines = read_map()
+    ours = tests_of_rows(tests)
+    for i, line in enumerate(lines):
+        m = ROW.match(line)
+        if m:
+            names = ours.get(m[1], []) + [n for n in rows[m[1]] if ":" in n]
+            lines[i] = f"| `{m[1]}` | {m[2]} | {', '.join(f'`{n}`' for n in names)} |"
+    with open(MAP, "w", encoding="utf-8") as f:
+        f.write("\n".join(lines))
+
+
+# ---- running -------------------------------------------------------------------------------------------------------------
+
+
+class OutOfTime(Exception):
+    pass
+
+
+def _out_of_time(*_):
+    raise OutOfTime(f"the test took longer than {TEST_SECONDS} s")
+
+
+def logs_of(e):
+    """The logs that belong to a failure: of a server that its block has ended, and of those still running."""
+    parts = [e.server_log] if getattr(e, "server_log", None) else []
+    for server in lib.LIVE:
+        text = server.text()[server.mark:]
+        status = server.process.poll()
+        if status is not None:
+            text += f"\n(this server has ended by itself: {status})\n"
+        if text:
+            parts.append(text)
+    return "".join(f"--- server's log ---\n{p[-12000:].rstrip()}\n" for p in parts)
+
+
+def run_one(f):
+    """None, or the story of its failure."""
+    signal.alarm(TEST_SECONDS)
+    try:
+        f()
+        for server in list(lib._shared.values()):
+            if not server.running():
+                lib.fail("the shared server has ended by itself: exit status", server.process.returncode)
+            lib.no_sanitizer(server.text())
+    except BaseException as e:
+        story = traceback.format_exc() + logs_of(e)
+        for server in list(lib.LIVE):
+            if server not in lib._shared.values():
+                server.kill()
+        return story
+    finally:
+        signal.alarm(0)
+    return None
+
+
+def worker(tests, todo, results):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, _out_of_time)
+    lib._die_with_parent()
+    while True:
+        name = todo.get()
+        if name is None:
+            break
+        started = time.monotonic()
+        results.put((name, "begun", 0))
+        story = run_one(tests[name])
+        results.put((name, story, time.monotonic() - started))
+    end = run_one(lib.stop_shared)
+    if end:
+        results.put(("the shared server ends with status 0", end, 0.0))
+    results.put(None)
+
+
+def run(tests, jobs, verbose):
+    context = multiprocessing.get_context("fork")
+    todo, results = context.SimpleQueue(), context.Queue()
+    processes = [context.Process(target=worker, args=(tests, todo, results)) for _ in range(jobs)]
+    for p in processes:
+        p.start()
+    for name in list(tests) + [None] * jobs:
+        todo.put(name)
+    passed, failed, left, begun = 0, [], jobs, set()
+    while left:
+        try:
+            item = results.get(timeout=5)
+        except Exception:
+            if not any(p.is_alive() for p in processes):
+                break
+            continue
+        if item is None:
+            left -= 1
+            continue
+        name, story, seconds = item
+        if story == "begun":
+            begun.add(name)
+            continue
+        begun.discard(name)
+        if story is None:
+            passed += 1
+            if verbose:
+                print(f"ok    {name} ({seconds:.1f} s)", flush=True)
+        else:
+            failed.append(name)
+            print(f"FAIL  {name} ({seconds:.1f} s)\n{story}", flush=True)
+    for name in sorted(begun):
+        failed.append(name)
+        print(f"FAIL  {name}: the process that ran it is gone", flush=True)
+    for p in processes:
+        p.join(10)
+        if p.is_alive():
+            p.kill()
+    if failed:
+        print("failed:\n" + "\n".join("  " + n for n in failed))
+    return passed, len(failed)
+
+
+def the_map_is_complete_and_true(tests):
+    faults = check_map(tests)
+    if faults:
+        print("FAIL  the map of rows and tests, tests/contract.md:\n" + "\n".join("  " + f for f in faults))
+    return not faults
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--wsc")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--verbose", action="store_true")
+    parser.add_argument("--check-map", action="store_true")
+    parser.add_argument("--write-map", action="store_true")
+    parser.add_argument("patterns", nargs="*")
+    args = parser.parse_args()
+    patterns = args.patterns
+    if patterns and "/" in patterns[0]:
+        args.wsc = args.wsc or patterns[0]
+        patterns = patterns[1:]
+    os.environ["E2E_WSC"] = os.path.abspath(args.wsc or lib.program())
+    tests = discover()
+    if args.write_map:
+        write_map(tests)
+    if args.check_map or args.write_map:
+        good = the_map_is_complete_and_true(tests)
+        print(f"{int(good)} passed, {int(not good)} failed")
+        return 0 if good else 1
+    chosen = {n: f for n, f in tests.items()
+              if not patterns or any(p in n or any(p in r for r in f.rows) for p in patterns)}
+    if args.list:
+        for n, f in chosen.items():
+            print(f"{n}  {' '.join(f.rows)}")
+        return 0
+    passed, failed = run(chosen, max(1, args.jobs), args.verbose)
+    if not patterns:
+        if the_map_is_complete_and_true(tests):
+            passed += 1
+        else:
+            failed += 1
+    print(f"{passed} passed, {failed} failed")
+    return 0 if failed == 0 and passed > 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,307 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of the house itself: headers, symbols, installation, hardening, both compilers, the package list, the counting.
+
+usage: run.py PROGRAM [TEXT...]   PROGRAM lies in the build directory; only tests whose name contains a TEXT
+Prints "N passed, N failed".
+"""
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+BUILD = pathlib.Path(sys.argv[1]).resolve().parent if len(sys.argv) > 1 else ROOT / "build"
+STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Wstrict-prototypes", "-Wundef", "-Werror"]
+PUBLIC_HEADERS = sorted(p.relative_to(ROOT / "include").as_posix() for p in (ROOT / "include").rglob("*.h"))
+
+
+def sh(*command, env=None, cwd=ROOT):
+    """Runs a command that must succeed; returns what it printed."""
+    done = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          env=env and dict(os.environ, **env), cwd=cwd)
+    if done.returncode != 0:
+        raise AssertionError(f"{' '.join(str(c) for c in command)}: exit status {done.returncode}\n{done.stdout}")
+    return done.stdout
+
+
+class Temporary(unittest.TestCase):
+    """A test with a directory of its own, self.tmp."""
+
+    def setUp(self):
+        self.tmp = pathlib.Path(tempfile.mkdtemp(prefix="wsc-house-"))
+        self.addCleanup(shutil.rmtree, self.tmp, ignore_errors=True)
+
+    def write(self, name, text, mode=0o644):
+        path = self.tmp / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(mode)
+        return path
+
+
+class PublicHeaders(Temporary):
+    def each_alone(self, suffix, *compiler):
+        for header in PUBLIC_HEADERS:
+            with self.subTest(header=header):
+                source = self.write("one" + suffix, f"#include <{header}>\n#include <{header}>\n")
+                sh(*compiler, "-I", ROOT / "include", "-fsyntax-only", source)
+
+    def test_each_header_stands_alone_as_strict_c11(self):
+        self.each_alone(".c", "gcc", "-std=c11", *STRICT)
+
+    def test_each_header_stands_alone_as_strict_c11_for_clang(self):
+        self.each_alone(".c", "clang", "-std=c11", *STRICT)
+
+    def test_each_header_stands_alone_as_strict_cpp17(self):
+        # wsc_stats() and struct wsc_stats share a name as stat() and struct stat do; -Wshadow of C++ calls that hiding.
+        strict = [w for w in STRICT if w not in ("-Wstrict-prototypes", "-Wshadow")]
+        self.each_alone(".cpp", "g++", "-std=c++17", *strict)
+
+    def test_the_version_of_the_header_is_that_of_the_build(self):
+        header = re.search(r'#define WSC_VERSION "([^"]+)"', (ROOT / "include/wsc/wsc.h").read_text()).group(1)
+        build = re.search(r"version: '([^']+)'", (ROOT / "meson.build").read_text()).group(1)
+        self.assertEqual(header, build)
+
+
+def declared_functions():
+    """The functions that the public headers declare, as the compiler sees them."""
+    text = sh("gcc", "-E", "-P", "-std=c11", "-I", ROOT / "include", "-include", "wsc/wsc.h", "-x", "c", "/dev/null")
+    text = re.sub(r"\btypedef\b[^;{]*;", "", text)
+    return set(re.findall(r"\b(wsc_\w+)\s*\([^()]*(?:\([^()]*\)[^()]*)*\)\s*;", text))
+
+
+class Symbols(unittest.TestCase):
+    def defined(self, *nm):
+        return {line.split()[2].split("@")[0] for line in sh("nm", "--defined-only", *nm).splitlines()
+                if len(line.split()) == 3 and line.split()[1] in "TDBRVWuC"}
+
+    def test_the_shared_library_shows_the_public_functions_and_nothing_else(self):
+        self.assertEqual(self.defined("-D", BUILD / "libwsc.so"), declared_functions())
+
+    def test_the_static_library_shows_the_public_functions_and_nothing_else(self):
+        self.assertEqual(self.defined("-g", BUILD / "libwsc.a"), declared_functions())
+
+    def test_the_soname_carries_the_number_of_the_interface(self):
+        self.assertRegex(sh("readelf", "-dW", BUILD / "libwsc.so"), r"SONAME.*\[libwsc\.so\.0\]")
+
+
+EMBEDDER = """
+#include <wsc/wsc.h>
+#include <stdio.h>
+/* Names that the library uses inside: an embedder may have them too. */
+int hub_publish(void); int ws_decode(void); int loop_wait(void); int mem_alloc(void);
+int hub_publish(void) { return 1; }
+int ws_decode(void) { return 2; }
+int loop_wait(void) { return 3; }
+int mem_alloc(void) { return 4; }
+int main(void)
+{
+	struct wsc_config *config = wsc_config_new();
+	struct wsc_gateway *gateway = wsc_new(config, 0);
+	wsc_free(gateway);
+	wsc_config_free(config);
+	puts(wsc_version());
+	return hub_publish() + ws_decode() + loop_wait() + mem_alloc() == 10 ? 0 : 1;
+}
+"""
+
+
+class Installation(Temporary):
+    def setUp(self):
+        super().setUp()
+        sh("meson", "install", "-C", BUILD, "--no-rebuild", "--quiet", env={"DESTDIR": str(self.tmp)})
+        self.libdir = next(self.tmp.rglob("libwsc.so.0")).parent
+        self.env = {"PKG_CONFIG_PATH": str(self.libdir / "pkgconfig"), "PKG_CONFIG_SYSROOT_DIR": str(self.tmp)}
+
+    def flags(self, *what):
+        return sh("pkg-config", *what, "wsc", env=self.env).split()
+
+    def test_a_program_builds_with_pkg_config_and_runs_with_the_shared_library(self):
+        source, program = self.write("e.c", EMBEDDER), self.tmp / "e"
+        sh("gcc", "-std=c11", source, "-o", program, *self.flags("--cflags", "--libs"))
+        self.assertIn("libwsc.so.0", sh("readelf", "-dW", program))
+        self.assertRegex(sh(program, env={"LD_LIBRARY_PATH": str(self.libdir)}), r"^\d+\.\d+\.\d+\n$")
+
+    def test_a_program_builds_with_the_static_library_and_keeps_its_own_names(self):
+        source, program = self.write("e.c", EMBEDDER), self.tmp / "e"
+        libs = ["-l:libwsc.a" if f == "-lwsc" else f for f in self.flags("--static", "--libs")]
+        sh("gcc", "-std=c11", source, "-o", program, *self.flags("--cflags"), *libs)
+        self.assertNotIn("libwsc.so", sh("readelf", "-dW", program))
+        sh(program)
+
+    def test_the_same_program_is_valid_cpp17(self):
+        source, program = self.write("e.cpp", EMBEDDER), self.tmp / "e"
+        sh("g++", "-std=c++17", source, "-o", program, *self.flags("--cflags", "--libs"))
+        sh(program, env={"LD_LIBRARY_PATH": str(self.libdir)})
+
+    def test_every_public_header_and_man_page_is_installed(self):
+        installed = {p.relative_to(self.tmp).as_posix() for p in self.tmp.rglob("*")}
+        for header in PUBLIC_HEADERS:
+            self.assertTrue(any(f.endswith("include/" + header) for f in installed), header)
+        for page in (p.name for p in (ROOT / "man").rglob("*.[1-8]")):
+            self.assertTrue(any(re.search(f"/man/man./{re.escape(page)}(\\.gz)?$", f) for f in installed), page)
+
+    def test_the_installed_program_runs_alone(self):
+        self.assertRegex(sh(next(self.tmp.rglob("bin/wsc")), "version"), r"\d+\.\d+\.\d+")
+
+
+class Hardening(unittest.TestCase):
+    """What a reader of the binary can see; of the program and of the library."""
+
+    def each(self):
+        return [(name, sh("readelf", "-dlhW", BUILD / name)) for name in ("wsc", "libwsc.so")]
+
+    def test_code_is_position_independent(self):
+        for name, text in self.each():
+            self.assertRegex(text, r"Type:\s+DYN", name)
+        self.assertRegex(sh("readelf", "-dW", BUILD / "wsc"), r"FLAGS_1.*PIE")
+
+    def test_relocations_are_read_only_from_the_start(self):
+        for name, text in self.each():
+            self.assertIn("GNU_RELRO", text, name)
+            self.assertRegex(text, r"FLAGS.*\bNOW\b|BIND_NOW", name)
+
+    def test_the_stack_is_not_executable(self):
+        for name, text in self.each():
+            self.assertRegex(text, r"GNU_STACK\s.*\bRW\s", name)
+
+    def test_no_path_of_the_build_is_searched_for_libraries(self):
+        for name, text in self.each():
+            self.assertNotRegex(text, r"RPATH|RUNPATH", name)
+
+    def test_the_stack_protector_and_checked_calls_are_in(self):
+        symbols = sh("nm", "-D", BUILD / "wsc")
+        self.assertIn("__stack_chk_fail", symbols)
+        self.assertRegex(symbols, r"__\w+_chk@")
+
+    @unittest.skipUnless(os.uname().machine == "x86_64", "control flow enforcement of x86")
+    def test_all_our_code_may_be_run_with_indirect_branch_tracking(self):
+        # The program itself is not marked, because Debian's crt1.o is not.
+        self.assertRegex(sh("readelf", "-nW", BUILD / "libwsc.a"), r"IBT, SHSTK")
+
+    def test_only_libc_and_libyaml_are_needed(self):
+        for name, text in self.each():
+            self.assertLessEqual(set(re.findall(r"NEEDED.*\[(\S+?)\.so", text)), {"libc", "libyaml-0"}, name)
+
+
+class Compilers(unittest.TestCase):
+    def test_clang_accepts_all_of_it_without_a_warning(self):
+        build = BUILD.parent / (BUILD.name + "-clang")
+        sh(ROOT / "tools/configure.sh", build, env={"CC": "clang"})
+        sh("ninja", "-C", build, "product")
+
+
+FAKE_DPKG = """#!/bin/sh
+for p; do case "$p" in -*) ;; *) [ "$p" = "$ABSENT" ] || echo "installed $p" ;; esac; done
+"""
+FAKE_APT = """#!/bin/sh
+echo "apt $*" >>"$CALLS"
+exit ${APT_STATUS:-0}
+"""
+
+
+class Packages(Temporary):
+    """tools/install-packages.sh among programs that only pretend."""
+
+    def setUp(self):
+        super().setUp()
+        self.calls = self.tmp / "calls"
+        self.write("bin/dpkg-query", FAKE_DPKG, 0o755)
+        self.write("bin/apt-get", FAKE_APT, 0o755)
+        self.list = self.write("packages.txt",
+                               "# groups\nbuild  gcc  a compiler\nbuild  ninja-build  b\ntest  curl  c\n")
+
+    def fake(self, name, text):
+        self.write("bin/" + name, "#!/bin/sh\n" + text, 0o755)
+
+    def run_tool(self, *args, uid=0, **env):
+        self.fake("id", f"echo {uid}")
+        env = dict(os.environ, PATH=f"{self.tmp}/bin:/usr/bin:/bin", WSC_PACKAGES=str(self.list), CALLS=str(self.calls),
+                   **env)
+        done = subprocess.run([str(ROOT / "tools/install-packages.sh"), *args], env=env, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return done.returncode, done.stdout, self.calls.read_text() if self.calls.exists() else ""
+
+    def test_nothing_is_installed_when_nothing_is_missing(self):
+        self.assertEqual(self.run_tool("build", "test"), (0, "", ""))
+
+    def test_only_the_named_group_counts(self):
+        self.assertEqual(self.run_tool("build", ABSENT="curl"), (0, "", ""))
+
+    def test_root_installs_what_is_missing_and_only_that(self):
+        status, _, calls = self.run_tool("build", "test", ABSENT="curl")
+        self.assertEqual(status, 0)
+        self.assertRegex(calls, r"(?s)apt .*update\n.*install .*--no-install-recommends curl\n$")
+
+    def test_sudo_is_used_by_others(self):
+        self.fake("sudo", 'echo "sudo $*" >>"$CALLS"\n')
+        status, _, calls = self.run_tool("build", uid=1000, ABSENT="gcc")
+        self.assertEqual(status, 0)
+        self.assertRegex(calls, r"sudo env .*apt-get .*install .*gcc")
+
+    def test_without_root_and_sudo_it_names_the_packages_and_the_command(self):
+        self.fake("sudo", "exit 1")
+        status, output, calls = self.run_tool("build", uid=1000, ABSENT="ninja-build")
+        self.assertEqual((status, calls), (1, ""))
+        self.assertIn("Missing Debian packages: ninja-build", output)
+        self.assertIn("sudo apt-get update && sudo apt-get install --no-install-recommends ninja-build", output)
+
+    def test_when_apt_fails_it_names_the_packages_and_the_command(self):
+        status, output, _ = self.run_tool("build", ABSENT="gcc", APT_STATUS="100")
+        self.assertEqual(status, 1)
+        self.assertIn("    apt-get update && apt-get install --no-install-recommends gcc\n", output)
+
+    def test_a_check_installs_nothing(self):
+        status, output, calls = self.run_tool("--check", "build", ABSENT="gcc")
+        self.assertEqual((status, calls), (1, ""))
+        self.assertIn("Missing Debian packages: gcc", output)
+
+    def test_every_package_of_the_list_is_explained_in_the_documentation(self):
+        text = (ROOT / "docs/dependencies.md").read_text()
+        for line in (ROOT / "packages.txt").read_text().splitlines():
+            if line and not line.startswith("#"):
+                self.assertIn(f"`{line.split()[1]}`", text)
+
+
+class Counting(Temporary):
+    """tools/run-tests tells the truth about programs that do not."""
+
+    def result(self, output, status=0):
+        runner = {"__name__": "runner", "__file__": str(ROOT / "tools/run-tests")}
+        exec(compile((ROOT / "tools/run-tests").read_text(), "run-tests", "exec"), runner)
+        r = runner["Result"]("suite", output, status, 0.0)
+        return r.passed, r.failed
+
+    def test_the_last_line_of_counts_is_taken(self):
+        self.assertEqual(self.result("1 passed, 0 failed\nmore\n12 passed, 0 failed\n"), (12, 0))
+
+    def test_failures_are_counted(self):
+        self.assertEqual(self.result("3 passed, 2 failed\n", 1), (3, 2))
+
+    def test_a_program_without_a_count_has_failed(self):
+        self.assertEqual(self.result("all is well\n"), (0, 1))
+
+    def test_a_program_that_dies_after_its_count_has_failed(self):
+        self.assertEqual(self.result("5 passed, 0 failed\n", -11), (5, 1))
+
+    def test_a_program_that_ran_nothing_has_failed(self):
+        self.assertEqual(self.result("0 passed, 0 failed\n"), (0, 1))
+
+
+def main():
+    loader = unittest.TestLoader()
+    loader.testNamePatterns = [f"*{text}*" for text in sys.argv[2:]] or None
+    suite = loader.loadTestsFromModule(sys.modules["__main__"])
+    result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(suite)
+    failed = len({t.id().split(" (")[0] for t, _ in result.failures + result.errors})
+    print(f"{result.testsRun - failed} passed, {failed} failed")
+    return 0 if result.wasSuccessful() else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

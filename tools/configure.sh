@@ -1,0 +1,30 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Sets up or refreshes a build directory. Cheap when nothing changed; reconfigures when a source file came or went, or
+# when an option is asked for that the directory does not have. Options given once stay.
+#
+#   tools/configure.sh DIR [-Doption=value...]
+set -eu
+
+dir=$1
+shift
+tools=$(dirname "$0")
+options=$(
+	{ [ $# = 0 ] || printf '%s\n' "$@"; cat "$dir/wsc-options" 2>/dev/null || :; } |
+		awk -F= '!seen[$1]++' | LC_ALL=C sort
+)
+files=$("$tools/sources.sh" --all)
+
+if [ ! -f "$dir/build.ninja" ]; then
+	how=
+elif [ "$options" != "$(cat "$dir/wsc-options" 2>/dev/null)" ] ||
+	[ "$files" != "$(cat "$dir/wsc-files" 2>/dev/null)" ]; then
+	how=--reconfigure
+else
+	exit 0
+fi
+
+# shellcheck disable=SC2086 # options hold no blanks
+meson setup $how "$dir" $options
+printf '%s\n' "$options" >"$dir/wsc-options"
+printf '%s\n' "$files" >"$dir/wsc-files"

@@ -55,20 +55,38 @@ fail:
 	return NULL;
 }
 
+/* "Why was this user disconnected?" What we decided is news; what clients do, and a shutdown of all, is detail. */
+static void log_end(const struct conn *c, const struct wsc_disconnect *why)
+{
+	enum log_level level = why->by_client || why->code == WS_CODE_GOING_AWAY || why->code == WS_CODE_ABNORMAL ? LOG_DEBUG : LOG_INFO;
+	struct log *lg = &conn_shard(c)->set->log;
+	char id[CLIENT_ID_TEXT];
+
+	if (level < lg->level)
+		return;
+	client_id_text(c, id);
+	LOG_WRITE(lg, level, "session closed", KV_BYTES("user", session_user(&c->session)), KV_STR("client", id),
+	          KV_STR("transport", c->session.transport == HUB_SSE ? "sse" : "websocket"), KV_U64("code", why->code),
+	          KV_STR("why", why->reason), KV_BOOL("by_client", why->by_client));
+}
+
 /* The session is over: the program is told, the hub forgets it. */
 static void leave(struct conn *c)
 {
 	struct shard *sh = conn_shard(c);
 	const struct wsc_hooks *hooks = &sh->set->hooks;
 	struct session *s = &c->session;
-	struct wsc_disconnect why = { .code = c->close_code, .reason = s->close_reason ? s->close_reason : "", .by_client = c->by_client };
+	struct wsc_disconnect why = { .code = c->close_code, .reason = "", .by_client = c->by_client };
 	char id[CLIENT_ID_TEXT];
 	struct wsc_client client;
 
 	if (s->state == SESSION_NONE)
 		return;
-	if (s->close_code && !c->by_client)
+	if (s->state == SESSION_CLOSING)
+		why.reason = s->close_reason;
+	if (!why.code)
 		why.code = s->close_code;
+	log_end(c, &why);
 	if (c->accepted && hooks->on_client_disconnect) {
 		client_of(c, &client, id);
 		client.connections -= s->counted;
@@ -84,7 +102,8 @@ void conn_kill(struct conn *c, uint16_t code, bool by_client)
 
 	if (c->phase == PHASE_DEAD)
 		return;
-	if (!c->close_code) {
+	/* What began the end is what ended it: a peer that vanishes while we close was closed by us. */
+	if (!c->close_code && c->session.state != SESSION_CLOSING) {
 		c->close_code = code;
 		c->by_client = by_client;
 	}
@@ -228,7 +247,7 @@ static bool collect(struct conn *c, struct out *o)
 
 	o->n = 0;
 	o->bytes = 0;
-	if (s->state == SESSION_LIVE && s->gap && !s->q.offset)
+	if (s->state == SESSION_LIVE && s->gap)
 		add_gap_notice(c);
 	if (s->state == SESSION_CLOSING && s->q.count == 0 && !c->close_queued)
 		queue_close(c);

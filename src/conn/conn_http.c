@@ -175,6 +175,13 @@ void http_refuse(struct conn *c, uint16_t status, enum api_code code, struct byt
 	status = status ? status : api_code_status(code);
 	if (status == 503)
 		fields[n++] = (struct http1_out_field){ "Retry-After", BYTES("1") };
+	if (conn_shard(c)->set->log.level == LOG_DEBUG) {
+		char address[IP_TEXT_MAX];
+
+		ip_format(&http_of(c)->client, address);
+		log_debug(&conn_shard(c)->set->log, "request refused", KV_STR("client", address), KV_U64("status", status),
+		          KV_STR("code", api_code_text(code)), KV_BYTES("why", why));
+	}
 	answer_failure(&body, code, why);
 	http_answer(c, status, JSON_TYPE, buf_bytes(&body), fields, n);
 	buf_deinit(&body);

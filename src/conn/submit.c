@@ -322,8 +322,17 @@ static bool edits_of(struct edits *ed, const struct wsc_message *was, const stru
 	       (!ed->content.s.at || utf8_valid(ed->content.s));
 }
 
+static void json_extra(struct edits *ed, struct buf *extra, const struct envelope *e2, enum envelope_key key, const char *name)
+{
+	if (!envelope_has(e2, key))
+		return;
+	ed->cut |= 1u << key;
+	buf_addf(extra, "%s\"%s\":", extra->len ? "," : "", name);
+	buf_add(extra, e2->known[key].raw);
+}
+
 /* The same from the JSON of wsc_finish_message(). */
-static void edits_of_json(struct edits *ed, const struct envelope *e2)
+static void edits_of_json(struct edits *ed, const struct envelope *e2, struct buf *extra)
 {
 	ed->any = true;
 	if (envelope_has(e2, ENVELOPE_TYPE))
@@ -334,6 +343,9 @@ static void edits_of_json(struct edits *ed, const struct envelope *e2)
 		ed->create_at = envelope_raw(e2->known[ENVELOPE_CREATE_AT].raw);
 	if (envelope_has(e2, ENVELOPE_DATA))
 		ed->data = e2->known[ENVELOPE_DATA].raw;
+	json_extra(ed, extra, e2, ENVELOPE_REPLY_TO_MSG_ID, "reply_to_msg_id");
+	json_extra(ed, extra, e2, ENVELOPE_PRIORITY, "priority");
+	ed->extra = buf_bytes(extra);
 }
 
 /* ---- stages ------------------------------------------------------------------------------------------------------ */
@@ -607,6 +619,7 @@ static void program_next(struct shard *sh, struct submission *done);
 static void apply_edit(struct shard *sh, struct submission *sub, struct wsc_pending *p, bool *ok)
 {
 	struct envelope e, e2;
+	struct buf extra = BUF_INIT;
 	struct edits ed = { 0 };
 
 	if (!p->edited && !p->edit_failed)
@@ -615,8 +628,9 @@ static void apply_edit(struct shard *sh, struct submission *sub, struct wsc_pend
 	if (p->edit_failed || envelope_parse(&e2, bytes_of(p->edited, p->edited_len), sh->set->seed) != ENVELOPE_OK ||
 	    envelope_parse(&e, sub->text, sh->set->seed) != ENVELOPE_OK)
 		return;
-	edits_of_json(&ed, &e2);
-	*ok = own_final(sh, sub, &e, &ed);
+	edits_of_json(&ed, &e2, &extra);
+	*ok = !extra.failed && own_final(sh, sub, &e, &ed);
+	buf_deinit(&extra);
 }
 
 /* Does the verdict let the message go on? Otherwise the sender is told. */
@@ -660,9 +674,8 @@ static void resumed(struct shard *sh, struct wsc_pending *p)
 				ws_resume(c);
 			return;
 		}
-		if (!run(sh, sub))
+		if (!stages(sh, sub)) /* not run(): who sent it is asked once more below */
 			return;
-		sub->heap = false;
 	}
 	if (sub->origin == SUBMIT_PROGRAM) {
 		program_next(sh, sub);
@@ -822,6 +835,27 @@ void submit_outcome(struct shard *sh, const struct hub_request *r)
 		http_outcome(c, r);
 	else
 		ws_outcome(c, r);
+}
+
+void submit_bury(struct shard *sh)
+{
+	const struct bytes why = BYTES("the gateway has stopped");
+	struct list *n;
+	struct job *j;
+	uint32_t pos = 0;
+
+	while (sh->program.next && (n = list_pop(&sh->program))) {
+		struct submission *sub = container_of(n, struct submission, link);
+
+		tell_program(sub->done, sub->done_user, -WSC_ESTATE, why, BYTES(""), 0);
+		submit_free(sub);
+	}
+	while ((j = slab_next(&sh->jobs, &pos))) {
+		struct job job = *j;
+
+		slab_free(&sh->jobs, slab_handle_of(&sh->jobs, j));
+		tell_program(job.done, job.user, -WSC_ESTATE, why, bytes_str(job.id), 0);
+	}
 }
 
 void kick_run(struct shard *sh, struct task *t)

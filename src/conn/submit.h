@@ -43,6 +43,9 @@ int submit_message_json(struct buf *b, const struct wsc_message *m);
 /* An outcome of the hub for token of a connection or a job. */
 void submit_outcome(struct shard *sh, const struct hub_request *r);
 
+/* The shard ends: everybody whose message of the program has no outcome yet is told so. All hooks are over. */
+void submit_bury(struct shard *sh);
+
 /* Tokens: a connection's handle, or a job of the program (tagged). */
 #define TOKEN_JOB 0x80000000u
 struct job {

@@ -17,13 +17,13 @@ static char *put_text(char *at, struct bytes in, struct bytes *out)
 	if (in.len)
 		memcpy(at, in.at, in.len);
 	*out = bytes_of(at, in.len);
-	return at + in.len;
+	return at + in.len + 1; /* a NUL behind each: hooks see them as C strings */
 }
 
 static struct session_attrs *attrs_new(struct session *s, const struct hub_identity *id)
 {
 	size_t text = id->ticket_id.len + id->role.len + id->device_id.len + id->client_type.len;
-	struct session_attrs *a = mem_zalloc(sizeof(*a) + text);
+	struct session_attrs *a = mem_zalloc(sizeof(*a) + text + 4);
 	char *at;
 
 	if (!a)

@@ -385,15 +385,13 @@ void worker_deinit(struct worker *w)
 {
 	struct shard *sh = &w->shard;
 	struct batch *b, *next;
-	struct list *n;
 
 	for (unsigned i = 0; i < w->n; i++)
 		for (b = w->outgoing[i]; b; b = next) {
 			next = b->next;
 			mem_free(b);
 		}
-	while (sh->program.next && (n = list_pop(&sh->program)))
-		submit_free(container_of(n, struct submission, link));
+	submit_bury(sh);
 	if (sh->hub)
 		hub_free(sh->hub);
 	mem_free(sh->gather);

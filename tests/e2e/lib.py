@@ -190,6 +190,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def _die_with_parent():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     _libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: no server outlives its tests, whatever happens to them
 
 
@@ -268,9 +269,11 @@ class Server:
             if self.process.poll() is not None:
                 fail("the server did not start: exit status", self.process.returncode, "\n" + self.text())
             return [e for e in self.log("listening") if "port" in e]
-        line = eventually(listening, "the log line \"listening\" of the server", LIMIT * 2)[0]
+        lines = eventually(listening, "the log line \"listening\" of the server", LIMIT * 2)
+        line = max(lines, key=lambda e: e["port"])
         self.port = line["port"]
-        self.address = ("127.0.0.1", self.port)
+        here = "::1" if ":" in line["address"] else "127.0.0.1" if line["address"] == "0.0.0.0" else line["address"]
+        self.address = (here, self.port) if self.port else line["address"][len("unix:"):]
 
     def running(self):
         return self.process.poll() is None
@@ -286,10 +289,6 @@ class Server:
             fail("the server does not end\n" + self.text())
         self.ended = True
         return status
-
-    def children_memory(self):
-        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as f:
-            return int(re.search(r"VmRSS:\s+(\d+) kB", f.read()).group(1)) * 1024
 
     def threads(self):
         return len(os.listdir(f"/proc/{self.process.pid}/task"))
@@ -413,11 +412,17 @@ def shared(**config):
         server = None
     if not server:
         server = _shared[key] = Server(config)
-    for c in server.clients:
-        c.cut()
-    server.clients.clear()
-    server.mark = len(server.text())
     return server
+
+
+def new_test():
+    """Cuts what the test before has left on the shared servers; from here on their logs are the next test's."""
+    for server in _shared.values():
+        for c in server.clients:
+            c.cut()
+        server.clients.clear()
+        if server.running():
+            server.mark = len(server.text())
 
 
 def stop_shared():
@@ -438,7 +443,8 @@ class Stream:
 
     def __init__(self, address, rcvbuf=None, source=None):
         unix = isinstance(address, str)
-        self.sock = socket.socket(socket.AF_UNIX if unix else socket.AF_INET, socket.SOCK_STREAM)
+        family = socket.AF_UNIX if unix else socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self.sock = socket.socket(family, socket.SOCK_STREAM)
         self.sock.settimeout(LIMIT)
         if rcvbuf:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)

@@ -159,6 +159,7 @@ def run_one(f):
     """None, or the story of its failure."""
     signal.alarm(TEST_SECONDS)
     try:
+        lib.new_test()
         f()
         for server in list(lib._shared.values()):
             if not server.running():
@@ -176,9 +177,9 @@ def run_one(f):
 
 
 def worker(tests, todo, results):
+    lib._die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, _out_of_time)
-    lib._die_with_parent()
     while True:
         name = todo.get()
         if name is None:

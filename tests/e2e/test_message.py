@@ -202,8 +202,8 @@ def test_ids_are_exact():
     s = shared()
     alice, bob = pair(s)
     for other in (bob.user.upper(), bob.user + " ", bob.user[:-1]):
-        alice.send(to=other, content="x")
-        alice.expect_error("user_offline")
+        alice.send(to=other, content="x", id="m")
+        alice.expect_error("user_offline", "m")
     bob.quiet()
 
 

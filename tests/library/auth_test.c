@@ -122,6 +122,7 @@ TEST(an_identity_from_the_hook_obeys_the_rules_for_ids_and_types)
 static int looks_around(void *user, struct wsc_call *call, const struct wsc_request *request, struct wsc_identity *id)
 {
 	char text[64] = "before", small[4] = "abc";
+	const char *body;
 	size_t len = 99;
 
 	(void)call;
@@ -133,7 +134,8 @@ static int looks_around(void *user, struct wsc_call *call, const struct wsc_requ
 	note(user, "absent %d [%s]", wsc_request_query(request, "no", text, sizeof text), text);
 	note(user, "too small %d [%s]", wsc_request_query(request, "token", small, sizeof small), small);
 	note(user, "header %d %s", wsc_request_header(request, "x-MINE", text, sizeof text), text);
-	note(user, "body [%s] %zu", wsc_request_body(request, &len), len);
+	body = wsc_request_body(request, &len);
+	note(user, "body [%s] %zu", body, len);
 	set(id, "alice", "");
 	return 0;
 }

@@ -199,9 +199,9 @@ static void finish_hooks(struct sim *w, unsigned hub)
 
 void sim_read(struct sim *w, struct conn *c)
 {
-	if (c->stalled && !w->calm)
-		return;
-	c->room = c->capacity;
+	(void)w;
+	if (!c->stalled)
+		c->room = c->capacity;
 }
 
 static bool write_own(struct sim *w, struct conn *c)
@@ -572,6 +572,8 @@ void sim_run(struct sim *w, uint64_t ms)
 void sim_end(struct sim *w)
 {
 	w->calm = true;
+	for (uint32_t i = 0; i < w->conns; i++)
+		w->conn[i]->stalled = false;
 	for (unsigned a = 0; a < SIM_HUBS; a++)
 		for (unsigned b = 0; b < a; b++) {
 			sim_run(w, 1);

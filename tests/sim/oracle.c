@@ -408,7 +408,10 @@ void oracle_outcome(struct sim *w, unsigned hub, const struct hub_request *r)
 	check_count(w, t, r);
 	if (t->msg == KICK && r->result != HUB_TIMED_OUT)
 		check_kicked(w, t);
-	sim_tell(w, "hub %u: %s %s, %u", hub, t->msg == KICK ? "kick" : "message", result[r->result], r->delivered);
+	if (t->msg == KICK)
+		sim_tell(w, "hub %u: kick of %s: %s, %u", hub, user_id_text(t->user), result[r->result], r->delivered);
+	else
+		sim_tell(w, "hub %u: message %u: %s, %u", hub, t->msg, result[r->result], r->delivered);
 }
 
 /* ---- flush and turn ------------------------------------------------------------------------------------------- */
@@ -504,6 +507,25 @@ void oracle_after_flushed(struct sim *w, struct conn *c, const struct judged *be
 		sim_fail(w, "%s is closed as slow and the close frame is not next", sim_name(c));
 }
 
+/* The online list, a page of one at a time. */
+static void check_online(struct sim *w, unsigned hub, uint64_t sessions, uint64_t users)
+{
+	struct hub_user_row row;
+	struct bytes last = { 0 };
+
+	while (hub_next_user(w->hub[hub], last.at ? &last : NULL, &row)) {
+		last = row.user_id;
+		if (row.connections == 0 || row.connections > sessions || users == 0) {
+			sim_fail(w, "hub %u lists %.3s with %u connections", hub, (const char *)row.user_id.at, row.connections);
+			return;
+		}
+		sessions -= row.connections;
+		users--;
+	}
+	if (sessions || users)
+		sim_fail(w, "%u connections of %u users are not listed", (unsigned)sessions, (unsigned)users);
+}
+
 void oracle_after_turn(struct sim *w, unsigned hub)
 {
 	uint64_t sessions = 0, users = 0;
@@ -523,6 +545,7 @@ void oracle_after_turn(struct sim *w, unsigned hub)
 		users += !seen[c->user];
 		seen[c->user] = true;
 	}
+	check_online(w, hub, sessions, users);
 	if (k->sessions[0] + k->sessions[1] != sessions || k->users != users)
 		sim_fail(w, "hub %u counts %u sessions and %u users", hub, (unsigned)(k->sessions[0] + k->sessions[1]),
 		         (unsigned)k->users);

@@ -5,7 +5,7 @@
  */
 #include "sim.h"
 
-#define STEPS 260
+#define STEPS 400
 
 static struct sim_opts draw_world(uint64_t seed, bool tell)
 {

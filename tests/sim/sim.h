@@ -157,7 +157,7 @@ struct sim {
 	struct sim_load load[SIM_LOADS];
 	/* What it was. */
 	bool failed;
-	bool calm;    /* the end: no delays, no stalls */
+	bool calm;    /* told stories, and the end of all: no delays, no unfinished turns */
 	char why[256];
 	char name[4][16]; /* of sim_name() */
 	unsigned names;

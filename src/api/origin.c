@@ -2,6 +2,8 @@
 /* origin: see origin.h. Everything is compared parsed and in lower case, never by suffix or substring of the raw text. */
 #include "api/origin.h"
 
+#include "proto/http1.h"
+
 #define ORIGIN_MAX 512
 
 struct parsed {
@@ -75,7 +77,7 @@ bool origin_allowed(char *const *rules, size_t n, struct bytes origin, struct by
 		return false;
 	for (size_t i = 0; i < origin.len; i++)
 		lower[i] = (char)bytes_lower(origin.at[i]);
-	good = parse(bytes_of(lower, origin.len), &o);
+	good = parse(bytes_of(lower, origin.len), &o) && http1_host_valid(o.host);
 	for (size_t i = 0; i < n; i++) {
 		if (strcmp(rules[i], "*") == 0)
 			return true;

@@ -532,36 +532,58 @@ static void preflight(struct conn *c)
 	buf_deinit(&allow);
 }
 
+/* Is there a reason to refuse whatever it asks for? API_OK: none. */
+static enum api_code barred(const struct conn *c, const char **why)
+{
+	if (http_of(c)->overloaded) {
+		*why = "this node holds as many connections as it may (performance.max_connections_per_node)";
+		return API_OVERLOADED;
+	}
+	if (!ip_allowed(c)) {
+		*why = "this address may not use the gateway (security.blocked_ips, security.whitelist_ips)";
+		return API_FORBIDDEN_IP;
+	}
+	return API_OK;
+}
+
+static void refuse_method(struct conn *c)
+{
+	struct buf allow = BUF_INIT;
+
+	routes_allow(&conn_shard(c)->set->routes, http_of(c)->path, &allow);
+	http_refuse(c, 0, API_METHOD_NOT_ALLOWED, BYTES("this path does not take this method; see Allow"),
+	            &(struct http1_out_field){ "Allow", buf_bytes(&allow) });
+	buf_deinit(&allow);
+}
+
 /* What is refused before the body is read. A refusal with a body still to come ends the connection. */
 static bool gate(struct conn *c)
 {
 	struct http_conn *h = http_of(c);
-	struct settings *set = conn_shard(c)->set;
-	struct buf allow = BUF_INIT;
-	enum route_found found;
+	enum route_found found = ROUTE_NO_PATH;
+	const char *why = NULL;
+	enum api_code code = barred(c, &why);
+	bool decoded = decode_path(h);
 
-	if (h->overloaded) {
-		refuse_str(c, API_OVERLOADED, "this node holds as many connections as it may (performance.max_connections_per_node)");
-	} else if (!decode_path(h)) {
+	if (decoded)
+		found = routes_find(&conn_shard(c)->set->routes, h->head.method_name, h->path, &h->route);
+	if (code != API_OK && (found != ROUTE_FOUND || h->route->kind != ROUTE_WEBSOCKET))
+		refuse_str(c, code, why);
+	else if (!decoded)
 		refuse_str(c, API_BAD_REQUEST, "the path has an invalid escape");
-	} else if (!ip_allowed(c)) {
-		refuse_str(c, API_FORBIDDEN_IP, "this address may not use the gateway (security.blocked_ips, security.whitelist_ips)");
-	} else if (!http_origin_ok(c)) {
+	else if (!http_origin_ok(c))
 		refuse_str(c, API_FORBIDDEN_ORIGIN, "this origin is not in websocket_origins");
-	} else if (h->head.method == HTTP1_OPTIONS) {
+	else if (h->head.method == HTTP1_OPTIONS && found != ROUTE_FOUND)
 		preflight(c);
-	} else {
-		found = routes_find(&set->routes, h->head.method_name, h->path, &h->route);
-		if (found == ROUTE_FOUND)
-			return true;
-		if (found == ROUTE_NO_PATH) {
-			refuse_str(c, API_NOT_FOUND, "there is nothing at this path");
-		} else {
-			routes_allow(&set->routes, h->path, &allow);
-			http_refuse(c, 0, API_METHOD_NOT_ALLOWED, BYTES("this path does not take this method; see Allow"),
-			       &(struct http1_out_field){ "Allow", buf_bytes(&allow) });
-			buf_deinit(&allow);
-		}
+	else if (found == ROUTE_NO_PATH)
+		refuse_str(c, API_NOT_FOUND, "there is nothing at this path");
+	else if (found == ROUTE_NO_METHOD)
+		refuse_method(c);
+	else {
+		/* A handshake may want to hear it as a close code: open_begin() tells it. */
+		h->barred = code;
+		h->barred_why = why;
+		return true;
 	}
 	return false;
 }

@@ -46,6 +46,8 @@ struct http_conn {
 	bool broadcast, keep_alive, overloaded, running, continued, shut;
 	uint64_t deadline_ms;
 	uint32_t requests;
+	enum api_code barred;      /* a handshake that is refused whatever it says; API_OK: none */
+	const char *barred_why;
 	struct opening *open;
 };
 

@@ -633,6 +633,8 @@ void open_begin(struct conn *c, enum hub_transport transport)
 	stream_pause(&c->stream);
 	if (h->head.method == HTTP1_HEAD)
 		http_answer(c, 200, SSE_CONTENT_TYPE, BYTES(""), NULL, 0); /* what GET would begin; no session */
+	else if (h->barred != API_OK)
+		refuse(c, h->barred, h->barred_why);
 	else if (conn_shard(c)->draining)
 		refuse(c, API_SHUTTING_DOWN, "the server is going away");
 	else if (!connect_allowed(conn_shard(c), &h->client, &retry_s))

@@ -77,14 +77,14 @@ static bool message_allowed(struct conn *c)
 }
 
 /* One whole message. False: a hook has it, nothing more may be taken. */
-static bool on_message(struct conn *c, struct bytes text)
+static bool on_message(struct conn *c, uint8_t opcode, struct bytes text)
 {
 	struct shard *sh = conn_shard(c);
 	struct msg *m;
 
 	if (!message_allowed(c))
 		return true;
-	if (!bytes_eq(text, BYTES("ping")))
+	if (opcode != WS_OP_TEXT || !bytes_eq(text, BYTES("ping")))
 		return submit_ws(c, text);
 	/* The bare word, answered with the bare word: the one text that is not a message. */
 	m = msg_new(hub_owner(sh->hub), MSG_SERVER, 4);
@@ -104,7 +104,7 @@ static bool on_piece(struct conn *c, const struct ws_out *o, bool last)
 	bool go_on;
 
 	if (last && o->whole)
-		return on_message(c, o->payload);
+		return on_message(c, o->opcode, o->payload);
 	x = conn_extra(c);
 	if (x)
 		buf_add(&x->message, o->payload);
@@ -114,7 +114,7 @@ static bool on_piece(struct conn *c, const struct ws_out *o, bool last)
 	}
 	if (!last)
 		return true;
-	go_on = on_message(c, buf_bytes(&x->message));
+	go_on = on_message(c, o->opcode, buf_bytes(&x->message));
 	if (c->phase != PHASE_DEAD && c->at.extra)
 		buf_deinit(&c->at.extra->message);
 	return go_on;

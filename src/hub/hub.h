@@ -306,7 +306,10 @@ void hub_gap_sent(struct hub *h, struct session *s);
 void hub_flushed(struct hub *h, struct session *s, bool would_block, struct now now);
 /* The socket takes bytes again. */
 void hub_writable(struct hub *h, struct session *s);
-/* Puts @s on the ready list because its driver has something of its own to send (a pong); while s->blocked, hub_writable() will. */
+/*
+ * Puts @s on the ready list because its driver has something of its own to send (a pong, a close frame). Nothing is done
+ * for one that is not accepted, or blocked and not closing: hub_writable() will.
+ */
 void hub_ready(struct hub *h, struct session *s);
 
 /* ---- questions ------------------------------------------------------------------------------------------------ */

@@ -16,7 +16,7 @@ static const uint32_t class_bytes[MSG_CLASSES] = { 384, 768, 2048 };
 
 _Static_assert(offsetof(struct msg, json) <= 96, "bookkeeping of a message");
 
-static size_t weight(size_t json_len)
+static size_t block_bytes(size_t json_len)
 {
 	return offsetof(struct msg, json) + json_len + MSG_TAIL_ROOM;
 }
@@ -59,12 +59,13 @@ static void block_free(struct msg_owner *owner, struct msg *m)
 
 struct msg *msg_new(struct msg_owner *owner, enum msg_kind kind, size_t json_len)
 {
-	size_t bytes = weight(json_len);
+	size_t bytes;
 	unsigned size_class;
 	struct msg *m;
 
 	if (json_len > MSG_MAX_LEN)
 		return NULL;
+	bytes = block_bytes(json_len);
 	size_class = class_of(bytes);
 	m = block_new(owner, size_class, bytes);
 	if (!m)
@@ -73,6 +74,7 @@ struct msg *msg_new(struct msg_owner *owner, enum msg_kind kind, size_t json_len
 	m->owner = owner;
 	m->refs = 1;
 	m->len = (uint32_t)json_len;
+	m->weight = (uint32_t)bytes;
 	m->kind = (uint8_t)kind;
 	m->size_class = (uint8_t)size_class;
 	owner->bytes += bytes;
@@ -83,12 +85,12 @@ struct msg *msg_new(struct msg_owner *owner, enum msg_kind kind, size_t json_len
 uint8_t *msg_make(struct msg *m, size_t n)
 {
 	assert(!m->made);
-	if (n > UINT32_MAX)
+	if (n > MSG_MAX_LEN)
 		return NULL;
 	m->made = mem_alloc(n);
 	if (!m->made)
 		return NULL;
-	m->made_len = (uint32_t)n;
+	m->weight += (uint32_t)n;
 	m->owner->bytes += n;
 	return m->made;
 }
@@ -100,7 +102,7 @@ void msg_unref(struct msg *m)
 	assert(m->refs > 0);
 	if (--m->refs)
 		return;
-	owner->bytes -= weight(m->len) + m->made_len;
+	owner->bytes -= m->weight;
 	owner->count--;
 	if (m->made)
 		mem_free(m->made);

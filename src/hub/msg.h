@@ -44,10 +44,10 @@ struct msg {
 	};
 	uint64_t seq;  /* position in the log; 0: not logged */
 	uint32_t refs;
-	uint32_t len;  /* of the JSON text */
+	uint32_t len;  /* of the JSON text; its writer may make it shorter than was asked for, before anybody else sees it */
 	struct bytes form[MSG_FORMS]; /* .at == NULL: not made yet */
 	uint8_t *made; /* memory of a form that did not fit into the room: msg_make(); freed with the message */
-	uint32_t made_len;
+	uint32_t weight; /* what it counts in owner->bytes */
 	uint8_t kind;  /* enum msg_kind */
 	uint8_t size_class; /* of its block, MSG_CLASSES: none */
 	uint8_t room[MSG_HEAD_ROOM]; /* header bytes end where json[] begins */

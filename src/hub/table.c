@@ -65,7 +65,7 @@ struct user *user_find(const struct hub *h, struct bytes id, uint64_t hash)
 
 static void *record_new(size_t head, size_t least, struct bytes id)
 {
-	size_t n = head + id.len;
+	size_t n = head + id.len + 1; /* a NUL behind it: hooks see it as a C string */
 	char *p;
 
 	if (id.len == 0 || id.len > UINT16_MAX)

@@ -230,7 +230,7 @@ void hub_writable(struct hub *h, struct session *s)
 
 void hub_ready(struct hub *h, struct session *s)
 {
-	if (!s->blocked && (session_accepted(s) || s->state == SESSION_CLOSING))
+	if (s->state == SESSION_CLOSING || (session_accepted(s) && !s->blocked))
 		move_to(h, s, PLACE_READY);
 }
 

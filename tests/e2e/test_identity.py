@@ -71,7 +71,7 @@ def test_the_header_of_a_trusted_proxy_wins_over_the_query():
         eq(me(s.ws("query", headers=[("X-User-ID", "header")])), "query")
 
 
-@row("2.missing")
+@row("2.missing", "7.4401")
 def test_without_an_identity_the_answer_is_401_user_id_is_required():
     refusal(shared(), 401, "user_id_required", "user_id is required")
     refusal(shared(), 401, "user_id_required", "user_id is required", query={"x": "1"})
@@ -109,7 +109,7 @@ def test_the_user_type_is_customer_by_default_and_one_of_the_allowed():
         ws = s.ws(user, query={"user_type": kind} if kind else {})
         eq(s.online("?user_id=" + user)["users"][0]["user_type"], kind or "customer")
         ws.cut()
-    for kind in ("root", "Admin", "admin ", "a" * 200):
+    for kind in ("root", "Admin", "admin "):
         refusal(s, 403, "forbidden_user_type", user=name(), query={"user_type": kind})
 
 

@@ -221,8 +221,8 @@ class Packages(Temporary):
 
     def run_tool(self, *args, uid=0, **env):
         self.fake("id", f"echo {uid}")
-        env = dict(os.environ, PATH=f"{self.tmp}/bin:/usr/bin:/bin", WSC_PACKAGES=str(self.list), CALLS=str(self.calls),
-                   **env)
+        env = dict(os.environ, PATH=f"{self.tmp}/bin:/usr/bin:/bin", PACKAGES_LIST=str(self.list),
+                   CALLS=str(self.calls), **env)
         done = subprocess.run([str(ROOT / "tools/install-packages.sh"), *args], env=env, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         return done.returncode, done.stdout, self.calls.read_text() if self.calls.exists() else ""

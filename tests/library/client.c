@@ -34,7 +34,7 @@ struct client {
 
 int slowly(int ms)
 {
-	return getenv("WSC_SLOW") ? ms * SLOW_FACTOR : ms;
+	return getenv("TEST_SLOW") ? ms * SLOW_FACTOR : ms;
 }
 
 int patience_ms(void)

@@ -208,6 +208,7 @@ static bool write_own(struct sim *w, struct conn *c)
 {
 	uint32_t n = c->own_left < c->room ? c->own_left : c->room;
 
+	oracle_stream(w, c, NULL, 0);
 	c->room -= n;
 	c->own_left -= n;
 	if (c->own_left)
@@ -231,7 +232,10 @@ static bool write_messages(struct sim *w, struct conn *c, unsigned max)
 	while (whole < n) {
 		uint32_t left = m[whole]->len + FRAME_HEAD - offset, took = left < c->room ? left : c->room;
 
+		oracle_stream(w, c, m[whole], offset);
 		c->room -= took;
+		c->begun = took < left ? m[whole] : NULL;
+		c->begun_len = took < left ? offset + took : 0;
 		if (took < left) {
 			offset += took;
 			break;
@@ -302,6 +306,7 @@ static void flush(struct sim *w, struct conn *c)
 	notice_closing(w, c);
 	if (!c->s)
 		return;
+	c->room_before = c->room;
 	took_all = write_slice(w, c);
 	c->refused = !took_all;
 	if (c->close_sent) {

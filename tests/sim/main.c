@@ -4,7 +4,7 @@
  *
  *   sim [--seeds N] [--first S] [--story] [--told NAME]
  *
- * Without arguments: all told stories and 10,000 seeds from 1 (500 under sanitizers and valgrind: WSC_SLOW=1). --story
+ * Without arguments: all told stories and 10,000 seeds from 1 (500 under sanitizers and valgrind: TEST_SLOW=1). --story
  * prints what happens; a story that fails is told again and printed in any case. A hub that asserts names the seed too.
  */
 #include "sim.h"
@@ -58,7 +58,7 @@ static void tell_all(const struct args *a, struct counts *k)
 		snprintf(under_way, sizeof(under_way), "aborted in the story %s\n", stories_name(i));
 		w = stories_run(i);
 		if (w->failed || a->story)
-			printf("%s: %s\n", stories_name(i), w->failed ? w->why : "told");
+			printf("story: %s: %s\n", stories_name(i), w->failed ? w->why : "told");
 		count(k, w, a->story);
 		sim_free(w);
 	}
@@ -106,7 +106,7 @@ static bool parse(int argc, char **argv, struct args *a)
 
 int main(int argc, char **argv)
 {
-	const char *slow = getenv("WSC_SLOW");
+	const char *slow = getenv("TEST_SLOW");
 	struct args a = { .seeds = slow && *slow == '1' ? 500 : 10000, .first = 1 };
 	struct counts k = { 0 };
 

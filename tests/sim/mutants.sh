@@ -4,6 +4,8 @@
 #
 #   tests/sim/mutants.sh [SEEDS]      how many seeds each may need (10000)
 #
+# It prints a row per bug: what it is, the file, the first seed (from 2 on) and the told story that found it.
+#
 # A line of the table: name | file of src/hub | sed expression. An expression that changes nothing is a failure too, so that
 # the table follows the code.
 set -u
@@ -28,7 +30,7 @@ the gap counts two for one|turn.c|s/s->gap++;/s->gap += 2;/
 no gap notice|turn.c|s/s->gap++;/;/
 unicasts wait behind broadcasts|turn.c|s/s->urgent ? PLACE_READY : PLACE_BULK/PLACE_BULK/
 the slow reader's queue is not discarded|turn.c|s/"slow reader", true/"slow reader", false/
-memory is short and the wrong one is closed|turn.c|s/h->places\[PLACE_BLOCKED\].next == &s->queue/true/; s/ \&\& !s->moved//
+memory is short and a reader who reads is closed|turn.c|s/h->places\[PLACE_BLOCKED\].next == &s->queue/true/; s/ \&\& !s->moved//
 a held session keeps any number|turn.c|/^static void judge_held/,/^}/ s/judge(h, s);/unpress(h, s);/
 the message partly sent is dropped|outq.c|s/drop(q, q->offset ? take_second(q, p) : take_first(q, p));/q->offset = 0, drop(q, take_first(q, p));/
 a reference is not given back|outq.c|/^void outq_pop/,/^}/ s/drop(q, take_first(q, p));/msg_ref(q->chunked ? q->head->ref[q->head->first] : q->inl[0]), drop(q, take_first(q, p));/
@@ -53,7 +55,7 @@ the first answer ends the question|pending.c|/^void pending_answer/,/^}/ s/if (!
 a question is never given up|pending.c|/^void pending_expire/,/^}/ s/if (o->due_ms > now_ms(now))/if (true)/
 a question is given up at once|pending.c|/^void pending_expire/,/^}/ s/if (o->due_ms > now_ms(now))/if (o->due_ms > now_ms(now) + 300)/
 the sender of a ticket message gets a copy|publish.c|s/if (!bytes_eq(user_name(session_of_ticket(n)->user), sender))/if (true)/
-a success is told to one who asked for failures|publish.c|s/ || (q->only_failures == HUB_ANSWER_FAILURE \&\& count)//
+a success is told to one who asked for failures|pending.c|s/if (o->only_failures \&\& o->result == HUB_DELIVERED)/if (false)/
 the failure of a unicast is not told|publish.c|s/relay_publication(h, p, w.peers, HUB_ANSWER_FAILURE, p->token);/relay_publication(h, p, w.peers, HUB_ANSWER_NEVER, 0);/
 a message goes only to the devices here|publish.c|/^static int publish_to_user/,/^}/ s/relay_publication(h, p, w.peers, HUB_ANSWER_NEVER, 0);/;/
 a kick spares the last device|publish.c|/^static uint32_t kick_here/,/^}/ s/n != &u->sessions; n/n->next != \&u->sessions; n/
@@ -70,17 +72,27 @@ link() # program
 	$cc "$work"/sim/*.o "$work"/base/*.o "$work"/hub/*.o -o "$1"
 }
 
-# Says by what it was found, or nothing.
-verdict()
+run() # arguments of sim; what it says lands in $work/out
 {
-	timeout 60 "$work/mutant" --seeds "$seeds" > "$work/out" 2>&1
+	timeout 60 "$work/mutant" "$@" > "$work/out" 2>&1
 	# A crash leaves no line: the exit status speaks.
 	[ $? -lt 124 ] || echo "crash or no end" >> "$work/out"
-	sed -n -e 's/^\([a-z].*\): the story went another way.*/story: \1/p' \
-		-e 's/^aborted in the story \(.*\)/story: \1 (assertion)/p' \
-		-e 's/^seed \([0-9]*: .*\)/seed \1/p' \
-		-e 's/^aborted: sim --seeds 1 --first \([0-9]*\).*/seed \1: an assertion of the hub/p' \
-		-e 's/^crash or no end/&/p' "$work/out" | head -1
+}
+
+# The told story that found it, "-" when none did.
+told()
+{
+	run --told ""
+	sed -n -e 's/^story: \([^:]*\): .*/\1/p' -e 's/^aborted in the story \(.*\)/\1/p' -e 's/^crash or no end/&/p' \
+		"$work/out" | head -1 | grep . || echo "-"
+}
+
+# The seed that found it (the told stories are left out from the second seed on), "-" when none did.
+random()
+{
+	run --first 2 --seeds "$seeds"
+	sed -n -e 's/^seed \([0-9]*\): .*/\1/p' -e 's/^aborted: sim --seeds 1 --first \([0-9]*\).*/\1/p' \
+		-e 's/^crash or no end/&/p' "$work/out" | head -1 | grep . || echo "-"
 }
 
 mkdir -p "$work/sim" "$work/base" "$work/hub"
@@ -97,22 +109,23 @@ while IFS= read -r entry; do
 	edit=${rest#*|}
 	object=$work/hub/${file%.c}.o
 	sed "$edit" "src/hub/$file" > "$work/src/hub/$file"
+	story=-
+	seed=-
 	if cmp -s "src/hub/$file" "$work/src/hub/$file"; then
-		result=
 		echo "$name: the expression changes nothing"
 	elif ! compile "$work/src/hub/$file" "$object" 2> "$work/out" || ! link "$work/mutant"; then
-		result=
 		echo "$name: does not compile"
 		cat "$work/out"
 	else
-		result=$(verdict)
+		story=$(told)
+		seed=$(random)
 	fi
-	if [ -n "$result" ]; then
-		found=$((found + 1))
-		echo "$name | $(echo "$result" | head -1)"
-	else
+	if [ "$story$seed" = -- ]; then
 		missed=$((missed + 1))
-		echo "$name | NOT FOUND"
+		echo "| $name | $file | NOT FOUND | |"
+	else
+		found=$((found + 1))
+		echo "| $name | $file | $seed | $story |"
 	fi
 	cp "src/hub/$file" "$work/src/hub/$file"
 	compile "$work/src/hub/$file" "$object" || exit 1

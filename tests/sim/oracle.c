@@ -3,6 +3,7 @@
  * oracle: what must be true, whatever chance does. It writes down who said what to whom and who was connected then, and
  * compares that with what clients receive and askers are told:
  *
+ *   - a message that has begun on the wire is finished before anything else is sent
  *   - a message reaches only those it is for, once, in the order of its sender; one that was promised to a connection
  *     (published while it was accepted, and the publishing hub had every reason to know) is received, or a gap notice that
  *     stands before anything sent later accounts for it, or the connection ended; a notice never counts too many
@@ -239,6 +240,12 @@ void oracle_received(struct sim *w, struct conn *c, struct bytes text)
 	c->got_run++;
 }
 
+void oracle_stream(struct sim *w, struct conn *c, const struct msg *m, uint32_t offset)
+{
+	if (c->begun_len != offset || (offset && c->begun != m))
+		sim_fail(w, "%s has the beginning of a message and then something else", sim_name(c));
+}
+
 /* All that @c might have been sent and has not got. */
 static uint32_t could_be_missing(const struct sim *w, const struct conn *c)
 {
@@ -370,7 +377,7 @@ static void check_names(struct sim *w, const struct sim_token *t, const struct h
 
 static bool may_time_out(const struct sim *w, const struct sim_token *t)
 {
-	return w->breaks != t->breaks || w->ms >= t->at_ms + SIM_ASK_TIMEOUT_MS;
+	return w->breaks != t->breaks || w->ms >= t->at_ms + w->o.ask_timeout_ms;
 }
 
 static void check_count(struct sim *w, const struct sim_token *t, const struct hub_request *r)
@@ -503,8 +510,18 @@ void oracle_after_flushed(struct sim *w, struct conn *c, const struct judged *be
 		sim_fail(w, "%s is closed with %u in its flush, room for %u", sim_name(c), s->close_code, c->room);
 	if (!short_of_memory && !(was_over && w->o.slow == HUB_SLOW_CLOSE))
 		sim_fail(w, "%s is closed as slow with %u messages in its queue", sim_name(c), before->count);
+	if (!(was_over && w->o.slow == HUB_SLOW_CLOSE) && c->room_before)
+		sim_fail(w, "%s is closed for want of memory while it reads", sim_name(c));
 	if (s->q.count > 1 || (s->q.count == 1 && !s->q.offset) || s->gap)
 		sim_fail(w, "%s is closed as slow and the close frame is not next", sim_name(c));
+}
+
+static bool is_alone(const struct sim *w, unsigned hub)
+{
+	for (unsigned peer = 0; peer < SIM_HUBS; peer++)
+		if (peer != hub && w->link[hub][peer] != LINK_DOWN && w->link[hub][peer] != LINK_JOINING)
+			return false;
+	return true;
 }
 
 /* The online list, a page of one at a time. */
@@ -537,6 +554,8 @@ void oracle_after_turn(struct sim *w, unsigned hub)
 
 		if (!c->s || c->hub != hub)
 			continue;
+		if (c->s->state == SESSION_ATTACHING && is_alone(w, hub))
+			sim_fail(w, "%s waits for nodes that hub %u has lost", sim_name(c), hub);
 		if (c->s->state != SESSION_CLOSING && over_limit(w, c->s) && !hub_has_ready(w->hub[hub]))
 			sim_fail(w, "%s is over its limit after the turn", sim_name(c));
 		if (!conn_accepted(c))

@@ -22,6 +22,7 @@ static struct sim_opts draw_world(uint64_t seed, bool tell)
 	o.max_sessions = 1 + (uint32_t)rng_below(&r, 3);
 	o.max_pending = !o.log && rng_below(&r, 4) == 0 ? 3 : 100000;
 	o.max_total_bytes = rng_below(&r, 4) ? 0 : 1000 + rng_below(&r, 5000);
+	o.ask_timeout_ms = rng_below(&r, 3) ? 400 : 10;
 	o.delay_ms = (uint32_t)rng_below(&r, rng_below(&r, 2) ? 5 : 120);
 	return o;
 }

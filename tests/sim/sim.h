@@ -30,7 +30,6 @@
 #define SIM_SENDER_WELCOME (SIM_CONNS + SIM_HUBS + 1)
 #define SIM_SENDERS (SIM_CONNS + SIM_HUBS + 2)
 
-#define SIM_ASK_TIMEOUT_MS 400
 #define SIM_IN_FLIGHT_MS 2000 /* longer than anything is ever under way */
 
 struct sim_opts {
@@ -42,6 +41,7 @@ struct sim_opts {
 	uint32_t max_messages, max_queue_bytes, max_sessions, max_pending;
 	size_t max_total_bytes;
 	uint32_t delay_ms;     /* the longest delay of mail */
+	uint32_t ask_timeout_ms;
 	bool tell;             /* keep the story */
 };
 
@@ -79,8 +79,10 @@ struct conn {
 	bool replay;
 	uint64_t replay_after;
 	/* The socket. */
-	uint32_t room, capacity;
+	uint32_t room, capacity, room_before; /* before: this flush */
 	bool stalled, refused; /* refused: took less than offered, EPOLLOUT is owed */
+	const struct msg *begun; /* what its client has the first begun_len wire bytes of */
+	uint32_t begun_len;
 	/* The driver's own bytes: a gap notice or the close frame. */
 	uint32_t own_left, own_gap;
 	bool own_close, close_sent;
@@ -225,6 +227,8 @@ void oracle_promise_log(struct sim *w, struct conn *c);
 void oracle_refused(struct sim *w, uint32_t msg, uint64_t token, int err);
 /* The client of @c has a whole message, or a gap notice, or a close frame. */
 void oracle_received(struct sim *w, struct conn *c, struct bytes text);
+/* The next bytes for @c come from @m, behind its first @offset ones; NULL: from the driver. */
+void oracle_stream(struct sim *w, struct conn *c, const struct msg *m, uint32_t offset);
 void oracle_gap(struct sim *w, struct conn *c, uint32_t n);
 void oracle_ready(struct sim *w, unsigned hub, struct conn *c);
 uint64_t oracle_token(struct sim *w, uint32_t msg, unsigned user, unsigned hub, enum token_want want);

@@ -19,6 +19,7 @@ static struct sim_opts usual(bool nodes)
 		.max_queue_bytes = 10000,
 		.max_sessions = 2,
 		.max_pending = 16,
+		.ask_timeout_ms = 400,
 		.tell = true,
 	};
 }
@@ -158,7 +159,7 @@ static void deaf_worker(struct sim *w)
 	join(w, 1, BOB, 0);
 	sim_run(w, 1);
 	sim_say(w, SIM_SENDER_API(0), HUB_TO_USER, BOB, 0, TOKEN_ONE);
-	w->ms += SIM_ASK_TIMEOUT_MS; /* a long turn of hub 1 */
+	w->ms += w->o.ask_timeout_ms; /* a long turn of hub 1 */
 	sim_turn(w, 0);
 	sim_turn(w, 1);
 	sim_run(w, 2);
@@ -222,6 +223,19 @@ static void node_lost(struct sim *w)
 	sim_run(w, 3);
 	sim_say(w, SIM_SENDER_API(1), HUB_TO_USER, ANN, 0, TOKEN_ONE);
 	sim_run(w, 3);
+}
+
+static void alone(struct sim *w)
+{
+	join(w, 0, ANN, 0);
+	sim_turn(w, 0);
+	world_cut(w, 0, 1);
+	sim_run(w, 3); /* hub 2 has confirmed, hub 1 never will */
+	join(w, 0, BOB, 0);
+	world_cut(w, 0, 2);
+	sim_run(w, 2);
+	sim_say(w, 0, HUB_TO_USER, BOB, 0, TOKEN_ONE);
+	sim_run(w, 1);
 }
 
 /* ---- the log -------------------------------------------------------------------------------------------------- */
@@ -331,6 +345,13 @@ static const struct story {
 	  "[6 ms] hub 0 and hub 1 find each other\n"
 	  "[9 ms] ann#0 has 1 message\n"
 	  "[9 ms] hub 1: message 3: delivered, 1\n" },
+	{ "nobody waits for a node that is lost", nodes, alone,
+	  "[0 ms] the link of hub 0 and hub 1 breaks\n"
+	  "[2 ms] ann#0 is connected\n"
+	  "[3 ms] the link of hub 0 and hub 2 breaks\n"
+	  "[4 ms] bob#1 is connected\n"
+	  "[5 ms] hub 0: message 0: delivered, 1\n"
+	  "[5 ms] bob#1 has 1 message\n" },
 	{ "a replay joins the present without hole or double", with_log, replay,
 	  "[2 ms] bob#0 is connected\n"
 	  "[2 ms] bob#0 has 8 messages\n"

@@ -226,7 +226,7 @@ static struct hub_options hub_options_of(struct sim *w, unsigned self)
 		.max_sessions_per_user = w->o.max_sessions,
 		.login = w->o.login,
 		.slow = w->o.slow,
-		.ask_timeout_ms = SIM_ASK_TIMEOUT_MS,
+		.ask_timeout_ms = w->o.ask_timeout_ms,
 		.max_pending = w->o.max_pending,
 		.seed = { w->o.seed, 17 },
 		.route = route,

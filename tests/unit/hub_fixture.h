@@ -20,7 +20,7 @@
 struct fx_mail {
 	unsigned from, to;
 	struct hub_relay r;
-	char text[4][160];
+	char text[4][4096];
 };
 
 struct fx {

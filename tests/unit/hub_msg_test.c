@@ -65,3 +65,17 @@ TEST(a_text_that_is_too_long_is_refused)
 	CHECK_EQ(o.bytes, 0);
 	msg_owner_deinit(&o);
 }
+
+TEST(a_text_that_turns_out_shorter_weighs_what_was_asked_for)
+{
+	struct msg_owner o = { 0 };
+	struct msg *m = msg_new(&o, MSG_USER, 500);
+	size_t bytes = o.bytes;
+
+	m->len = 3;
+	CHECK_EQ(o.bytes, bytes);
+	CHECK_EQ(msg_charge(m), 3 + MSG_CHARGE_FIXED);
+	msg_unref(m);
+	CHECK_EQ(o.bytes, 0);
+	msg_owner_deinit(&o);
+}

@@ -165,3 +165,66 @@ TEST(messages_of_one_pair_keep_their_order_across_workers)
 		CHECK_EQ(fx_waits(&a, i).at[0], 'a' + i);
 	fx_free(&fx);
 }
+
+#ifdef WSC_FAULTS
+#include "base/mem.h"
+#include "wsc/error.h"
+
+/* Attaches, accepts and speaks with memory that may be out at any moment; returns how many questions were accepted. */
+static unsigned poor_story(struct fx *fx, struct session *s)
+{
+	static const char *const name[] = { "ann0", "bob1", "cyd1", "ann0" };
+	static const enum hub_scope scope[] = { HUB_TO_USER, HUB_TO_ALL, HUB_TO_TICKET };
+	unsigned asked = 0;
+
+	for (unsigned i = 0; i < 4; i++) {
+		struct hub *h = fx->hub[i % 2];
+		struct msg *welcome = msg_new(hub_owner(h), MSG_SERVER, 3);
+		uint64_t after = 0;
+		int err = fx_attach(h, &s[i], name[i], i % 2 ? "t" : NULL);
+
+		if (err == 0)
+			err = hub_accept(h, &s[i], &welcome, welcome != NULL, i == 3 ? &after : NULL, FX_NOW(0));
+		CHECK(err == 0 || err == -WSC_ENOMEM);
+		if (welcome)
+			msg_unref(welcome);
+	}
+	for (unsigned i = 0; i < 30; i++) {
+		struct msg *m = msg_new(hub_owner(fx->hub[0]), MSG_USER, 100 * i);
+		struct hub_publication p = { .scope = scope[i % 3], .to = i % 3 ? BYTES("t") : BYTES("bob1"), .may_be_outside = true, .msg = m, .token = 1 };
+		int err;
+
+		if (!m)
+			continue;
+		err = hub_publish(fx->hub[0], &p, FX_NOW(0));
+		CHECK(err == 0 || err == -WSC_ENOMEM || err == HUB_BUSY);
+		asked += err == 0;
+		msg_unref(m);
+		if (i % 8 == 7)
+			fx_pump(fx, 0);
+	}
+	return asked;
+}
+
+TEST(any_allocation_may_fail_and_every_accepted_question_is_answered_once)
+{
+	for (unsigned long k = 1; k < 160; k++) {
+		struct fx fx;
+		struct session s[4];
+		struct hub_request r;
+		unsigned asked, told = 0;
+
+		fx_init(&fx, 2, fx_options());
+		mem_fail_at(k, k % 2);
+		asked = poor_story(&fx, s);
+		fx_pump(&fx, 0);
+		mem_fail_at(0, 0);
+		hub_tick(fx.hub[0], FX_NOW(5000));
+		while (hub_take_request(fx.hub[0], &r))
+			told += r.type == HUB_REQ_OUTCOME;
+		CHECK_EQ(told, asked);
+		fx_drain_all(&fx);
+		fx_free(&fx);
+	}
+}
+#endif

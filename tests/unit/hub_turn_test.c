@@ -224,3 +224,18 @@ TEST(a_pong_makes_ready_but_not_while_the_socket_is_blocked)
 	CHECK(hub_take_ready(fx.hub[0]) == &ann);
 	fx_free(&fx);
 }
+
+TEST(one_that_is_closed_before_it_is_accepted_can_still_be_told)
+{
+	struct fx fx;
+	struct session ann;
+
+	fx_init(&fx, 1, fx_options());
+	fx_attach(fx.hub[0], &ann, "ann", NULL);
+	publish_n(&fx, "ann", 9);
+	CHECK(hub_take_ready(fx.hub[0]) == &ann);
+	hub_flushed(fx.hub[0], &ann, true, FX_NOW(0)); /* no socket to speak of yet */
+	hub_ready(fx.hub[0], &ann);
+	CHECK(hub_take_ready(fx.hub[0]) == &ann);
+	fx_free(&fx);
+}

@@ -6,7 +6,7 @@
 #   tools/install-packages.sh [--check] group...      exit 0: all there; 1: something is missing
 set -eu
 
-list=${WSC_PACKAGES:-$(dirname "$0")/../packages.txt}
+list=${PACKAGES_LIST:-$(dirname "$0")/../packages.txt}
 install=yes
 if [ "${1:-}" = --check ]; then
 	install=no

@@ -102,7 +102,10 @@ static int read_config(struct wsc_config *config, const struct args *a)
 		return EXIT_SYSTEM;
 	if (r < 0 || checked < 0)
 		return EXIT_USAGE;
-	return wsc_config_enabled(config) ? 0 : EXIT_USAGE;
+	if (wsc_config_enabled(config))
+		return 0;
+	fprintf(stderr, "wsc: not enabled: there is nothing to start\n");
+	return EXIT_USAGE;
 }
 
 static void raise_descriptors(void)

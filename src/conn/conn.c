@@ -194,9 +194,10 @@ static struct bytes wire_form(struct conn *c, struct msg *m)
 		m->form[form] = bytes_of(m->json - n, n + m->len);
 	} else {
 		n = sse_size(BYTES(""), json);
-		m->made = n ? mem_alloc(n) : NULL;
-		if (m->made)
-			m->form[form] = bytes_of(m->made, sse_write(m->made, BYTES(""), json));
+		uint8_t *at = n ? msg_make(m, n) : NULL;
+
+		if (at)
+			m->form[form] = bytes_of(at, sse_write(at, BYTES(""), json));
 	}
 	return m->form[form];
 }
@@ -207,8 +208,10 @@ static bool add_ctl_message(struct conn *c, struct msg *m)
 	struct conn_extra *x = conn_extra(c);
 	struct bytes wire = x && m ? wire_form(c, m) : BYTES("");
 
-	if (wire.len)
+	if (wire.len) {
 		buf_add(&x->ctl, wire);
+		x->pong_at = SIZE_MAX; /* what stands behind a pong is not to go with it */
+	}
 	if (m)
 		msg_unref(m);
 	return wire.len && !x->ctl.failed;
@@ -229,7 +232,6 @@ static void add_gap_notice(struct conn *c)
 
 static void queue_close(struct conn *c)
 {
-	c->phase = PHASE_CLOSING;
 	c->close_queued = true;
 	if (c->kind == CONN_WS)
 		ws_queue_close(c);
@@ -337,6 +339,23 @@ static void finish_close(struct conn *c)
 	timers_arm(&sh->timers, &c->timer, now_ms(sh->now) + (c->kind == CONN_WS ? CLOSE_WAIT_MS : LINGER_MS));
 }
 
+/* Five seconds for all that is left to say, and the answer to it. */
+static void begin_closing(struct conn *c)
+{
+	struct shard *sh = conn_shard(c);
+
+	if (c->session.state != SESSION_CLOSING || c->phase != PHASE_OPEN)
+		return;
+	c->phase = PHASE_CLOSING;
+	timers_arm(&sh->timers, &c->timer, now_ms(sh->now) + CLOSE_WAIT_MS);
+}
+
+/* Is there something to say that the hub does not know of: control bytes, or a close frame that is still to be made? */
+static bool owes(const struct conn *c)
+{
+	return !ctl_empty(c) || (c->session.state == SESSION_CLOSING && !c->close_queued);
+}
+
 void conn_flush(struct conn *c)
 {
 	struct shard *sh = conn_shard(c);
@@ -351,7 +370,9 @@ void conn_flush(struct conn *c)
 			hub_flushed(sh->hub, s, true, sh->now);
 		return;
 	}
-	for (int round = 0; round < FLUSH_ROUNDS && !stream_blocked(&c->stream); round++) {
+	begin_closing(c);
+	/* Blocked or not, it is offered once: a slow reader is judged by what the socket refuses now. A refusal without a session has no second turn. */
+	for (int round = 0; round == 0 || (!stream_blocked(&c->stream) && (round < FLUSH_ROUNDS || s->state == SESSION_NONE)); round++) {
 		ptrdiff_t sent;
 
 		if (!collect(c, &o)) {
@@ -367,22 +388,21 @@ void conn_flush(struct conn *c)
 			return;
 		}
 		account(c, &o, (size_t)sent);
-		if (c->kind == CONN_SSE)
+		if (c->kind == CONN_SSE && sent)
 			c->u.sse.last_tx_ms = (uint32_t)now_ms(sh->now);
 		if (o.n < FLUSH_PIECES && (size_t)sent == o.bytes && s->state != SESSION_CLOSING)
 			break; /* that was all */
 	}
 	if (s->state != SESSION_NONE)
 		hub_flushed(sh->hub, s, stream_blocked(&c->stream), sh->now);
-	if (s->state == SESSION_CLOSING && c->phase == PHASE_OPEN) {
-		/* Five seconds for all that is left to say, and the answer to it. */
-		c->phase = PHASE_CLOSING;
-		timers_arm(&sh->timers, &c->timer, now_ms(sh->now) + CLOSE_WAIT_MS);
-	}
-	if (c->close_queued && ctl_empty(c))
+	begin_closing(c);
+	if (c->close_queued && ctl_empty(c)) {
 		finish_close(c);
-	else
-		conn_extra_trim(c);
+		return;
+	}
+	if (owes(c) && !stream_blocked(&c->stream))
+		hub_ready(sh->hub, s);
+	conn_extra_trim(c);
 }
 
 void conn_error(struct conn *c, enum api_code code, struct bytes why, struct bytes ref, struct bytes extra)

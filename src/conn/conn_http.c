@@ -129,7 +129,7 @@ void http_answer(struct conn *c, uint16_t status, const char *type, struct bytes
                  size_t nfields)
 {
 	struct http_conn *h = http_of(c);
-	struct http1_response r = { .status = status, .keep_alive = h->keep_alive, .content_type = type, .body = body,
+	struct http1_response r = { .status = status, .keep_alive = h->keep_alive &= !conn_shard(c)->draining, .content_type = type, .body = body,
 		                    .fields = fields, .nfields = nfields,
 		                    .head_only = h->state != HTTP_HEAD && h->head.method == HTTP1_HEAD };
 
@@ -543,6 +543,10 @@ static enum api_code barred(const struct conn *c, const char **why)
 		*why = "this address may not use the gateway (security.blocked_ips, security.whitelist_ips)";
 		return API_FORBIDDEN_IP;
 	}
+	if (!http_origin_ok(c)) {
+		*why = "this origin is not in websocket_origins";
+		return API_FORBIDDEN_ORIGIN;
+	}
 	return API_OK;
 }
 
@@ -571,8 +575,6 @@ static bool gate(struct conn *c)
 		refuse_str(c, code, why);
 	else if (!decoded)
 		refuse_str(c, API_BAD_REQUEST, "the path has an invalid escape");
-	else if (!http_origin_ok(c))
-		refuse_str(c, API_FORBIDDEN_ORIGIN, "this origin is not in websocket_origins");
 	else if (h->head.method == HTTP1_OPTIONS && found != ROUTE_FOUND)
 		preflight(c);
 	else if (found == ROUTE_NO_PATH)

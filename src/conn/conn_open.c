@@ -221,6 +221,9 @@ static void accept_session(struct conn *c)
 			ws_on_data(c, next.at, next.len);
 	}
 	buf_deinit(&next);
+	/* Let in by the program while all others were told to go. */
+	if (sh->draining)
+		hub_close(sh->hub, &c->session, WS_CODE_GOING_AWAY, "the server is going away", false);
 }
 
 /* The program does not want it: everything is undone. Any WebSocket is told by close code. */
@@ -375,7 +378,12 @@ static void attach(struct conn *c)
 			return;
 		}
 	}
-	c->session.last_rx_ms = (uint32_t)now_ms(sh->now);
+	if (sh->draining) { /* the program was asked before, or it comes from another shard */
+		refuse(c, API_SHUTTING_DOWN, "the server is going away");
+		return;
+	}
+	/* The same connection may have been refused with its session before. */
+	c->session = (struct session){ .last_rx_ms = (uint32_t)now_ms(sh->now) };
 	r = hub_attach(sh->hub, &c->session, &id, sh->now);
 	if (r == HUB_TOO_MANY)
 		refuse(c, API_TOO_MANY_CONNECTIONS, "this user has as many connections as allowed (max_connections_per_user)");
@@ -411,10 +419,7 @@ static void arrive(struct shard *sh, struct task *t)
 		return;
 	timers_arm(&sh->timers, &c->timer, now_ms(sh->now) + sh->set->opt.hook_timeout_ms * 2);
 	stream_pause(&c->stream);
-	if (sh->draining)
-		refuse(c, API_SHUTTING_DOWN, "the server is going away");
-	else
-		attach(c);
+	attach(c);
 }
 
 static void move_to(struct conn *c, unsigned to)

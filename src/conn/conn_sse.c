@@ -28,12 +28,14 @@ void sse_on_timer(struct conn *c)
 	uint32_t quiet = (uint32_t)now_ms(sh->now) - c->u.sse.last_tx_ms;
 	struct conn_extra *x;
 
-	/* One that does not take bytes needs no sign of life from us: TCP_USER_TIMEOUT judges it. */
-	if (quiet >= sh->set->opt.sse_heartbeat_ms && !stream_blocked(&c->stream) && (x = conn_extra(c))) {
-		if (!x->ctl.len)
+	if (quiet >= sh->set->opt.sse_heartbeat_ms) {
+		/* One that does not take bytes needs no sign of life from us: TCP_USER_TIMEOUT judges it. */
+		x = stream_blocked(&c->stream) ? NULL : conn_extra(c);
+		if (x && !x->ctl.len)
 			buf_add(&x->ctl, SSE_COMMENT);
-		c->u.sse.last_tx_ms = (uint32_t)now_ms(sh->now);
-		hub_ready(sh->hub, &c->session);
+		if (x)
+			hub_ready(sh->hub, &c->session);
+		c->u.sse.last_tx_ms = (uint32_t)now_ms(sh->now); /* in any case the next look is a beat away */
 	}
 	sse_arm(c);
 }

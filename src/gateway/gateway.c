@@ -150,22 +150,43 @@ static bool all_loopback(const struct wsc_gateway *gw)
 	return true;
 }
 
+/* The address of the first page for a browser on this machine; "" where @address does not lead there. */
+static void page_address(const struct wsc_gateway *gw, const char *address, char out[static 64])
+{
+	struct ip ip;
+	bool any = strcmp(address, "0.0.0.0") == 0 || strcmp(address, "::") == 0;
+
+	out[0] = 0;
+	if (gw->pages && (any || (ip_parse(bytes_str(address), &ip) && ip_loopback(&ip))))
+		snprintf(out, 64, "http://localhost:%u/", gw->port);
+}
+
+static void log_listening(struct wsc_gateway *gw, const char *address)
+{
+	struct log_field field[5];
+	char page[64];
+	size_t n = 0;
+
+	page_address(gw, address, page);
+	field[n++] = KV_STR("address", address);
+	if (strncmp(address, "unix:", 5) != 0)
+		field[n++] = KV_U64("port", gw->port);
+	if (page[0])
+		field[n++] = KV_STR("page", page);
+	field[n++] = KV_STR("version", WSC_VERSION);
+	field[n++] = KV_STR("node_id", gw->set.node_id);
+	log_write(&gw->set.log, LOG_INFO, "listening", field, n);
+}
+
 static void log_start(struct wsc_gateway *gw)
 {
 	const struct config *c = &gw->config;
 	struct log *lg = &gw->set.log;
 	struct rlimit fds = { 0 };
-	char page[64] = "";
 
 	getrlimit(RLIMIT_NOFILE, &fds);
-	if (gw->port && gw->pages)
-		snprintf(page, sizeof page, "http://localhost:%u/", gw->port);
-	for (size_t i = 0; i < c->node_ip.n; i++) {
-		bool unix_socket = strncmp(c->node_ip.at[i], "unix:", 5) == 0;
-
-		log_info(lg, "listening", KV_STR("address", c->node_ip.at[i]), KV_U64("port", unix_socket ? 0 : gw->port),
-		         KV_STR("page", page), KV_STR("version", WSC_VERSION), KV_STR("node_id", gw->set.node_id));
-	}
+	for (size_t i = 0; i < c->node_ip.n; i++)
+		log_listening(gw, c->node_ip.at[i]);
 	log_info(lg, "endpoints", KV_STR("websocket", c->paths.websocket), KV_STR("sse", c->paths.sse), KV_STR("api", c->paths.api),
 	         KV_STR("stats", c->paths.stats), KV_STR("online", c->paths.online), KV_STR("health", "/livez /readyz"));
 	log_info(lg, "limits", KV_U64("workers", gw->nworkers), KV_U64("descriptors", fds.rlim_cur),
@@ -519,6 +540,9 @@ void wsc_stop(struct wsc_gateway *gw, unsigned timeout_ms)
 	if (state_of(gw) != STATE_RUNNING)
 		return;
 	atomic_store(&gw->set.shared.draining, true);
+	/* From now on the kernel refuses who comes, instead of letting them wait for nobody. */
+	for (unsigned i = 0; i < gw->nlisten; i++)
+		(void)shutdown(gw->listen_fd[i], SHUT_RDWR);
 	for (unsigned i = 0; i < gw->nworkers; i++)
 		worker_stop(gw->workers[i], timeout_ms);
 }

@@ -41,7 +41,7 @@ enum session_state {
 	SESSION_HELD,      /* registered, messages queue, nothing is flushed until hub_accept() */
 	SESSION_REPLAYING, /* the log is being read for it, as its queue drains */
 	SESSION_LIVE,
-	SESSION_CLOSING    /* close_code is set; what may still be sent is on the queue; detach comes next */
+	SESSION_CLOSING /* close_code is set; what may still be sent is on the queue; detach comes next */
 };
 
 /* What waits to be taken as a hub_request; on no list: nothing does. */
@@ -53,22 +53,22 @@ struct hub_call {
 /* Optional properties of a connection that few have; allocated only when one is there (or a replay, or HUB_WAIT). */
 struct session_attrs {
 	struct session *session;
-	struct hub_call call;   /* HUB_REQ_ATTACHED, then HUB_REQ_LOAD: room for it is reserved, so asking cannot fail */
-	struct ticket *ticket;  /* NULL: none */
+	struct hub_call call;  /* HUB_REQ_ATTACHED, then HUB_REQ_LOAD: room for it is reserved, so asking cannot fail */
+	struct ticket *ticket; /* NULL: none */
 	struct list in_ticket;
 	struct bytes ticket_id, role, device_id, client_type; /* views into text[] */
 	char text[];
 };
 
-/* A user of ours, or one that peers have told us of. Ours is the list of sessions, theirs is @interest; gone when both are empty. */
+/* A user of ours (the list of sessions), or one that peers have told us of (@interest); gone when both are empty. */
 struct user {
 	struct map_node node;
-	struct list sessions;  /* by struct session.of_user, oldest first, closing ones included */
-	uint64_t interest;     /* node mode: peers that have sessions of this user; bit n: peer n */
-	uint64_t unconfirmed;  /* node mode: peers that have not confirmed ours yet */
-	uint32_t count;        /* sessions attached, held ones included, closing ones not */
-	uint32_t accepted;     /* those of them that are REPLAYING or LIVE */
-	uint32_t epoch;        /* node mode: of our last INTEREST; an older one's confirmation is worth nothing */
+	struct list sessions; /* by struct session.of_user, oldest first, closing ones included */
+	uint64_t interest;    /* node mode: peers that have sessions of this user; bit n: peer n */
+	uint64_t unconfirmed; /* node mode: peers that have not confirmed ours yet */
+	uint32_t count;       /* sessions attached, held ones included, closing ones not */
+	uint32_t accepted;    /* those of them that are REPLAYING or LIVE */
+	uint32_t epoch;       /* node mode: of our last INTEREST; an older one's confirmation is worth nothing */
 	uint16_t id_len;
 	char id[];
 };
@@ -78,49 +78,51 @@ _Static_assert(offsetof(struct user, id) <= 64, "a user is 64 bytes and the id")
 struct session {
 	struct user *user;
 	struct list of_user;
-	struct list all;    /* everyone here */
-	struct list queue;  /* on the hub's list that @place says */
+	struct list all;   /* everyone here */
+	struct list queue; /* on the hub's list that @place says */
 	struct outq q;
 	struct session_attrs *attrs;
 	uint64_t connected_wall_ms; /* when it was accepted */
 	union {
-		uint64_t position;        /* highest seq that was queued for it or read past; live ones up to it are not queued again */
+		uint64_t
+			position; /* highest seq that was queued for it or read past; live ones up to it are not queued again */
 		const char *close_reason; /* CLOSING only; static text */
 	};
-	uint64_t handle;    /* the driver's generation-checked name of this session: outcomes carry it as token */
-	uint32_t gap;       /* messages dropped; a notice is due before the first message that has not begun */
+	uint64_t handle;     /* the driver's generation-checked name of this session: outcomes carry it as token */
+	uint32_t gap;        /* messages dropped; a notice is due before the first message that has not begun */
 	uint32_t last_rx_ms; /* low 32 bits of the monotonic ms of the client's last byte; the driver writes it */
 	struct rate_bucket rate;
 	uint16_t close_code;
-	uint8_t state;      /* enum session_state */
-	uint8_t transport;  /* enum hub_transport */
-	uint8_t user_type;  /* index into the driver's table of types */
-	uint8_t place;      /* enum session_place of hub_state.h: which list @queue is on */
-	bool pressed : 1;   /* over its limit, to be judged after the flush */
-	bool blocked : 1;   /* the socket took less than it was offered and has not been offered anything since */
-	bool counted : 1;   /* is part of user->count */
-	bool urgent : 1;    /* something on the queue is for this session or user alone */
-	bool moved : 1;     /* the socket has taken bytes since it was taken off the ready list */
-	bool loading : 1;   /* REPLAYING: a LOAD waits or is unanswered */
-	bool missed : 1;    /* REPLAYING: a live logged message came since the LOAD was taken, so its end is not the end */
+	uint8_t state;     /* enum session_state */
+	uint8_t transport; /* enum hub_transport */
+	uint8_t user_type; /* index into the driver's table of types */
+	uint8_t place;     /* enum session_place of hub_state.h: which list @queue is on */
+	bool pressed : 1;  /* over its limit, to be judged after the flush */
+	bool blocked : 1;  /* the socket took less than it was offered and has not been offered anything since */
+	bool counted : 1;  /* is part of user->count */
+	bool urgent : 1;   /* something on the queue is for this session or user alone */
+	bool moved : 1;    /* the socket has taken bytes since it was taken off the ready list */
+	bool loading : 1;  /* REPLAYING: a LOAD waits or is unanswered */
+	bool missed : 1; /* REPLAYING: a live logged message came since the LOAD was taken, so its end is not the end */
 };
 _Static_assert(sizeof(struct session) <= 152, "a session shares 256 bytes with its connection");
 
 struct hub_relay;
 
 struct hub_options {
-	unsigned self, peers;      /* our number; how many there are, self included */
-	bool by_interest;          /* false: workers, a user's one peer is a function of the id; true: nodes, interest tables */
-	uint32_t max_messages[2];  /* that may wait for one session, by enum hub_transport */
+	unsigned self, peers; /* our number; how many there are, self included */
+	bool by_interest; /* false: workers, a user's one peer is a function of the id; true: nodes, interest tables */
+	uint32_t max_messages[2]; /* that may wait for one session, by enum hub_transport */
 	uint32_t max_queue_bytes;
-	size_t max_total_bytes;    /* of all live messages here; over it the readers blocked for longest are closed; 0: none */
+	size_t max_total_bytes; /* of all live messages here; over it the readers blocked for longest are closed; 0: none */
 	uint32_t max_sessions_per_user;
 	enum hub_login_policy login;
 	enum hub_slow_policy slow;
 	struct rate_limit rate;
-	uint64_t ask_timeout_ms;   /* an outcome that its peers do not give by then is reported as HUB_TIMED_OUT; at least 1 */
-	uint32_t max_pending;      /* outcomes waited for at once */
-	uint64_t seed[2];          /* SipHash key of the tables; must be the same in all workers of a process */
+	uint64_t
+		ask_timeout_ms; /* an outcome that its peers do not give by then is reported as HUB_TIMED_OUT; at least 1 */
+	uint32_t max_pending; /* outcomes waited for at once */
+	uint64_t seed[2];     /* SipHash key of the tables; must be the same in all workers of a process */
 	/* Workers: the peer that owns @user_id. Not used with by_interest. */
 	unsigned (*route)(void *ctx, struct bytes user_id, uint64_t hash);
 	/* Copies *@r. Never fails: room for what was let in is reserved, the driver stops reading before it runs out. */
@@ -136,41 +138,47 @@ enum hub_answer { HUB_ANSWER_ALWAYS, HUB_ANSWER_FAILURE, HUB_ANSWER_NEVER };
 
 /* What travels between hubs: flat, so that a mailbox copies it as it stands. Views are borrowed for the call. */
 enum hub_relay_type {
-	HUB_RELAY_PUBLISH, HUB_RELAY_OUTCOME, HUB_RELAY_KICK,
-	HUB_RELAY_INTEREST, HUB_RELAY_INTEREST_OK, HUB_RELAY_NO_INTEREST
+	HUB_RELAY_PUBLISH,
+	HUB_RELAY_OUTCOME,
+	HUB_RELAY_KICK,
+	HUB_RELAY_INTEREST,
+	HUB_RELAY_INTEREST_OK,
+	HUB_RELAY_NO_INTEREST
 };
 struct hub_relay {
-	uint8_t type;       /* enum hub_relay_type */
-	uint8_t scope;      /* enum hub_scope */
+	uint8_t type;          /* enum hub_relay_type */
+	uint8_t scope;         /* enum hub_scope */
 	uint8_t only_failures; /* enum hub_answer; an OUTCOME brings it back */
-	uint8_t kind;       /* enum msg_kind */
-	uint16_t code;      /* KICK: close code; OUTCOME: not 0: memory was out, @count is not the whole truth */
-	uint32_t count;     /* OUTCOME: delivered */
-	uint64_t token;     /* of the asking hub: PUBLISH, KICK and INTEREST carry it, OUTCOME and INTEREST_OK bring it back */
-	uint64_t seq;       /* position in the log, 0: none */
-	struct bytes to;    /* user or ticket; OUTCOME of HUB_ANSWER_FAILURE: as it was asked, with @ref */
+	uint8_t kind;          /* enum msg_kind */
+	uint16_t code;         /* KICK: close code; OUTCOME: not 0: memory was out, @count is not the whole truth */
+	uint32_t count;        /* OUTCOME: delivered */
+	uint64_t
+		token; /* of the asking hub: PUBLISH, KICK and INTEREST carry it, OUTCOME and INTEREST_OK bring it back */
+	uint64_t seq;        /* position in the log, 0: none */
+	struct bytes to;     /* user or ticket; OUTCOME of HUB_ANSWER_FAILURE: as it was asked, with @ref */
 	struct bytes sender; /* TO_TICKET: the user who gets no copy; may be empty */
-	struct bytes ref;   /* id of the message, so that a failure can name it */
-	struct bytes body;  /* JSON text */
-	const char *reason; /* KICK: static text */
+	struct bytes ref;    /* id of the message, so that a failure can name it */
+	struct bytes body;   /* JSON text */
+	const char *reason;  /* KICK: static text */
 };
 
 struct hub_publication {
 	enum hub_scope scope;
-	struct bytes to;      /* user, or ticket; empty with HUB_TO_ALL */
-	struct bytes sender;  /* HUB_TO_TICKET: must be in the ticket here, unless may_be_outside; gets no copy; else not looked at */
-	bool may_be_outside;  /* the program itself sends */
-	struct bytes ref;     /* id of the message; comes back with the outcome */
+	struct bytes to; /* user, or ticket; empty with HUB_TO_ALL */
+	struct bytes
+		sender; /* HUB_TO_TICKET: must be in the ticket here, unless may_be_outside; gets no copy; else not looked at */
+	bool may_be_outside; /* the program itself sends */
+	struct bytes ref;    /* id of the message; comes back with the outcome */
 	struct msg *msg;
-	uint64_t token;       /* comes back with the outcome */
-	bool only_failures;   /* no outcome if anybody got it; a message to all cannot fail, so it has none then */
+	uint64_t token;     /* comes back with the outcome */
+	bool only_failures; /* no outcome if anybody got it; a message to all cannot fail, so it has none then */
 };
 
 /* What the hub wants its driver to do. Views are good until the next hub_take_request(). */
 enum hub_request_type {
 	HUB_REQ_OUTCOME,  /* of a publication of ours: token, result, delivered, to, ref */
 	HUB_REQ_ATTACHED, /* session: SESSION_ATTACHING became SESSION_HELD */
-	HUB_REQ_LOAD      /* session: read the log behind @after, at most @room messages; answer once with hub_loaded() */
+	HUB_REQ_LOAD /* session: read the log behind @after, at most @room messages; answer once with hub_loaded() */
 };
 struct hub_request {
 	enum hub_request_type type;
@@ -228,13 +236,14 @@ int hub_attach(struct hub *h, struct session *s, const struct hub_identity *id, 
  * Only in SESSION_HELD; a session that was closed meanwhile stays CLOSING and 0 comes back. -WSC_ENOMEM: it is still held.
  */
 int hub_accept(struct hub *h, struct session *s, struct msg *const *front, unsigned n, const uint64_t *replay_after,
-               struct now now);
+	       struct now now);
 /*
  * The answer to HUB_REQ_LOAD: what the log has for this user in (after, upto], in order, everything that was posted to any
  * hub before it was asked included. @end: it held nothing behind @upto; the session is LIVE when this returns unless more
  * came since. Messages carry seq; references are taken. Ignored when the session is not REPLAYING any more. Returns 0.
  */
-int hub_loaded(struct hub *h, struct session *s, struct msg *const *msgs, unsigned n, uint64_t upto, bool end, struct now now);
+int hub_loaded(struct hub *h, struct session *s, struct msg *const *msgs, unsigned n, uint64_t upto, bool end,
+	       struct now now);
 /*
  * Ends a session from our side: SESSION_CLOSING, on the ready list, no more messages are taken. @discard: what has not
  * begun is dropped, so that the close frame is next (always so for one that was never accepted). The first reason stands.
@@ -245,7 +254,10 @@ void hub_close(struct hub *h, struct session *s, uint16_t code, const char *reas
 void hub_detach(struct hub *h, struct session *s, struct now now);
 /* Number of counted sessions of the user of @s here, @s included while it is counted. */
 uint32_t hub_user_sessions(const struct session *s);
-static inline struct bytes session_user(const struct session *s) { return bytes_of(s->user->id, s->user->id_len); }
+static inline struct bytes session_user(const struct session *s)
+{
+	return bytes_of(s->user->id, s->user->id_len);
+}
 
 /* ---- messages ------------------------------------------------------------------------------------------------- */
 
@@ -255,13 +267,17 @@ static inline struct bytes session_user(const struct session *s) { return bytes_
  * -WSC_ENOMEM: refused at once, no outcome follows.
  */
 int hub_publish(struct hub *h, const struct hub_publication *p, struct now now);
-/* One message for one session of this hub (errors, pongs): ordered with all else on its queue. Nothing to one that is closing. 0 or -WSC_ENOMEM. */
+/*
+ * One message for one session of this hub (errors, pongs): ordered with all else on its queue. Nothing to one that is
+ * closing. 0 or -WSC_ENOMEM.
+ */
 int hub_send(struct hub *h, struct session *s, struct msg *m);
 /*
  * Closes every session of @user_id wherever it is: 4410 and the like, after what is queued. Outcome with @token: how many
  * (HUB_NOBODY: none). HUB_BUSY, -WSC_ENOMEM: nothing was done.
  */
-int hub_kick(struct hub *h, struct bytes user_id, uint16_t code, const char *reason, uint64_t token, struct bytes ref, struct now now);
+int hub_kick(struct hub *h, struct bytes user_id, uint16_t code, const char *reason, uint64_t token, struct bytes ref,
+	     struct now now);
 /* A relay has come from @peer. */
 void hub_receive(struct hub *h, unsigned peer, const struct hub_relay *r, struct now now);
 /*
@@ -292,7 +308,8 @@ bool hub_has_urgent(const struct hub *h);
 bool hub_pressed(const struct hub *h);
 /*
  * The socket has taken the first @whole messages of s->q (they are popped here), and @offset wire bytes altogether of the
- * one that is first then. While s->gap is not 0 a notice is due: at once when s->q.offset is 0, else right after that message.
+ * one that is first then. While s->gap is not 0 a notice is due, in every state: at once when s->q.offset is 0, else right
+ * after that message.
  */
 void hub_sent(struct hub *h, struct session *s, uint32_t whole, uint32_t offset);
 /* The driver has composed the notice for s->gap messages and will send it before the next one; s->gap counts anew. */
@@ -322,10 +339,13 @@ struct hub_user_row {
 	uint8_t user_type, transport; /* HUB_WEBSOCKET if any is */
 };
 struct user *hub_find(const struct hub *h, struct bytes user_id);
-/* Users with accepted sessions, in a stable order, behind @after (NULL: from the start; need not exist); false at the end. */
+/* Users with accepted sessions, in a stable order, behind @after (NULL: from the start; may be gone); false at the end. */
 bool hub_next_user(const struct hub *h, const struct bytes *after, struct hub_user_row *row);
 void hub_row(const struct user *u, struct hub_user_row *row); /* connections 0: nobody accepted */
-/* Every session, closing ones included, for shutdown: start with NULL. Detaching the one just returned is allowed only after asking for the next. */
+/*
+ * Every session, closing ones included, for shutdown: start with NULL. Detaching the one just returned is allowed only
+ * after asking for the next.
+ */
 struct session *hub_next_session(const struct hub *h, const struct session *s);
 
 #endif

@@ -37,16 +37,16 @@ struct ticket {
 struct outcome {
 	struct hub_call call;
 	struct list by_age;
-	uint64_t owed;  /* peers that have not answered; bit n: peer n */
+	uint64_t owed; /* peers that have not answered; bit n: peer n */
 	uint64_t due_ms;
 	uint64_t token; /* the asker's */
 	uint32_t slot;
 	uint32_t delivered;
 	uint8_t scope, result;
 	bool only_failures;
-	bool unsure;    /* a peer was lost or had no memory */
+	bool unsure; /* a peer was lost or had no memory */
 	uint16_t to_len, ref_len;
-	char text[];    /* to, then ref */
+	char text[]; /* to, then ref */
 };
 
 /* Names an outcome in relays. The generation moves at each reuse, so an answer that comes too late finds nobody. */
@@ -67,7 +67,8 @@ struct hub {
 	struct list requests; /* struct hub_call, in the order they are taken */
 	size_t requests_count;
 	struct outcome *taken; /* the one whose views hub_take_request() gave out last */
-	struct list asked;    /* outcomes that peers owe us, the oldest first; all wait equally long, so due in this order */
+	struct list
+		asked; /* outcomes that peers owe us, the oldest first; all wait equally long, so due in this order */
 	struct outcome_slot *slots;
 	uint32_t slots_cap, slots_used, slots_free;
 	struct msg_owner owner;
@@ -98,8 +99,14 @@ static inline bool session_accepted(const struct session *s)
 	return s->state == SESSION_REPLAYING || s->state == SESSION_LIVE;
 }
 
-static inline struct session *session_of_user(struct list *n) { return container_of(n, struct session, of_user); }
-static inline struct session *session_of_all(struct list *n) { return container_of(n, struct session, all); }
+static inline struct session *session_of_user(struct list *n)
+{
+	return container_of(n, struct session, of_user);
+}
+static inline struct session *session_of_all(struct list *n)
+{
+	return container_of(n, struct session, all);
+}
 
 /* ---- table.c ---- */
 int tables_init(struct hub *h);
@@ -112,12 +119,15 @@ void user_release(struct hub *h, struct user *u);
 struct ticket *ticket_find(const struct hub *h, struct bytes id);
 struct ticket *ticket_get(struct hub *h, struct bytes id);
 void ticket_release(struct hub *h, struct ticket *t);
-static inline struct bytes user_name(const struct user *u) { return bytes_of(u->id, u->id_len); }
+static inline struct bytes user_name(const struct user *u)
+{
+	return bytes_of(u->id, u->id_len);
+}
 /* The one behind @u in table order, NULL: the first. @u itself may be released after asking. */
 struct user *user_after(const struct hub *h, const struct user *u);
 
 /* ---- session.c ---- */
-/* Puts @m on the queue of @s, or leaves it to the replay; false when @s takes no more. @urgent: for this session or user alone. */
+/* Puts @m on the queue of @s, or leaves it to the replay; false when @s takes no more. @urgent: for this user alone. */
 bool session_take(struct hub *h, struct session *s, struct msg *m, bool urgent);
 /* Asks for the next piece of the log if the queue has room for one. */
 void session_ask_log(struct hub *h, struct session *s);

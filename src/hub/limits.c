@@ -25,7 +25,7 @@ static void forgive_after_a_pause(struct rate_bucket *b, uint32_t now)
 }
 
 static enum rate_verdict refuse(struct rate_bucket *b, const struct rate_limit *l, uint32_t now, uint64_t missing,
-                                uint32_t *retry_ms)
+				uint32_t *retry_ms)
 {
 	if (!b->over_since_ms)
 		b->over_since_ms = now ? now : 1;

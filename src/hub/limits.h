@@ -12,10 +12,11 @@
 struct rate_limit {
 	uint32_t per_second; /* 0: no limit */
 	uint32_t burst;      /* 0 is taken as 1; at most 1,000,000 */
-	uint32_t patience_ms; /* over the rate without a pause for this long: RATE_CLOSE (10,000); a pause is a second without refusal */
+	uint32_t
+		patience_ms; /* over the rate without a pause for this long: RATE_CLOSE (10,000); a pause is a second without refusal */
 };
 
-struct rate_bucket { /* zeroed memory is a full bucket that was never used */
+struct rate_bucket {            /* zeroed memory is a full bucket that was never used */
 	uint32_t spent_milli;   /* thousandths of a message owed */
 	uint32_t stamp_ms;      /* low 32 bits of the monotonic ms of the last look */
 	uint32_t over_since_ms; /* when refusals began without a pause; 0: not refusing */

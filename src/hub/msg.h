@@ -13,11 +13,7 @@
 #define MSG_HEAD_ROOM 10 /* the longest header of an unmasked WebSocket frame */
 #define MSG_TAIL_ROOM 2
 
-enum msg_form {
-	MSG_FORM_WS,
-	MSG_FORM_SSE,
-	MSG_FORMS
-};
+enum msg_form { MSG_FORM_WS, MSG_FORM_SSE, MSG_FORMS };
 
 /* What the statistics call it. */
 enum msg_kind {
@@ -42,16 +38,17 @@ struct msg {
 		struct msg_owner *owner;
 		struct msg *next_spare; /* while it is nobody's */
 	};
-	uint64_t seq;  /* position in the log; 0: not logged */
+	uint64_t seq; /* position in the log; 0: not logged */
 	uint32_t refs;
-	uint32_t len;  /* of the JSON text; its writer may make it shorter than was asked for, before anybody else sees it */
+	uint32_t
+		len; /* of the JSON text; its writer may make it shorter than was asked for, before anybody else sees it */
 	struct bytes form[MSG_FORMS]; /* .at == NULL: not made yet */
-	uint8_t *made; /* memory of a form that did not fit into the room: msg_make(); freed with the message */
-	uint32_t weight; /* what it counts in owner->bytes */
-	uint8_t kind;  /* enum msg_kind */
+	uint8_t *made;      /* memory of a form that did not fit into the room: msg_make(); freed with the message */
+	uint32_t weight;    /* what it counts in owner->bytes */
+	uint8_t kind;       /* enum msg_kind */
 	uint8_t size_class; /* of its block, MSG_CLASSES: none */
 	uint8_t room[MSG_HEAD_ROOM]; /* header bytes end where json[] begins */
-	uint8_t json[]; /* len bytes, then MSG_TAIL_ROOM */
+	uint8_t json[];              /* len bytes, then MSG_TAIL_ROOM */
 };
 
 /* What a reference to @m costs its reader: the text and the bookkeeping. */
@@ -66,7 +63,7 @@ static inline uint32_t msg_charge(const struct msg *m)
 
 /* One reference, json[] to be filled by the caller before anybody else sees it; NULL when memory is out. */
 struct msg *msg_new(struct msg_owner *owner, enum msg_kind kind, size_t json_len);
-/* @n bytes for a form that needs memory of its own, kept in m->made and counted; NULL when memory is out. Once per message. */
+/* @n bytes for a form that needs memory of its own, kept in m->made and counted; NULL: out of memory. Once per message. */
 uint8_t *msg_make(struct msg *m, size_t n);
 static inline struct msg *msg_ref(struct msg *m)
 {

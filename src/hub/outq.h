@@ -25,7 +25,7 @@ struct outq_pool { /* one per worker; keeps a bounded number of spare chunks; ze
 
 struct outq { /* zeroed memory is an empty queue */
 	union {
-		struct msg *inl[OUTQ_INLINE];           /* !chunked: the first @count of them */
+		struct msg *inl[OUTQ_INLINE]; /* !chunked: the first @count of them */
 		struct {
 			struct outq_chunk *head, *tail; /* chunked: all, until the queue is empty */
 		};

@@ -110,7 +110,7 @@ static void send_to(struct hub *h, uint64_t peers, const struct hub_relay *r)
 }
 
 static void relay_publication(struct hub *h, const struct hub_publication *p, uint64_t peers, enum hub_answer answer,
-                              uint64_t token)
+			      uint64_t token)
 {
 	struct hub_relay r = {
 		.type = HUB_RELAY_PUBLISH,
@@ -131,7 +131,7 @@ static void relay_publication(struct hub *h, const struct hub_publication *p, ui
 
 /* Room to remember the question in, named for the relays when there are any; NULL and *err when there is none. */
 static struct outcome *ask(struct hub *h, const struct hub_publication *p, uint64_t peers, struct now now,
-                           uint64_t *name, int *err)
+			   uint64_t *name, int *err)
 {
 	struct outcome *o = outcome_new((uint8_t)p->scope, p->to, p->ref, p->token);
 
@@ -153,7 +153,8 @@ static struct outcome *ask(struct hub *h, const struct hub_publication *p, uint6
 /* ---- the three scopes ----------------------------------------------------------------------------------------- */
 
 /* Delivers here and asks @peers; the outcome is told, good or bad. */
-static int publish_asking(struct hub *h, const struct hub_publication *p, uint64_t peers, struct user *u, struct now now)
+static int publish_asking(struct hub *h, const struct hub_publication *p, uint64_t peers, struct user *u,
+			  struct now now)
 {
 	uint64_t name;
 	int err;
@@ -236,7 +237,7 @@ static uint32_t kick_here(struct hub *h, struct user *u, uint16_t code, const ch
 }
 
 int hub_kick(struct hub *h, struct bytes user_id, uint16_t code, const char *reason, uint64_t token, struct bytes ref,
-             struct now now)
+	     struct now now)
 {
 	struct way w = way_to_user(h, user_id);
 	struct hub_publication p = { .scope = HUB_TO_USER, .to = user_id, .ref = ref, .token = token };

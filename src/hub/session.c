@@ -180,7 +180,7 @@ static void begin_replay(struct hub *h, struct session *s, uint64_t after)
 }
 
 int hub_accept(struct hub *h, struct session *s, struct msg *const *front, unsigned n, const uint64_t *replay_after,
-               struct now now)
+	       struct now now)
 {
 	if (s->state == SESSION_CLOSING)
 		return 0;
@@ -265,7 +265,7 @@ void session_ask_log(struct hub *h, struct session *s)
 }
 
 int hub_loaded(struct hub *h, struct session *s, struct msg *const *msgs, unsigned n, uint64_t upto, bool end,
-               struct now now)
+	       struct now now)
 {
 	(void)now;
 	if (s->state != SESSION_REPLAYING || !s->loading)

@@ -164,8 +164,8 @@ void hub_row(const struct user *u, struct hub_user_row *row)
 
 bool hub_next_user(const struct hub *h, const struct bytes *after, struct hub_user_row *row)
 {
-	const struct user *u = after ? user_of(map_after(&h->users, *after, map_hash(&h->users, *after)))
-				     : user_after(h, NULL);
+	const struct user *u =
+		after ? user_of(map_after(&h->users, *after, map_hash(&h->users, *after))) : user_after(h, NULL);
 
 	while (u && u->accepted == 0)
 		u = user_after(h, u);

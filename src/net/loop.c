@@ -164,6 +164,10 @@ static void accept_error(struct listener *ln, int error)
 
 	if (error == EAGAIN || error == EINTR || error == ECONNABORTED)
 		return;
+	if (error == EINVAL) { /* shut: nobody will come any more */
+		listener_stop(ln);
+		return;
+	}
 	/* EMFILE, ENFILE, ENOBUFS, ENOMEM and the network's errors: the socket stays readable, so stop looking for a while. */
 	ln->backoff_ms = ln->backoff_ms ? (ln->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : ln->backoff_ms * 2) : BACKOFF_MIN_MS;
 	ln->resume_ms = UINT64_MAX - 1; /* listener_tick() makes it a time */
@@ -303,7 +307,8 @@ void stream_close(struct stream *s)
 	if (s->src.fd < 0)
 		return;
 	unready(s);
-	/* Closing the only descriptor of a socket takes it out of epoll. */
+	/* Closing takes it out of epoll only when nobody else holds the socket: a child that the program has just forked may. */
+	unwatch(s->loop, &s->src);
 	close(s->src.fd);
 	s->src.fd = -1;
 }
@@ -353,10 +358,11 @@ ptrdiff_t stream_send(struct stream *s, const struct iovec *piece, int n)
 		return -errno;
 	if (sent < 0)
 		sent = 0;
-	if ((size_t)sent < want && s->loop->chop && sent > 0)
-		return sent; /* cut by the test mode: the socket is not full */
-	if ((size_t)sent < want)
+	/* Cut by the test mode, the socket is not full. */
+	if ((size_t)sent < want && !(s->loop->chop && sent > 0))
 		s->src.flags |= STREAM_BLOCKED;
+	else
+		s->src.flags &= (uint8_t)~STREAM_BLOCKED; /* it was tried before its event came: that one is no news any more */
 	return sent;
 }
 

@@ -371,12 +371,27 @@ static bool key_valid(struct bytes key)
 }
 
 /* Sets the subprotocol in every outcome: a client that offers it can be told of a refusal by a close code. */
+/* Names of subprotocols are compared exactly (§4.1), unlike the tokens of HTTP: the answer must be one that was offered. */
+static bool offers_protocol(const struct http1_head *h, struct bytes name)
+{
+	const struct http1_field *f = NULL;
+	struct bytes list, item;
+
+	while ((f = http1_find_next(h, BYTES("Sec-WebSocket-Protocol"), f))) {
+		list = f->value;
+		while (bytes_next(&list, ',', &item))
+			if (bytes_eq(item, name))
+				return true;
+	}
+	return false;
+}
+
 enum ws_upgrade ws_check_upgrade(const struct http1_head *h, struct ws_handshake *out)
 {
 	struct bytes key = single(h, BYTES("Sec-WebSocket-Key"));
 
 	*out = (struct ws_handshake){ 0 };
-	out->wsc_v1 = http1_has_token(h, BYTES("Sec-WebSocket-Protocol"), BYTES(WS_SUBPROTOCOL));
+	out->wsc_v1 = offers_protocol(h, BYTES(WS_SUBPROTOCOL));
 	if (!http1_has_token(h, BYTES("Upgrade"), BYTES("websocket")) || !h->upgrade)
 		return WS_UPGRADE_NONE;
 	if (h->method != HTTP1_GET)

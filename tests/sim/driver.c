@@ -52,7 +52,8 @@ static uint32_t counted_sessions(const struct sim *w, const struct conn *like)
 	for (uint32_t i = 0; i < w->conns; i++) {
 		const struct conn *c = w->conn[i];
 
-		n += c->s && c != like && c->hub == like->hub && c->user == like->user && c->s->state != SESSION_CLOSING;
+		n += c->s && c != like && c->hub == like->hub && c->user == like->user &&
+		     c->s->state != SESSION_CLOSING;
 	}
 	return n;
 }
@@ -79,7 +80,8 @@ static void attach(struct sim *w, struct conn *c, enum hub_transport t)
 	bool full = w->o.login == HUB_LOGIN_REJECT && counted_sessions(w, c) >= w->o.max_sessions;
 
 	if ((err == HUB_TOO_MANY) != full)
-		sim_fail(w, "attach of %s: %d although the user %s full", user_id_text(c->user), err, full ? "is" : "is not");
+		sim_fail(w, "attach of %s: %d although the user %s full", user_id_text(c->user), err,
+			 full ? "is" : "is not");
 	if (err == HUB_TOO_MANY)
 		gone(w, c);
 	else
@@ -114,7 +116,8 @@ static void check_replaced(struct sim *w, const struct conn *c, const bool *was_
 
 	for (uint32_t i = 0; i < w->conns; i++)
 		before += was_accepted[i];
-	too_many = w->o.login == HUB_LOGIN_REPLACE && before + 1 > w->o.max_sessions ? before + 1 - w->o.max_sessions : 0;
+	too_many =
+		w->o.login == HUB_LOGIN_REPLACE && before + 1 > w->o.max_sessions ? before + 1 - w->o.max_sessions : 0;
 	for (uint32_t i = 0; i < w->conns; i++) {
 		const struct conn *o = w->conn[i];
 		bool closed = was_accepted[i] && !conn_accepted(o);
@@ -122,7 +125,8 @@ static void check_replaced(struct sim *w, const struct conn *c, const bool *was_
 		if (!was_accepted[i])
 			continue;
 		if (closed != (too_many > 0))
-			sim_fail(w, "%s was %s when %s came", sim_name(o), closed ? "replaced" : "not replaced", sim_name(c));
+			sim_fail(w, "%s was %s when %s came", sim_name(o), closed ? "replaced" : "not replaced",
+				 sim_name(c));
 		if (closed && o->s->close_code != 4409)
 			sim_fail(w, "%s was replaced with %u", sim_name(o), o->s->close_code);
 		if (too_many)
@@ -328,7 +332,9 @@ static void publish_now(struct sim *w, unsigned hub, uint32_t number, enum token
 	const struct sim_msg *m = &w->msg[number];
 	struct hub_publication p = {
 		.scope = (enum hub_scope)m->scope,
-		.to = m->scope == HUB_TO_USER ? sim_user(m->user) : m->scope == HUB_TO_TICKET ? sim_ticket(m->ticket) : BYTES(""),
+		.to = m->scope == HUB_TO_USER     ? sim_user(m->user)
+		      : m->scope == HUB_TO_TICKET ? sim_ticket(m->ticket)
+						  : BYTES(""),
 		.sender = sim_user(m->sender_user),
 		.may_be_outside = w->o.log || m->sender >= SIM_CONNS,
 		.only_failures = want != TOKEN_ONE,

@@ -41,7 +41,8 @@ void oracle_flush_lines(struct sim *w)
 
 		if (!c->got_run)
 			continue;
-		snprintf(text, sizeof(text), "%s has %u message%s", sim_name(c), c->got_run, c->got_run == 1 ? "" : "s");
+		snprintf(text, sizeof(text), "%s has %u message%s", sim_name(c), c->got_run,
+			 c->got_run == 1 ? "" : "s");
 		c->got_run = 0;
 		line(w, text);
 	}
@@ -207,12 +208,14 @@ static void count_missing(struct sim *w, struct conn *c, const struct sim_msg *m
 static void check_order(struct sim *w, struct conn *c, const struct sim_msg *m, uint32_t number)
 {
 	if (m->n <= c->last_n[m->sender])
-		sim_fail(w, "%s gets message %u of its sender after number %u", sim_name(c), m->n, c->last_n[m->sender]);
+		sim_fail(w, "%s gets message %u of its sender after number %u", sim_name(c), m->n,
+			 c->last_n[m->sender]);
 	c->last_n[m->sender] = m->n;
 	if (!m->seq)
 		return;
 	if (m->seq <= c->last_seq || (c->replay && m->seq <= c->replay_after))
-		sim_fail(w, "%s gets seq %u after %u (message %u)", sim_name(c), (unsigned)m->seq, (unsigned)c->last_seq, number);
+		sim_fail(w, "%s gets seq %u after %u (message %u)", sim_name(c), (unsigned)m->seq,
+			 (unsigned)c->last_seq, number);
 	c->last_seq = m->seq;
 }
 
@@ -267,7 +270,8 @@ void oracle_gap(struct sim *w, struct conn *c, uint32_t n)
 	if (w->o.slow != HUB_SLOW_DROP_OLDEST || n == 0)
 		sim_fail(w, "%s is told of a gap of %u", sim_name(c), n);
 	else if (c->gaps > could_be_missing(w, c))
-		sim_fail(w, "%s is told of %u messages dropped and misses at most %u", sim_name(c), c->gaps, could_be_missing(w, c));
+		sim_fail(w, "%s is told of %u messages dropped and misses at most %u", sim_name(c), c->gaps,
+			 could_be_missing(w, c));
 }
 
 /* ---- outcomes ------------------------------------------------------------------------------------------------- */
@@ -359,7 +363,8 @@ static void check_kicked(struct sim *w, const struct sim_token *t)
 	for (uint32_t i = 0; i < w->conns; i++) {
 		const struct conn *c = w->conn[i];
 
-		if (c->user == t->user && conn_accepted(c) && c->attached_ms < t->at_ms && (!w->o.nodes || c->hub == t->hub))
+		if (c->user == t->user && conn_accepted(c) && c->attached_ms < t->at_ms &&
+		    (!w->o.nodes || c->hub == t->hub))
 			sim_fail(w, "%s was not kicked", sim_name(c));
 	}
 }
@@ -533,7 +538,8 @@ static void check_online(struct sim *w, unsigned hub, uint64_t sessions, uint64_
 	while (hub_next_user(w->hub[hub], last.at ? &last : NULL, &row)) {
 		last = row.user_id;
 		if (row.connections == 0 || row.connections > sessions || users == 0) {
-			sim_fail(w, "hub %u lists %.3s with %u connections", hub, (const char *)row.user_id.at, row.connections);
+			sim_fail(w, "hub %u lists %.3s with %u connections", hub, (const char *)row.user_id.at,
+				 row.connections);
 			return;
 		}
 		sessions -= row.connections;
@@ -567,7 +573,7 @@ void oracle_after_turn(struct sim *w, unsigned hub)
 	check_online(w, hub, sessions, users);
 	if (k->sessions[0] + k->sessions[1] != sessions || k->users != users)
 		sim_fail(w, "hub %u counts %u sessions and %u users", hub, (unsigned)(k->sessions[0] + k->sessions[1]),
-		         (unsigned)k->users);
+			 (unsigned)k->users);
 	if (hub_pressed(w->hub[hub]))
 		sim_fail(w, "hub %u is still pressed after the turn", hub);
 }
@@ -609,7 +615,8 @@ void oracle_over(struct sim *w)
 		struct hub_user_row row;
 
 		if (o->bytes || o->count)
-			sim_fail(w, "hub %u: %u messages, %u bytes are left", a, (unsigned)o->count, (unsigned)o->bytes);
+			sim_fail(w, "hub %u: %u messages, %u bytes are left", a, (unsigned)o->count,
+				 (unsigned)o->bytes);
 		if (hub_next_user(w->hub[a], NULL, &row) || hub_next_session(w->hub[a], NULL))
 			sim_fail(w, "hub %u: somebody is left", a);
 		for (unsigned u = 0; u < SIM_USERS; u++)

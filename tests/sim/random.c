@@ -43,7 +43,8 @@ static void connect(struct sim *w)
 {
 	unsigned user = (unsigned)sim_dice(w, SIM_USERS);
 	unsigned hub = w->o.nodes ? (unsigned)sim_dice(w, SIM_HUBS) : sim_home(user);
-	struct conn *c = sim_connect(w, hub, user, (unsigned)sim_dice(w, SIM_TICKETS), (enum hub_transport)sim_dice(w, 2));
+	struct conn *c =
+		sim_connect(w, hub, user, (unsigned)sim_dice(w, SIM_TICKETS), (enum hub_transport)sim_dice(w, 2));
 
 	if (!c || !c->s)
 		return;
@@ -56,7 +57,8 @@ static void connect(struct sim *w)
 
 static void say(struct sim *w, struct conn *c)
 {
-	uint32_t sender = c && conn_accepted(c) && sim_chance(w, 85) ? c->number : SIM_SENDER_API((uint32_t)sim_dice(w, SIM_HUBS));
+	uint32_t sender = c && conn_accepted(c) && sim_chance(w, 85) ? c->number
+								     : SIM_SENDER_API((uint32_t)sim_dice(w, SIM_HUBS));
 	uint32_t pad = (uint32_t)sim_dice(w, sim_chance(w, 5) ? 1000 : 30);
 	enum token_want failures = sim_chance(w, 70) || w->o.log ? TOKEN_FAILURE : TOKEN_ONE;
 	unsigned dice = (unsigned)sim_dice(w, 100);

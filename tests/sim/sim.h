@@ -34,41 +34,41 @@
 
 struct sim_opts {
 	uint64_t seed;
-	bool nodes;            /* else workers */
-	bool log;              /* messages get their number from one sequencer and can be replayed */
+	bool nodes; /* else workers */
+	bool log;   /* messages get their number from one sequencer and can be replayed */
 	enum hub_slow_policy slow;
 	enum hub_login_policy login;
 	uint32_t max_messages, max_queue_bytes, max_sessions, max_pending;
 	size_t max_total_bytes;
-	uint32_t delay_ms;     /* the longest delay of mail */
+	uint32_t delay_ms; /* the longest delay of mail */
 	uint32_t ask_timeout_ms;
-	bool tell;             /* keep the story */
+	bool tell; /* keep the story */
 };
 
 struct sim_msg {
-	uint32_t sender, n;    /* the n-th of that sender */
-	uint32_t pad;          /* bytes beyond the number */
+	uint32_t sender, n; /* the n-th of that sender */
+	uint32_t pad;       /* bytes beyond the number */
 	uint8_t scope, user, ticket;
-	uint8_t sender_user;   /* with a ticket: gets no copy; SIM_USERS: nobody */
-	uint8_t hub;           /* where hub_publish() was called */
+	uint8_t sender_user; /* with a ticket: gets no copy; SIM_USERS: nobody */
+	uint8_t hub;         /* where hub_publish() was called */
 	bool server, published;
 	uint64_t seq, at_ms;
-	uint32_t only;         /* server: number of the connection it is for */
+	uint32_t only; /* server: number of the connection it is for */
 };
 
 struct sim_due { /* a message that a connection was promised */
 	uint32_t msg;
-	bool must;      /* false: excused since */
-	bool later;     /* by a replay, long after it was published */
+	bool must;  /* false: excused since */
+	bool later; /* by a replay, long after it was published */
 	bool received;
-	bool missed;    /* something sent later has overtaken it: a gap notice must account for it */
+	bool missed; /* something sent later has overtaken it: a gap notice must account for it */
 };
 
 enum conn_phase { CONN_NEW, CONN_ATTACHING, CONN_HELD, CONN_OPEN, CONN_CLOSING, CONN_GONE };
 
 struct conn {
 	struct sim *sim;
-	struct session *s;  /* on the heap, so that a hub that touches it too late is seen; NULL: gone */
+	struct session *s; /* on the heap, so that a hub that touches it too late is seen; NULL: gone */
 	uint32_t number;
 	uint8_t hub, user, ticket;
 	enum conn_phase phase;
@@ -80,8 +80,8 @@ struct conn {
 	uint64_t replay_after;
 	/* The socket. */
 	uint32_t room, capacity, room_before; /* before: this flush */
-	bool stalled, refused; /* refused: took less than offered, EPOLLOUT is owed */
-	const struct msg *begun; /* what its client has the first begun_len wire bytes of */
+	bool stalled, refused;                /* refused: took less than offered, EPOLLOUT is owed */
+	const struct msg *begun;              /* what its client has the first begun_len wire bytes of */
 	uint32_t begun_len;
 	/* The driver's own bytes: a gap notice or the close frame. */
 	uint32_t own_left, own_gap;
@@ -97,18 +97,18 @@ struct conn {
 	struct sim_due *due;
 	uint32_t due_count, due_cap;
 	uint8_t got[SIM_MSGS / 8];
-	uint32_t got_run;  /* for the story: messages since the last line */
+	uint32_t got_run; /* for the story: messages since the last line */
 };
 
 enum token_want { TOKEN_ONE, TOKEN_FAILURE, TOKEN_NONE };
 
 struct sim_token {
-	uint32_t msg;      /* UINT32_MAX: a kick */
+	uint32_t msg; /* UINT32_MAX: a kick */
 	uint8_t user, hub;
 	enum token_want want;
 	bool answered;
 	uint64_t at_ms;
-	uint32_t breaks;   /* sim.breaks when it was asked */
+	uint32_t breaks; /* sim.breaks when it was asked */
 };
 
 struct sim_mail {
@@ -124,7 +124,12 @@ struct sim_box { /* one per ordered pair */
 	uint32_t posted, taken;
 };
 
-enum link_state { LINK_UP, LINK_LOST, LINK_DOWN, LINK_JOINING }; /* as one end sees it; LOST and JOINING: it has to be told */
+enum link_state {
+	LINK_UP,
+	LINK_LOST,
+	LINK_DOWN,
+	LINK_JOINING
+}; /* as one end sees it; LOST and JOINING: it has to be told */
 
 struct sim_load { /* a piece of the log under way */
 	bool used;
@@ -159,7 +164,7 @@ struct sim {
 	struct sim_load load[SIM_LOADS];
 	/* What it was. */
 	bool failed;
-	bool calm;    /* told stories, and the end of all: no delays, no unfinished turns */
+	bool calm; /* told stories, and the end of all: no delays, no unfinished turns */
 	char why[256];
 	char name[4][16]; /* of sim_name() */
 	unsigned names;
@@ -235,7 +240,11 @@ uint64_t oracle_token(struct sim *w, uint32_t msg, unsigned user, unsigned hub, 
 void oracle_outcome(struct sim *w, unsigned hub, const struct hub_request *r);
 void oracle_link_broken(struct sim *w, unsigned a, unsigned b);
 /* After a flush of @c that ended with @refused. */
-struct judged { uint32_t count, bytes, gap; size_t total; bool accepted; };
+struct judged {
+	uint32_t count, bytes, gap;
+	size_t total;
+	bool accepted;
+};
 struct judged oracle_before_flushed(const struct sim *w, const struct conn *c);
 void oracle_after_flushed(struct sim *w, struct conn *c, const struct judged *before, bool refused);
 void oracle_after_turn(struct sim *w, unsigned hub);

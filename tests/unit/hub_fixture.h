@@ -15,12 +15,12 @@
 
 #define FX_HUBS 3
 #define FX_MAIL 256
-#define FX_NOW(ms) ((struct now){ .mono_ns = (uint64_t)(ms) * 1000000u, .wall_ms = 1700000000000u + (uint64_t)(ms) })
+#define FX_NOW(ms) ((struct now){ .mono_ns = (uint64_t)(ms)*1000000u, .wall_ms = 1700000000000u + (uint64_t)(ms) })
 
 struct fx_mail {
 	unsigned from, to;
 	struct hub_relay r;
-	char text[4][4096];
+	char text[3][160], body[4096];
 };
 
 struct fx {
@@ -54,7 +54,7 @@ static inline void fx_peer_send(void *ctx, unsigned peer, const struct hub_relay
 	m->r.to = fx_keep(r->to, m->text[0]);
 	m->r.sender = fx_keep(r->sender, m->text[1]);
 	m->r.ref = fx_keep(r->ref, m->text[2]);
-	m->r.body = fx_keep(r->body, m->text[3]);
+	m->r.body = fx_keep(r->body, m->body);
 }
 
 static inline unsigned fx_route(void *ctx, struct bytes id, uint64_t hash)
@@ -151,7 +151,7 @@ static inline void fx_connect(struct hub *h, struct session *s, const char *user
 }
 
 static inline int fx_publish(struct hub *h, enum hub_scope scope, const char *to, const char *text, uint64_t token,
-                             bool only_failures, uint64_t ms)
+			     bool only_failures, uint64_t ms)
 {
 	struct msg *m = fx_msg(h, text);
 	struct hub_publication p = {

@@ -115,7 +115,9 @@ TEST(a_ticket_with_nobody_else_in_it_is_a_failure_told_once)
 	struct fx fx;
 	struct session a;
 	struct msg *m;
-	struct hub_publication p = { .scope = HUB_TO_TICKET, .to = BYTES("t"), .sender = BYTES("ann0"), .only_failures = true };
+	struct hub_publication p = {
+		.scope = HUB_TO_TICKET, .to = BYTES("t"), .sender = BYTES("ann0"), .only_failures = true
+	};
 
 	fx_init(&fx, 3, fx_options());
 	fx_connect(fx.hub[0], &a, "ann0", "t");
@@ -159,7 +161,8 @@ TEST(messages_of_one_pair_keep_their_order_across_workers)
 	fx_init(&fx, 3, fx_options());
 	fx_connect(fx.hub[1], &a, "ann1", "t");
 	for (; text[0] <= 'f'; text[0]++)
-		fx_publish(fx.hub[0], (enum hub_scope)((text[0] - 'a') % 3), text[0] % 3 == 'a' % 3 ? "ann1" : "t", text, 1, true, 0);
+		fx_publish(fx.hub[0], (enum hub_scope)((text[0] - 'a') % 3), text[0] % 3 == 'a' % 3 ? "ann1" : "t",
+			   text, 1, true, 0);
 	fx_pump(&fx, 0);
 	for (unsigned i = 0; i < 6; i++)
 		CHECK_EQ(fx_waits(&a, i).at[0], 'a' + i);
@@ -191,7 +194,11 @@ static unsigned poor_story(struct fx *fx, struct session *s)
 	}
 	for (unsigned i = 0; i < 30; i++) {
 		struct msg *m = msg_new(hub_owner(fx->hub[0]), MSG_USER, 100 * i);
-		struct hub_publication p = { .scope = scope[i % 3], .to = i % 3 ? BYTES("t") : BYTES("bob1"), .may_be_outside = true, .msg = m, .token = 1 };
+		struct hub_publication p = { .scope = scope[i % 3],
+					     .to = i % 3 ? BYTES("t") : BYTES("bob1"),
+					     .may_be_outside = true,
+					     .msg = m,
+					     .token = 1 };
 		int err;
 
 		if (!m)

@@ -135,8 +135,9 @@ static void publish_logged(struct fx *fx, const char *to, uint64_t seq)
 	m = fx_msg(fx->hub[0], text);
 	m->seq = seq;
 	CHECK_EQ(hub_publish(fx->hub[0],
-	                     &(struct hub_publication){ .to = bytes_str(to), .msg = m, .only_failures = true }, FX_NOW(0)),
-	         0);
+			     &(struct hub_publication){ .to = bytes_str(to), .msg = m, .only_failures = true },
+			     FX_NOW(0)),
+		 0);
 	msg_unref(m);
 }
 

@@ -56,8 +56,9 @@ TEST(pages_show_everybody_once_even_when_the_user_they_stopped_at_leaves)
 		after = bytes_of(stop, row.user_id.len);
 		from = &after;
 		if (seen % 3 == 0)
-			hub_detach(fx.hub[0], container_of(hub_find(fx.hub[0], after)->sessions.next, struct session, of_user),
-			           FX_NOW(0));
+			hub_detach(fx.hub[0],
+				   container_of(hub_find(fx.hub[0], after)->sessions.next, struct session, of_user),
+				   FX_NOW(0));
 	}
 	CHECK_EQ(seen, 500);
 	CHECK_EQ(hub_counters(fx.hub[0])->users, 500 - 500 / 3);

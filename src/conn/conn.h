@@ -54,9 +54,9 @@ struct conn {
 	} at;
 	struct rate_bucket control;
 	uint64_t secret;      /* the half of the client id that nobody can guess */
-	uint32_t unread_ms;   /* low 32 bits: deadline of the phase (close, linger) */
+	uint32_t pings;       /* beats of the present silence that we have pinged for */
 	uint16_t close_code;  /* what ended it */
-	uint8_t kind, phase, pings;
+	uint8_t kind, phase;
 	bool accepted;        /* on_client_connect said yes: on_client_disconnect is owed */
 	bool close_queued;    /* the close frame or closed event is in ctl */
 	bool peer_closed;     /* a close frame has come */

@@ -292,10 +292,15 @@ void ws_on_timer(struct conn *c)
 	}
 	if (beats == 0)
 		c->pings = 0;
-	if (beats > c->pings && (x = conn_extra(c))) {
-		c->pings = (uint8_t)(beats < 255 ? beats : 255);
-		buf_add(&x->ctl, bytes_of(frame, ws_control(frame, WS_OP_PING, BYTES(""))));
-		hub_ready(sh->hub, &c->session);
+	if (beats > c->pings) {
+		c->pings = (uint32_t)beats;
+		/* A full socket has enough under way that a living client would acknowledge. */
+		x = stream_blocked(&c->stream) ? NULL : conn_extra(c);
+		if (x) {
+			x->pong_at = SIZE_MAX;
+			buf_add(&x->ctl, bytes_of(frame, ws_control(frame, WS_OP_PING, BYTES(""))));
+			hub_ready(sh->hub, &c->session);
+		}
 	}
 	ws_arm(c);
 }

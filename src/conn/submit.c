@@ -869,10 +869,10 @@ void kick_run(struct shard *sh, struct task *t)
 		j->done = k->done;
 		j->user = k->user;
 	}
-	if ((k->done && !j) || hub_kick(sh->hub, bytes_of(k->user_id, k->user_len), 4410, reason, j ? h | TOKEN_JOB : 0, BYTES(""), sh->now) < 0) {
+	if ((k->done && !j) || hub_kick(sh->hub, bytes_of(k->user_id, k->user_len), 4410, reason, j ? h | TOKEN_JOB : 0, BYTES(""), sh->now) != 0) {
 		if (j)
 			slab_free(&sh->jobs, h);
-		tell_program(k->done, k->user, -WSC_ENOMEM, BYTES("out of memory"), BYTES(""), 0);
+		tell_program(k->done, k->user, -WSC_EAGAIN, BYTES("too much is waiting; try again"), BYTES(""), 0);
 	}
 	mem_free(k);
 }

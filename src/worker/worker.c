@@ -14,7 +14,6 @@
 #define FLUSH_SLICE_NS 2000000u /* then others get their turn */
 #define FLUSH_CHECK 32u         /* sessions between two looks at the clock */
 #define MANY_READY 32u          /* streams in one poll that make a second look worth its while */
-#define REQUESTS_PER_TURN 4096u
 
 struct now worker_clock(void)
 {
@@ -120,7 +119,7 @@ static uint64_t next_deadline_ms(const struct worker *w)
 
 static bool has_work(const struct worker *w)
 {
-	return w->self.head || w->requests_left || hub_has_ready(w->shard.hub);
+	return w->self.head || hub_requests(w->shard.hub) || hub_has_ready(w->shard.hub);
 }
 
 static int wait_ms(struct worker *w)
@@ -159,20 +158,16 @@ static void reopen_listeners(struct shard *sh)
 			listener_start(&sh->listeners[i]);
 }
 
+/* Those that waited when the phase began: what they cause comes in the next turn (design 7). */
 static void perform_requests(struct worker *w)
 {
 	struct hub_request r;
 
-	w->requests_left = false;
-	for (unsigned n = 0; hub_take_request(w->shard.hub, &r); n++) {
+	for (size_t n = hub_requests(w->shard.hub); n && hub_take_request(w->shard.hub, &r); n--) {
 		if (r.type == HUB_REQ_OUTCOME)
 			submit_outcome(&w->shard, &r);
 		else if (r.type == HUB_REQ_ATTACHED)
 			open_attached(conn_of_session(r.session));
-		if (n == REQUESTS_PER_TURN) {
-			w->requests_left = true;
-			return;
-		}
 	}
 }
 

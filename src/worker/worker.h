@@ -19,7 +19,6 @@ struct worker {
 	pthread_t thread;
 	bool threaded;   /* has a thread of its own */
 	bool by_host;    /* the host program polls the loop's descriptor */
-	bool requests_left;
 	struct {
 		_Atomic bool stop;           /* asked to drain */
 		_Atomic uint64_t deadline_ms; /* until then */

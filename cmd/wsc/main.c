@@ -133,6 +133,7 @@ static int run_until_signal(struct wsc_gateway *gateway, const sigset_t *stop, u
 		;
 	sigaction(SIGTERM, &now, NULL);
 	sigaction(SIGINT, &now, NULL);
+	signal(SIGHUP, SIG_IGN); /* a terminal that closes must not cut the stop short */
 	sigprocmask(SIG_UNBLOCK, stop, NULL);
 	wsc_stop(gateway, timeout_ms);
 	(void)wsc_wait(gateway);

@@ -21,7 +21,8 @@ struct app {
 
 /* ---- check messages ------------------------------------------------------------------------------------------------- */
 
-static int on_message_received(void *user, struct wsc_call *call, const struct wsc_client *client, const struct wsc_message *msg)
+static int on_message_received(void *user, struct wsc_call *call, const struct wsc_client *client,
+			       const struct wsc_message *msg)
 {
 	(void)user;
 	if (msg->content_len > 1000) {
@@ -44,8 +45,8 @@ static int on_message_send(void *user, struct wsc_call *call, struct wsc_message
 	struct app *app = user;
 
 	if (db_run(app->db,
-	           "INSERT INTO messages (from_user_id, to_user_id, content, type, created_at) VALUES ($1, $2, $3, $4, $5)",
-	           msg->from, msg->to, msg->content, msg->type, msg->create_at, NULL) == 0)
+		   "INSERT INTO messages (from_user_id, to_user_id, content, type, created_at) VALUES ($1, $2, $3, $4, $5)",
+		   msg->from, msg->to, msg->content, msg->type, msg->create_at, NULL) == 0)
 		return 0;
 	wsc_reason(call, 0, "the message log is behind");
 	return -1;
@@ -65,7 +66,9 @@ static int on_client_connect(void *user, struct wsc_call *call, const struct wsc
 	       "INSERT INTO users (id, status) VALUES ($1, 'online') ON CONFLICT (id) DO UPDATE SET status = 'online'",
 	       client->user_id, NULL);
 	snprintf(text, sizeof text, "%s is online", client->user_id);
-	wsc_broadcast(app->gateway, &(struct wsc_message){ .type = WSC_TYPE_SYSTEM, .from = WSC_SYSTEM, .content = text }, NULL, NULL);
+	wsc_broadcast(app->gateway,
+		      &(struct wsc_message){ .type = WSC_TYPE_SYSTEM, .from = WSC_SYSTEM, .content = text }, NULL,
+		      NULL);
 	return 0;
 }
 
@@ -82,10 +85,12 @@ static void on_client_disconnect(void *user, const struct wsc_client *client, co
 
 static void create_tables(struct db *db)
 {
-	db_run(db, "CREATE TABLE IF NOT EXISTS messages (from_user_id TEXT, to_user_id TEXT, content TEXT, type TEXT, created_at TEXT)",
+	db_run(db,
+	       "CREATE TABLE IF NOT EXISTS messages (from_user_id TEXT, to_user_id TEXT, content TEXT, type TEXT, created_at TEXT)",
 	       NULL);
 	db_run(db, "CREATE TABLE IF NOT EXISTS users (id TEXT PRIMARY KEY, status TEXT NOT NULL)", NULL);
-	db_run(db, "UPDATE users SET status = 'offline'", NULL); /* nobody is connected yet, whatever a crash has left */
+	db_run(db, "UPDATE users SET status = 'offline'",
+	       NULL); /* nobody is connected yet, whatever a crash has left */
 }
 
 int main(int argc, char **argv)
@@ -100,12 +105,12 @@ int main(int argc, char **argv)
 	/* The gateway checks `from` itself; with this it is left to our hook. */
 	wsc_config_set(config, "security.sender_mismatch", "hook");
 	app.gateway = wsc_new(config, &(struct wsc_hooks){
-		.user = &app,
-		.on_message_received = on_message_received,
-		.on_message_send = on_message_send,
-		.on_client_connect = on_client_connect,
-		.on_client_disconnect = on_client_disconnect,
-	});
+					      .user = &app,
+					      .on_message_received = on_message_received,
+					      .on_message_send = on_message_send,
+					      .on_client_connect = on_client_connect,
+					      .on_client_disconnect = on_client_disconnect,
+				      });
 	wsc_register_routes(app.gateway);
 	wsc_register_api(app.gateway, "/api/v1");
 	status = example_run(app.gateway);

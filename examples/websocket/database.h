@@ -74,7 +74,8 @@ static inline void db_run_lite(struct db *db, const struct db_job *job)
 	r = sqlite3_step(s);
 	for (int i = 0; r == SQLITE_ROW && i < sqlite3_column_count(s) && i < DB_PARAMS; i++)
 		row[i] = (const char *)sqlite3_column_text(s, i);
-	db_done(job, r == SQLITE_ROW || r == SQLITE_DONE ? NULL : sqlite3_errmsg(db->lite), r == SQLITE_ROW ? row : NULL);
+	db_done(job, r == SQLITE_ROW || r == SQLITE_DONE ? NULL : sqlite3_errmsg(db->lite),
+		r == SQLITE_ROW ? row : NULL);
 	sqlite3_finalize(s);
 }
 

@@ -10,11 +10,12 @@
 #include <stdio.h>
 #include <wsc/wsc.h>
 
-static int authenticate_user(void *user, struct wsc_call *call, const struct wsc_request *request, struct wsc_identity *id)
+static int authenticate_user(void *user, struct wsc_call *call, const struct wsc_request *request,
+			     struct wsc_identity *id)
 {
 	(void)user, (void)call;
 	wsc_request_query(request, "user_id", id->user_id, sizeof id->user_id); /* or from a header or token */
-	return 0;                                                                /* an empty id is a refusal */
+	return 0;                                                               /* an empty id is a refusal */
 }
 
 int main(int argc, char **argv)

@@ -6,7 +6,10 @@
  *   cc send_and_broadcast.c -o send_and_broadcast $(pkg-config --cflags --libs wsc)
  *   ./send_and_broadcast [PORT]
  */
+#include <poll.h>
 #include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
 #include "example.h"
 
 /* On a worker's thread, once per message. */
@@ -37,36 +40,46 @@ static void say(struct wsc_gateway *gateway, char *line)
 		printf("refused: %s\n", wsc_strerror(r));
 }
 
-/* Any thread may send; nothing here waits for anybody. */
-static void *read_lines(void *arg)
+/* Reads lines until a signal comes. Here main sends; any thread may, and any hook, and none of them waits. */
+static void read_lines(struct wsc_gateway *gateway)
 {
+	sigset_t ends = example_signals();
+	struct pollfd fd[2] = { { .fd = STDIN_FILENO, .events = POLLIN }, { .events = POLLIN } };
 	char line[1024];
 
-	while (fgets(line, sizeof line, stdin)) {
-		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL); /* main may end us while we wait for a line, not here */
+	fd[1].fd = signalfd(-1, &ends, SFD_CLOEXEC);
+	setvbuf(stdin, NULL, _IONBF, 0); /* what poll() does not see, nobody holds */
+	while (poll(fd, 2, -1) >= 0 && !fd[1].revents) {
+		if (!fd[0].revents)
+			continue;
+		if (!fgets(line, sizeof line, stdin)) {
+			fd[0].fd = -1; /* no more lines: serves on */
+			continue;
+		}
 		line[strcspn(line, "\n")] = 0;
 		if (line[0])
-			say(arg, line);
-		pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+			say(gateway, line);
 	}
-	return NULL;
+	close(fd[1].fd);
 }
 
 int main(int argc, char **argv)
 {
 	struct wsc_config *config = example_config(argc, argv);
 	struct wsc_gateway *gateway = wsc_new(config, NULL);
-	pthread_t thread;
-	int status;
 
 	wsc_register_routes(gateway);
 	wsc_register_api(gateway, "/api/v1");
-	if (pthread_create(&thread, NULL, read_lines, gateway) != 0)
+	if (wsc_start(gateway) != 0) {
+		fprintf(stderr, "%s\n", wsc_error_text(gateway));
 		return EXIT_FAILURE;
-	status = example_run(gateway);
-	pthread_cancel(thread); /* it may still wait for a line */
-	pthread_join(thread, NULL);
+	}
+	printf("listening on port %u\n", wsc_port(gateway));
+	fflush(stdout);
+	read_lines(gateway);
+	wsc_stop(gateway, 2000);
+	wsc_wait(gateway);
 	wsc_free(gateway);
 	wsc_config_free(config);
-	return status;
+	return EXIT_SUCCESS;
 }

@@ -45,7 +45,8 @@ static void token_found(void *user, const char *error, const char *const *row)
 	}
 }
 
-static int authenticate_user(void *user, struct wsc_call *call, const struct wsc_request *request, struct wsc_identity *id)
+static int authenticate_user(void *user, struct wsc_call *call, const struct wsc_request *request,
+			     struct wsc_identity *id)
 {
 	struct db *db = user;
 	struct wsc_pending *pending;
@@ -57,7 +58,8 @@ static int authenticate_user(void *user, struct wsc_call *call, const struct wsc
 		return -1;
 	}
 	pending = wsc_defer(call);
-	if (!pending || db_ask(db, token_found, pending, "SELECT user_id, user_type FROM tokens WHERE token = $1", token, NULL) != 0) {
+	if (!pending || db_ask(db, token_found, pending, "SELECT user_id, user_type FROM tokens WHERE token = $1",
+			       token, NULL) != 0) {
 		if (pending)
 			wsc_finish_identity(pending, -1, NULL, 503, "too many are asking");
 		return pending ? WSC_PENDING : -1;
@@ -67,8 +69,11 @@ static int authenticate_user(void *user, struct wsc_call *call, const struct wsc
 
 static void create_tokens(struct db *db)
 {
-	db_run(db, "CREATE TABLE IF NOT EXISTS tokens (token TEXT PRIMARY KEY, user_id TEXT NOT NULL, user_type TEXT NOT NULL)", NULL);
-	db_run(db, "INSERT INTO tokens VALUES ('alice-token', 'alice', 'customer'), ('bob-token', 'bob', 'agent') ON CONFLICT DO NOTHING",
+	db_run(db,
+	       "CREATE TABLE IF NOT EXISTS tokens (token TEXT PRIMARY KEY, user_id TEXT NOT NULL, user_type TEXT NOT NULL)",
+	       NULL);
+	db_run(db,
+	       "INSERT INTO tokens VALUES ('alice-token', 'alice', 'customer'), ('bob-token', 'bob', 'agent') ON CONFLICT DO NOTHING",
 	       NULL);
 }
 

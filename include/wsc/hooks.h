@@ -50,7 +50,8 @@ const char *wsc_request_address(const struct wsc_request *r);
 struct wsc_response;
 /** Sets the answer; everything is copied. @content_type NULL: application/json. Called once, within the handler. */
 void wsc_respond(struct wsc_response *response, int status, const char *content_type, const void *body, size_t len);
-/** Adds a header field before wsc_respond(). -WSC_EINVAL for CR, LF or NUL in it. */
+/** Adds a header field before wsc_respond(). -WSC_EINVAL for CR or LF in it, and for Content-Type,
+ * Content-Length, Transfer-Encoding and Connection, which are the gateway's. */
 int wsc_response_header(struct wsc_response *response, const char *name, const char *value);
 typedef void wsc_handler_fn(void *user, const struct wsc_request *request, struct wsc_response *response);
 /** The answer to wsc_is_online(): number of connections of the user. Called once, on a worker's thread. */
@@ -97,7 +98,8 @@ void wsc_reason(struct wsc_call *call, int status, const char *reason);
 struct wsc_pending *wsc_defer(struct wsc_call *call);
 
 /**
- * Finishes a pending call, exactly once; any thread, also when the connection or its time is gone, also from within the hook.
+ * Finishes a pending call, exactly once; any thread, also when the connection or its time is gone, also from within the
+ * hook; but before wsc_free() begins.
  * @verdict as the hook would have returned it; @reason may be NULL. @p is gone afterwards.
  */
 void wsc_finish(struct wsc_pending *p, int verdict, const char *reason);

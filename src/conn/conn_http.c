@@ -19,6 +19,7 @@
 #define IDLE_MS 75000u      /* a kept-alive connection without a request */
 #define BODY_FACTOR 3u      /* a whole body may take this many header_timeouts */
 #define LINGER_MS 2000u
+#define OUT_HIGH 65536u     /* answers that wait for the socket: then no further request is taken */
 #define JSON_TYPE "application/json; charset=utf-8"
 
 struct wsc_response {
@@ -139,6 +140,7 @@ void http_answer(struct conn *c, uint16_t status, const char *type, struct bytes
 	}
 	if (!h->keep_alive) {
 		h->state = HTTP_LINGER;
+		arm(c, IDLE_MS);
 		if (!h->running && flush(c) && !h->out.len)
 			linger(c);
 		return;
@@ -317,9 +319,16 @@ static void serve_asset(struct conn *c)
 
 /* ---- the program's own routes --------------------------------------------------------------------------------------------- */
 
+/* Fields that say where the answer ends are ours to write: two of them would be two answers to somebody. */
+static bool is_ours(struct bytes name)
+{
+	return bytes_eq_nocase(name, BYTES("content-length")) || bytes_eq_nocase(name, BYTES("content-type")) ||
+	       bytes_eq_nocase(name, BYTES("transfer-encoding")) || bytes_eq_nocase(name, BYTES("connection"));
+}
+
 int wsc_response_header(struct wsc_response *r, const char *name, const char *value)
 {
-	if (!*name || !http1_value_valid(bytes_str(name)) || strchr(name, ':') || !http1_value_valid(bytes_str(value)))
+	if (!name || !value || !http1_token_valid(bytes_str(name)) || is_ours(bytes_str(name)) || !http1_value_valid(bytes_str(value)))
 		return -WSC_EINVAL;
 	buf_add(&r->fields, bytes_of(name, strlen(name) + 1));
 	buf_add(&r->fields, bytes_of(value, strlen(value) + 1));
@@ -350,7 +359,7 @@ static void answer_program(struct conn *c, struct wsc_response *r)
 		fields[n++] = (struct http1_out_field){ at, bytes_str(value) };
 		at = value + strlen(value) + 1;
 	}
-	if (!r->given || r->status < 200 || r->status > 599 || r->body.failed || r->fields.failed || r->type.failed)
+	if (!r->given || r->status < 200 || r->status > 599 || !http1_value_valid(bytes_str((const char *)r->type.at)) || r->body.failed || r->fields.failed || r->type.failed)
 		refuse_str(c, API_INTERNAL, "the program's handler gave no valid answer");
 	else
 		http_answer(c, (uint16_t)r->status, (const char *)r->type.at, buf_bytes(&r->body), fields, n);
@@ -695,6 +704,20 @@ static bool is_http(const struct conn *c)
 	return c->phase != PHASE_DEAD && c->kind == CONN_HTTP;
 }
 
+/* Answers that the peer does not read must not pile up: while they wait for the socket, what is pipelined behind them does too. */
+static bool room_for_answer(struct conn *c)
+{
+	struct http_conn *h = http_of(c);
+
+	if (h->out.len < OUT_HIGH)
+		return true;
+	if (!flush(c))
+		return false;
+	if (h->out.len)
+		stream_pause(&c->stream);
+	return !h->out.len;
+}
+
 /* Serves what has come until a request must wait or more bytes must come. */
 static void run(struct conn *c)
 {
@@ -704,7 +727,7 @@ static void run(struct conn *c)
 	h->running = true;
 	while (go_on && is_http(c)) {
 		if (h->state == HTTP_HEAD)
-			go_on = h->next.len && step_head(c);
+			go_on = h->next.len && room_for_answer(c) && step_head(c);
 		else if (h->state == HTTP_BODY)
 			go_on = step_body(c);
 		else
@@ -713,6 +736,8 @@ static void run(struct conn *c)
 	if (!is_http(c))
 		return;
 	h->running = false;
+	if (!h->next.len)
+		buf_deinit(&h->next);
 	if (flush(c) && h->state == HTTP_LINGER && !h->out.len && !h->shut)
 		linger(c);
 }
@@ -733,26 +758,42 @@ void http_on_end(struct conn *c)
 	struct http_conn *h = http_of(c);
 
 	/* A client may shut its side and still read the answer to what it has asked. */
-	if (h->state == HTTP_WAIT || (h->out.len && h->state != HTTP_LINGER)) {
-		h->keep_alive = false;
+	h->keep_alive = false;
+	if (h->state == HTTP_WAIT)
 		return;
-	}
-	conn_kill(c, WS_CODE_ABNORMAL, true);
+	if (h->out.len)
+		h->state = HTTP_LINGER;
+	else
+		conn_kill(c, WS_CODE_ABNORMAL, true);
 }
 
 void http_on_writable(struct conn *c)
 {
 	struct http_conn *h = http_of(c);
 
-	if (flush(c) && h->state == HTTP_LINGER && !h->out.len && !h->shut)
-		linger(c);
+	if (!flush(c))
+		return;
+	if (h->out.len) {
+		/* It reads: only a standstill ends it. */
+		if (h->state == HTTP_LINGER || (h->state == HTTP_HEAD && !h->in.len))
+			arm(c, IDLE_MS);
+	} else if (h->state == HTTP_LINGER) {
+		if (!h->shut)
+			linger(c);
+	} else if (h->state == HTTP_HEAD) {
+		stream_resume(&c->stream);
+		run(c); /* what waited behind the answers */
+	}
 }
 
 void http_on_timer(struct conn *c)
 {
 	struct http_conn *h = http_of(c);
 
-	if (h->state == HTTP_WAIT) {
+	if (h->state < HTTP_WAIT && (c->stream.src.flags & STREAM_READABLE) && !stream_paused(&c->stream)) {
+		/* Bytes that wait for us are not silence. */
+		arm(c, 100);
+	} else if (h->state == HTTP_WAIT) {
 		/* Hooks and the hub have deadlines of their own. */
 		arm(c, IDLE_MS);
 	} else if (h->state == HTTP_LINGER || (h->state == HTTP_HEAD && !h->in.len)) {
@@ -767,6 +808,10 @@ void http_drain(struct conn *c)
 	struct http_conn *h = http_of(c);
 
 	h->keep_alive = false;
-	if (h->state == HTTP_HEAD && !h->in.len && !h->out.len)
+	if (h->state != HTTP_HEAD || h->in.len)
+		return;
+	if (h->out.len)
+		h->state = HTTP_LINGER; /* goes when the answer is out */
+	else
 		conn_kill(c, WS_CODE_GOING_AWAY, false);
 }

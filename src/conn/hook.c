@@ -94,6 +94,7 @@ void wsc_finish_identity(struct wsc_pending *p, int verdict, const struct wsc_id
 {
 	if (identity)
 		p->identity = *identity;
+	p->identity.user_id[sizeof p->identity.user_id - 1] = p->identity.user_type[sizeof p->identity.user_type - 1] = 0;
 	finish(p, verdict, status, reason);
 }
 
@@ -128,17 +129,27 @@ void hook_forget(struct wsc_call *call)
 		call->pending->answer = NULL;
 }
 
-void hook_tick(struct shard *sh)
+static void time_out(struct shard *sh, uint64_t ms)
 {
 	struct timer *t;
 
-	timers_advance(&sh->hook_timers, now_ms(sh->now));
+	timers_advance(&sh->hook_timers, ms);
 	while ((t = timers_pop(&sh->hook_timers))) {
 		struct wsc_pending *p = container_of(t, struct wsc_pending, timer);
 
 		p->timed_out = true;
 		p->answer(sh, p);
 	}
+}
+
+void hook_tick(struct shard *sh)
+{
+	time_out(sh, now_ms(sh->now));
+}
+
+void hook_give_up(struct shard *sh)
+{
+	time_out(sh, now_ms(sh->now) + sh->set->opt.hook_timeout_ms);
 }
 
 /* ---- what hooks see -------------------------------------------------------------------------------------------- */

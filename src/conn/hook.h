@@ -47,6 +47,8 @@ bool hook_wait(struct wsc_call *call, void (*answer)(struct shard *, struct wsc_
 void hook_forget(struct wsc_call *call);
 /* Pending calls that took too long. */
 void hook_tick(struct shard *sh);
+/* The shard ends: all that are left take too long. */
+void hook_give_up(struct shard *sh);
 
 struct bytes hook_reason(const char *reason, const char *otherwise);
 

@@ -840,16 +840,21 @@ void submit_outcome(struct shard *sh, const struct hub_request *r)
 void submit_bury(struct shard *sh)
 {
 	const struct bytes why = BYTES("the gateway has stopped");
-	struct list *n;
+	struct list *n, *next;
 	struct job *j;
 	uint32_t pos = 0;
 
-	while (sh->program.next && (n = list_pop(&sh->program))) {
+	for (n = sh->program.next; n != &sh->program; n = next) {
 		struct submission *sub = container_of(n, struct submission, link);
 
+		next = n->next;
+		if (sub->waiting)
+			continue;
+		list_remove(n);
 		tell_program(sub->done, sub->done_user, -WSC_ESTATE, why, BYTES(""), 0);
 		submit_free(sub);
 	}
+	hook_give_up(sh); /* those that a hook has */
 	while ((j = slab_next(&sh->jobs, &pos))) {
 		struct job job = *j;
 

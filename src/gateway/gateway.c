@@ -428,10 +428,8 @@ static int prepare(struct wsc_gateway *gw)
 {
 	const struct config *c = &gw->config;
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
-	int r = may_register(gw);
+	int r;
 
-	if (r < 0)
-		return r;
 	gw->error[0] = 0;
 	gw->nworkers = gw->by_host ? 1 : c->workers ? (unsigned)c->workers : cores > 0 ? (unsigned)cores : 1;
 	if (gw->nworkers > HUB_PEERS_MAX)
@@ -460,16 +458,43 @@ static int start_threads(struct wsc_gateway *gw)
 	return r < 0 ? fail(gw, r, "cannot start a thread: %s", strerrordesc_np(errno)) : 0;
 }
 
+/* How many there are; fewer than nworkers when the start has failed half way. */
+static unsigned workers_made(const struct wsc_gateway *gw)
+{
+	unsigned n = 0;
+
+	while (gw->workers && n < gw->nworkers && gw->workers[n] && gw->workers[n]->shard.hub)
+		n++;
+	return n;
+}
+
+/* What one buries may post to another: until all is quiet. */
+static void bury(struct wsc_gateway *gw)
+{
+	unsigned n = workers_made(gw);
+	bool any = n > 0;
+
+	while (any) {
+		any = false;
+		for (unsigned i = 0; i < n; i++)
+			any |= worker_bury_mail(gw->workers[i]);
+	}
+	for (unsigned i = 0; i < n; i++)
+		submit_bury(&gw->workers[i]->shard);
+}
+
 static void tear_down(struct wsc_gateway *gw)
 {
-	for (unsigned i = 0; i < gw->nworkers && gw->workers && gw->workers[i]; i++) {
+	unsigned made = workers_made(gw);
+
+	for (unsigned i = 0; i < made; i++)
 		worker_stop(gw->workers[i], 0);
+	for (unsigned i = 0; i < made; i++)
 		worker_join(gw->workers[i]);
-	}
-	/* Twice: what one buries may post to another. */
-	for (unsigned i = 0; i < 2 * gw->nworkers && gw->workers && gw->workers[i % gw->nworkers]; i++)
-		if (gw->workers[i % gw->nworkers]->shard.hub)
-			worker_bury_mail(gw->workers[i % gw->nworkers]);
+	/* Hooks and answers that come from here on must not post any more. */
+	if (state_of(gw) == STATE_RUNNING)
+		atomic_store(&gw->shared.state, STATE_STOPPED);
+	bury(gw);
 	for (unsigned i = 0; i < gw->nworkers && gw->workers && gw->workers[i]; i++) {
 		worker_deinit(gw->workers[i]);
 		mem_free(gw->workers[i]);
@@ -490,18 +515,23 @@ static void tear_down(struct wsc_gateway *gw)
 
 static int start(struct wsc_gateway *gw, bool by_host)
 {
-	int r;
+	int r = usable(gw);
 
+	if (r < 0)
+		return r;
+	if (state_of(gw) != STATE_NEW)
+		return fail(gw, -WSC_ESTATE, "it was started already");
 	gw->by_host = by_host;
 	r = prepare(gw);
-	if (r == 0 && !by_host)
-		r = start_threads(gw);
+	if (r == 0) {
+		atomic_store(&gw->shared.state, STATE_RUNNING); /* before the first hook */
+		r = by_host ? 0 : start_threads(gw);
+	}
 	if (r < 0) {
-		if (state_of(gw) == STATE_NEW)
-			tear_down(gw);
+		atomic_store(&gw->shared.state, STATE_NEW);
+		tear_down(gw);
 		return r;
 	}
-	atomic_store(&gw->shared.state, STATE_RUNNING);
 	log_start(gw);
 	return 0;
 }
@@ -549,7 +579,7 @@ void wsc_stop(struct wsc_gateway *gw, unsigned timeout_ms)
 
 int wsc_wait(struct wsc_gateway *gw)
 {
-	if (state_of(gw) == STATE_NEW)
+	if (state_of(gw) == STATE_NEW || (gw->by_host && state_of(gw) == STATE_RUNNING))
 		return gw->enabled ? -WSC_ESTATE : -WSC_EDISABLED;
 	if (!gw->by_host)
 		for (unsigned i = 0; i < gw->nworkers; i++)
@@ -762,8 +792,13 @@ static void answer_disabled(int fd)
 
 	_Static_assert(sizeof "{\"success\":false,\"error\":\"the gateway is not enabled\",\"message\":null,\"code\":\"not_enabled\"}" == 91,
 	               "Content-Length above");
-	(void)!send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL);
+	char request[4096];
+
+	(void)!send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 	(void)shutdown(fd, SHUT_WR);
+	/* What lies there unread would make the close a reset, and the answer might be lost with it. */
+	for (int i = 0; i < 16 && recv(fd, request, sizeof request, MSG_DONTWAIT) > 0; i++)
+		;
 	close(fd);
 }
 

@@ -31,12 +31,13 @@ static bool unix_stale(const struct sockaddr_un *un, socklen_t len)
 
 	if (lstat(un->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
 		return false;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	/* Not blocking: a server whose backlog is full answers EAGAIN, and it is one. */
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return false;
-	r = connect(fd, (const struct sockaddr *)un, len);
+	r = connect(fd, (const struct sockaddr *)un, len) < 0 ? errno : 0;
 	close(fd);
-	return r < 0;
+	return r == ECONNREFUSED;
 }
 
 static int listen_unix(const char *path, const struct listen_options *o)
@@ -44,7 +45,6 @@ static int listen_unix(const char *path, const struct listen_options *o)
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
 	size_t n = strlen(path);
 	socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n + 1);
-	mode_t old;
 	int fd;
 
 	if (n == 0 || n >= sizeof un.sun_path)
@@ -55,10 +55,11 @@ static int listen_unix(const char *path, const struct listen_options *o)
 		return -errno;
 	if (unix_stale(&un, len))
 		unlink(path);
-	/* The mode must be right from the first moment, not after a chmod (CVE-2023-45145). */
-	old = umask(0117);
+	/* Never open to others, not even until a chmod (CVE-2023-45145); umask() would be the whole program's. */
+	(void)fchmod(fd, 0660);
 	fd = listen_on(fd, (const struct sockaddr *)&un, len, o->backlog);
-	umask(old);
+	if (fd >= 0)
+		(void)chmod(path, 0660); /* what the umask took off */
 	return fd;
 }
 

@@ -7,11 +7,12 @@
  */
 #include "proto/http1.h"
 
-enum {                  /* http1_parser.state */
-       HEAD_START,      /* an empty line is still allowed here */
-       HEAD_AFTER_CRLF, /* it was there: now the request line */
-       HEAD_FIELDS,
-       HEAD_END,
+/* http1_parser.state */
+enum {
+	HEAD_START,      /* an empty line is still allowed here */
+	HEAD_AFTER_CRLF, /* it was there: now the request line */
+	HEAD_FIELDS,
+	HEAD_END,
 };
 
 #define REQUEST_LINE_EXTRA 64u /* what a request line may have beside its target: method, version, spaces */
@@ -464,20 +465,20 @@ enum http1_result http1_parse_head(struct http1_parser *p, const struct http1_li
 }
 
 /* Body (RFC 9112 §6.2, §7.1) -------------------------------------------------------------------------------------- */
-
-enum { /* http1_body.state */
-       BODY_DONE,
-       BODY_LENGTH, /* left: of the body */
-       BODY_SIZE,   /* in a chunk size */
-       BODY_SIZE_LF,
-       BODY_DATA, /* left: of the chunk */
-       BODY_DATA_CR,
-       BODY_DATA_LF,
-       BODY_LINE, /* start of a trailer line, or of the last, empty one */
-       BODY_NAME,
-       BODY_VALUE,
-       BODY_VALUE_LF,
-       BODY_END_LF,
+/* http1_body.state */
+enum {
+	BODY_DONE,
+	BODY_LENGTH, /* left: of the body */
+	BODY_SIZE,   /* in a chunk size */
+	BODY_SIZE_LF,
+	BODY_DATA, /* left: of the chunk */
+	BODY_DATA_CR,
+	BODY_DATA_LF,
+	BODY_LINE, /* start of a trailer line, or of the last, empty one */
+	BODY_NAME,
+	BODY_VALUE,
+	BODY_VALUE_LF,
+	BODY_END_LF,
 };
 
 #define OVERHEAD_FREE 16384u

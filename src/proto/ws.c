@@ -11,12 +11,13 @@
 #include "base/codec.h"
 #include "base/utf8.h"
 
-enum {                     /* ws_decoder.bits */
-       BIT_DEFLATE = 1,    /* rsv1 is agreed on */
-       BIT_FIN = 2,        /* the data frame under way is the last of its message */
-       BIT_COMPRESSED = 4, /* the message under way had rsv1 */
-       BIT_HANDED = 8,     /* a piece of the message under way was handed out */
-       BIT_CLOSED = 16,    /* a close frame has come */
+/* ws_decoder.bits */
+enum {
+	BIT_DEFLATE = 1,    /* rsv1 is agreed on */
+	BIT_FIN = 2,        /* the data frame under way is the last of its message */
+	BIT_COMPRESSED = 4, /* the message under way had rsv1 */
+	BIT_HANDED = 8,     /* a piece of the message under way was handed out */
+	BIT_CLOSED = 16,    /* a close frame has come */
 };
 
 #define FIN 0x80u

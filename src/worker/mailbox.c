@@ -181,9 +181,9 @@ static unsigned drain_tasks(struct mailbox *m, struct shard *sh)
 	return n;
 }
 
-unsigned mailbox_drain(struct mailbox *m, unsigned peers, struct shard *sh)
+unsigned mailbox_drain(struct mailbox *m, unsigned peers, struct shard *sh, bool foreign)
 {
-	unsigned n = drain_tasks(m, sh);
+	unsigned n = foreign ? drain_tasks(m, sh) : 0;
 
 	for (unsigned i = 0; i < peers; i++)
 		n += drain_peer(m, i, sh);

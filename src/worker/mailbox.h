@@ -44,8 +44,8 @@ bool mailbox_post(struct mailbox *m, unsigned from, struct batch *chain);
 int mailbox_post_task(struct mailbox *m, struct task *t, bool must, bool *wake);
 /* Is there nothing to take? */
 bool mailbox_empty(const struct mailbox *m, unsigned peers);
-/* Takes everything: relays go to @hub, tasks are run. Returns how many batches and tasks there were. */
-unsigned mailbox_drain(struct mailbox *m, unsigned peers, struct shard *sh);
+/* Takes what peers have posted, and other threads if @foreign: relays go to the hub, tasks are run. Returns how many batches and tasks there were. */
+unsigned mailbox_drain(struct mailbox *m, unsigned peers, struct shard *sh, bool foreign);
 size_t mailbox_waiting(const struct mailbox *m, unsigned from);
 /* The owner is about to sleep; false: something has come meanwhile, look again. */
 bool mailbox_sleep(struct mailbox *m, unsigned peers);

@@ -14,6 +14,7 @@
 #define FLUSH_SLICE_NS 2000000u /* then others get their turn */
 #define FLUSH_CHECK 32u         /* sessions between two looks at the clock */
 #define MANY_READY 32u          /* streams in one poll that make a second look worth its while */
+#define DRAIN_LOOK_MS 10u       /* while stopping: how often to look whether the other workers are done too */
 
 struct now worker_clock(void)
 {
@@ -133,6 +134,8 @@ static int wait_ms(struct worker *w)
 	at = next_deadline_ms(w);
 	if (at <= now)
 		return 0;
+	if (w->shard.draining)
+		at = min_u64(at, now + DRAIN_LOOK_MS);
 	return at == UINT64_MAX ? -1 : at - now < INT_MAX ? (int)(at - now) : INT_MAX;
 }
 
@@ -192,7 +195,6 @@ static void begin_drain(struct worker *w)
 	struct shard *sh = &w->shard;
 
 	sh->draining = true;
-	sh->drain_deadline_ms = atomic_load(&w->shared.deadline_ms);
 	for (unsigned i = 0; i < sh->nlisteners; i++)
 		listener_close(&sh->listeners[i]);
 	conn_drain_all(sh);
@@ -225,7 +227,8 @@ static bool drained(struct worker *w)
 	while ((c = slab_next(&sh->conns, &pos)))
 		if (c->phase != PHASE_DEAD)
 			return false;
-	return !has_work(w);
+	/* A request on another worker may still need an answer of ours. */
+	return !has_work(w) && mailbox_empty(&w->mail, w->n) && atomic_load(&sh->set->shared.connections) == 0;
 }
 
 static void read_and_take(struct worker *w)
@@ -234,7 +237,8 @@ static void read_and_take(struct worker *w)
 
 	loop_read(&sh->loop);
 	run_self(w);
-	mailbox_drain(&w->mail, w->n, sh);
+	/* While a peer is behind, the program's calls wait too, and in the end it is told to try again. */
+	mailbox_drain(&w->mail, w->n, sh, !congested(sh));
 }
 
 static void sleep_until_work(struct worker *w, int max_wait_ms)
@@ -245,7 +249,7 @@ static void sleep_until_work(struct worker *w, int max_wait_ms)
 	if (max_wait_ms >= 0 && (wait < 0 || wait > max_wait_ms))
 		wait = max_wait_ms;
 	if (wait != 0 && !mailbox_sleep(&w->mail, w->n))
-		wait = 0;
+		wait = congested(sh) ? 1 : 0;
 	r = loop_wait(&sh->loop, wait);
 	mailbox_awake(&w->mail);
 	sh->now = worker_clock();
@@ -274,8 +278,11 @@ bool worker_turn(struct worker *w, int max_wait_ms)
 	/* Many at once: whoever wrote meanwhile is served by the same flush (design 9). */
 	if (sh->loop.polled >= MANY_READY && !hub_pressed(sh->hub) && loop_wait(&sh->loop, 0) == 0)
 		read_and_take(w);
-	if (atomic_load_explicit(&w->shared.stop, memory_order_relaxed) && !sh->draining)
-		begin_drain(w);
+	if (atomic_load(&w->shared.stop)) {
+		sh->drain_deadline_ms = atomic_load(&w->shared.deadline_ms); /* a second stop may have less patience */
+		if (!sh->draining)
+			begin_drain(w);
+	}
 	run_timers(sh);
 	hub_tick(sh->hub, sh->now);
 	perform_requests(w);
@@ -369,11 +376,16 @@ int worker_init(struct worker *w, struct settings *set, unsigned index, struct w
 	return 0;
 }
 
-void worker_bury_mail(struct worker *w)
+bool worker_bury_mail(struct worker *w)
 {
+	bool any = has_work(w);
+
 	run_self(w);
-	mailbox_drain(&w->mail, w->n, &w->shard);
+	any |= mailbox_drain(&w->mail, w->n, &w->shard, true) > 0;
 	cut_all(&w->shard);
+	perform_requests(w);
+	post_batches(w);
+	return any;
 }
 
 void worker_deinit(struct worker *w)
@@ -386,7 +398,6 @@ void worker_deinit(struct worker *w)
 			next = b->next;
 			mem_free(b);
 		}
-	submit_bury(sh);
 	if (sh->hub)
 		hub_free(sh->hub);
 	mem_free(sh->gather);

@@ -39,8 +39,8 @@ void worker_join(struct worker *w);
 void worker_stop(struct worker *w, uint64_t timeout_ms);
 /* From any thread. */
 int worker_post_foreign(struct worker *w, struct task *t, bool must);
-/* After all threads have ended: runs what was posted, so that it frees itself. */
-void worker_bury_mail(struct worker *w);
+/* After all threads have ended: runs what was posted, so that it frees itself. True: there was something, so others may have mail now. */
+bool worker_bury_mail(struct worker *w);
 /* The system's clocks; worker/ alone reads them. */
 struct now worker_clock(void);
 

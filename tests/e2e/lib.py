@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the end-to-end tests stand on: a server on a free port, and strict clients of our own for WebSocket, HTTP and SSE.
+"""What the end-to-end tests stand on: a server on a free port, and strict clients for WebSocket, HTTP and SSE.
 
 The clients are written from the RFCs and share no code with the server. They can send any bytes, and they accept only
 what is exactly right: a server frame that is masked, longer than needed or behind a close frame is a failure, as is an
@@ -12,9 +12,9 @@ HTTP answer without a length or a message without its six keys.
 
     s = shared()               # a server with the defaults that this process of tests keeps: take names from name()
 
-Nothing here asserts how long something takes. Every wait ends after LIMIT seconds, as a failure. That something does not
-come is shown by a later thing that comes first: Ws.quiet() for what concerns the own connection, a marker message of the
-same sender for what somebody else might get.
+Nothing here asserts how long something takes. Every wait ends after LIMIT seconds, as a failure. That something does
+not come is shown by a later thing that comes first: Ws.quiet() for what concerns the own connection, a marker message
+of the same sender for what somebody else might get.
 """
 import base64
 import ctypes
@@ -122,7 +122,7 @@ def is_message(m, text=""):
     return m
 
 
-# ---- the program -------------------------------------------------------------------------------------------------------
+# ---- the program -----------------------------------------------------------------------------------------------------
 
 
 def program():
@@ -155,7 +155,8 @@ def wsc(*args, env=None, cwd=None, input=None):
     return Done(p.returncode, p.stdout, p.stderr)
 
 
-SANITIZER = re.compile(r"ERROR: AddressSanitizer|WARNING: ThreadSanitizer|LeakSanitizer|runtime error:|Assertion .* failed")
+SANITIZER = re.compile(r"ERROR: AddressSanitizer|WARNING: ThreadSanitizer|LeakSanitizer|runtime error:|"
+                       r"Assertion .* failed")
 
 
 def no_sanitizer(text):
@@ -205,12 +206,14 @@ class Server:
     env        more environment
     cwd        where it runs; args: the whole command line behind `wsc` instead of `serve FILE`
     limits     a function for the child before it runs the program (resource limits)
+    wrapper    a command in front of the program; its process must become the program's
 
-    The server listens on 127.0.0.1 and a free port, and logs JSON, unless the configuration says otherwise. Readiness is
-    its log line "listening". When the block ends, clients are cut, then SIGTERM: the exit status must be 0.
+    The server listens on 127.0.0.1 and a free port, and logs JSON, unless the configuration says otherwise. It is ready
+    when its start lines are there. When the block ends, clients are cut, then SIGTERM: the exit status must be 0.
     """
 
-    def __init__(self, config=None, settings=(), env=None, cwd=None, text=None, args=None, limits=None, ready=True):
+    def __init__(self, config=None, settings=(), env=None, cwd=None, text=None, args=None, limits=None, wrapper=(),
+                 ready=True):
         self.scratch = Scratch()
         self.clients = []
         self.port = None
@@ -226,7 +229,7 @@ class Server:
             sets.append("log.format=json")
         self.output = open(self.scratch / "log", "w+b")
         self.limits = limits
-        command = [program(), *args]
+        command = [*wrapper, program(), *args]
         for s in sets:
             command += ["--set", s]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output,
@@ -268,10 +271,10 @@ class Server:
         def listening():
             if self.process.poll() is not None:
                 fail("the server did not start: exit status", self.process.returncode, "\n" + self.text())
-            return [e for e in self.log("listening") if "port" in e]
+            return self.log("limits") and self.log("listening")  # a line for each address comes before "limits"
         lines = eventually(listening, "the log line \"listening\" of the server", LIMIT * 2)
-        line = max(lines, key=lambda e: e["port"])
-        self.port = line["port"]
+        line = max(lines, key=lambda e: e.get("port", 0))
+        self.port = line.get("port")
         here = "::1" if ":" in line["address"] else "127.0.0.1" if line["address"] == "0.0.0.0" else line["address"]
         self.address = (here, self.port) if self.port else line["address"][len("unix:"):]
 
@@ -375,7 +378,8 @@ class Server:
         return self.post(API + "/send", _body(to=to, content=content, **more), X_User_ID=sender)
 
     def broadcast(self, content=None, sender=None, **more):
-        return self.post(API + "/broadcast", _body(content=content, **more), **({"X_User_ID": sender} if sender else {}))
+        return self.post(API + "/broadcast", _body(content=content, **more),
+                         **({"X_User_ID": sender} if sender else {}))
 
     def online(self, query=""):
         return success(self.get(API + "/online" + query))["data"]
@@ -403,7 +407,7 @@ _shared = {}
 
 
 def shared(**config):
-    """A running server with this configuration, kept for all tests of this process. Do not disturb: no broadcasts, no stop."""
+    """A running server with this configuration, kept for all tests of this process: no broadcasts, no stop."""
     key = json.dumps(config, sort_keys=True)
     server = _shared.get(key)
     if server and not server.running():
@@ -435,7 +439,7 @@ def stop_shared():
             server.kill()
 
 
-# ---- bytes --------------------------------------------------------------------------------------------------------------
+# ---- bytes -----------------------------------------------------------------------------------------------------------
 
 
 class Stream:
@@ -519,7 +523,7 @@ class Stream:
         self.cut()
 
 
-# ---- HTTP ---------------------------------------------------------------------------------------------------------------
+# ---- HTTP ------------------------------------------------------------------------------------------------------------
 
 
 class Answer:
@@ -566,7 +570,7 @@ class Http(Stream):
     """A connection that speaks HTTP/1.1, kept alive."""
 
     def build(self, method, path, body=None, headers=(), host=None):
-        """The bytes of a request. Content-Length is added for a body unless a length or an encoding is among @headers."""
+        """The bytes of a request. A body gets its Content-Length unless a length or an encoding is among @headers."""
         body = _encode(body)
         if host is None:
             host = "localhost" if isinstance(self.address, str) else \
@@ -622,7 +626,7 @@ def failure(answer, status, code, text=None):
     return body
 
 
-# ---- WebSocket ----------------------------------------------------------------------------------------------------------
+# ---- WebSocket -------------------------------------------------------------------------------------------------------
 
 TEXT, BINARY, CONT, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
 
@@ -636,7 +640,7 @@ class Closed(Exception):
 
 
 def frame(opcode, payload=b"", fin=True, rsv=0, mask=True, length=None):
-    """The bytes of one frame. mask: True (a random key), four bytes, or None (unmasked). length: 7, 16 or 64 forces that form."""
+    """One frame. mask: True (a random key), four bytes, or None (unmasked). length: 7, 16 or 64 forces that form."""
     first = (0x80 if fin else 0) | rsv << 4 | opcode
     n = len(payload)
     form = length or (7 if n < 126 else 16 if n < 65536 else 64)
@@ -784,7 +788,7 @@ class Ws(Stream):
             out.append(m)
 
     def expect_error(self, code, ref=None, text=None):
-        """The next message is an error frame with this code, about the message with the id @ref (None: whatever it says)."""
+        """The next message is an error frame with this code, about the message @ref (None: whatever it says)."""
         m = self.recv("error", from_="system", to=self.user)
         eq(m["data"]["code"], code, self.last)
         if ref is not None:
@@ -822,7 +826,7 @@ class Ws(Stream):
         return self.closed.code
 
 
-# ---- SSE ----------------------------------------------------------------------------------------------------------------
+# ---- SSE -------------------------------------------------------------------------------------------------------------
 
 
 class Event:
@@ -919,7 +923,7 @@ class Sse(Stream):
         return m
 
 
-# ---- schemas ------------------------------------------------------------------------------------------------------------
+# ---- schemas ---------------------------------------------------------------------------------------------------------
 
 
 @functools.lru_cache(maxsize=None)

@@ -4,9 +4,9 @@
 
 usage: run.py [--wsc PATH] [--jobs N] [--list] [--verbose] [--check-map] [--write-map] [PATH] [PATTERN ...]
 
-A test is a function `test_what_happens()` of a file test_*.py beside this one, with @row("3.binary-frame", ...) above it:
-the rows of tests/contract.md that it shows. PATTERN is a part of a test's or a row's name. PATH, the program, is build/wsc
-by default. Failures are printed with the log of the server; the last line is "N passed, N failed".
+A test is a function `test_what_happens()` of a file test_*.py beside this one, with @row("3.frame-binary", ...) above
+it: the rows of tests/contract.md that it shows. PATTERN is a part of a test's or a row's name. PATH, the program, is
+build/wsc by default. Failures are printed with the log of the server; the last line is "N passed, N failed".
 
 --check-map   only compares tests/contract.md with the tests; also done, as one test, in every run of all tests
 --write-map   writes the tests' names into tests/contract.md; rows and what they say are written by hand
@@ -51,11 +51,12 @@ def discover():
     return tests
 
 
-# ---- the map -------------------------------------------------------------------------------------------------------------
+# ---- the map ---------------------------------------------------------------------------------------------------------
 
 ROW = re.compile(r"^\| `([^`]+)` \| (.*) \| (.*) \|$")
 # Tests of other suites, by name: where their names stand.
-ELSEWHERE = {"library": "tests/library/*.c", "unit": "tests/unit/*.c", "sim": "tests/sim/*.c", "house": "tests/house/*.py"}
+ELSEWHERE = {"library": "tests/library/*.c", "unit": "tests/unit/*.c", "sim": "tests/sim/*.c",
+             "house": "tests/house/*.py"}
 
 
 def read_map():
@@ -131,7 +132,7 @@ def write_map(tests):
         f.write("\n".join(lines))
 
 
-# ---- running -------------------------------------------------------------------------------------------------------------
+# ---- running ---------------------------------------------------------------------------------------------------------
 
 
 class OutOfTime(Exception):

@@ -55,7 +55,8 @@ def test_what_was_sent_right_before_a_close_still_counts():
     s = shared()
     for _ in range(10):
         alice, bob = s.ws(name("alice")), s.ws(name("bob"))
-        alice.send_raw(frame(TEXT, b'{"to":"%s","content":"last"}' % bob.user.encode()) + frame(CLOSE, close_payload(1000)))
+        alice.send_raw(frame(TEXT, b'{"to":"%s","content":"last"}' % bob.user.encode())
+                       + frame(CLOSE, close_payload(1000)))
         bob.recv(content="last")
         alice.expect_close(1000, answer=False)
 
@@ -76,15 +77,19 @@ def test_frames_that_break_the_protocol_are_closed_with_1002():
                    [frame(PING, b"x", rsv=4)],
                    [frame(3, b"x")], [frame(7, b"")], [frame(11, b"")], [frame(15, b"x")],  # opcodes that do not exist
                    [frame(PING, b"x", fin=False)], [frame(CLOSE, b"", fin=False)], [frame(PONG, b"", fin=False)],
-                   [frame(PING, b"x" * 126)], [frame(CLOSE, close_payload(1000, "x" * 124))], [frame(PONG, b"", length=16)],
+                   [frame(PING, b"x" * 126)], [frame(CLOSE, close_payload(1000, "x" * 124))],
+                   [frame(PONG, b"", length=16)],
                    [frame(CONT, b"x")], [frame(CONT, b"x", fin=False)],                # nothing to continue
-                   [frame(TEXT, b"{", fin=False), frame(TEXT, b"}")], [frame(TEXT, b"{", fin=False), frame(BINARY, b"}")],
+                   [frame(TEXT, b"{", fin=False), frame(TEXT, b"}")], [frame(TEXT, b"{", fin=False),
+                                                                       frame(BINARY, b"}")],
                    [frame(TEXT, HELLO), frame(CONT, b"x")],
                    [frame(TEXT, b"x", length=16)], [frame(TEXT, b"x", length=64)],     # longer than the shortest form
                    [struct.pack("!BBQ", 0x81, 0xff, 1 << 63) + b"abcd"],
                    [frame(CLOSE, b"x")],                                               # a close of one byte
-                   [frame(CLOSE, struct.pack("!H", 999))], [frame(CLOSE, struct.pack("!H", 1004))], [frame(CLOSE, struct.pack("!H", 1005))],
-                   [frame(CLOSE, struct.pack("!H", 1006))], [frame(CLOSE, struct.pack("!H", 1015))], [frame(CLOSE, struct.pack("!H", 2999))],
+                   [frame(CLOSE, struct.pack("!H", 999))], [frame(CLOSE, struct.pack("!H", 1004))],
+                   [frame(CLOSE, struct.pack("!H", 1005))],
+                   [frame(CLOSE, struct.pack("!H", 1006))], [frame(CLOSE, struct.pack("!H", 1015))],
+                   [frame(CLOSE, struct.pack("!H", 2999))],
                    [frame(CLOSE, struct.pack("!H", 5000))], [frame(CLOSE, struct.pack("!H", 0))]):
         try:
             closes(1002, *frames)
@@ -102,9 +107,11 @@ def test_a_second_request_on_a_websocket_is_a_protocol_error():
 
 @row("7.1007")
 def test_text_that_is_not_utf_8_is_closed_with_1007():
-    for frames in ([frame(TEXT, b"\xff")], [frame(TEXT, b'{"to":"x","content":"\xc3\x28"}')], [frame(TEXT, b"\xed\xa0\x80")],
+    for frames in ([frame(TEXT, b"\xff")], [frame(TEXT, b'{"to":"x","content":"\xc3\x28"}')],
+                   [frame(TEXT, b"\xed\xa0\x80")],
                    [frame(TEXT, b"\xc0\xaf")], [frame(TEXT, b"\xf4\x90\x80\x80")], [frame(TEXT, b"abc\xe2\x82")],
-                   [frame(TEXT, b"\xe2\x82", fin=False), frame(CONT, b"x")], [frame(TEXT, b"\xe2", fin=False), frame(CONT, b"", fin=True)],
+                   [frame(TEXT, b"\xe2\x82", fin=False), frame(CONT, b"x")], [frame(TEXT, b"\xe2", fin=False),
+                                                                              frame(CONT, b"", fin=True)],
                    [frame(TEXT, b"{", fin=False), frame(CONT, b"\xff", fin=False)],
                    [frame(CLOSE, struct.pack("!H", 1000) + b"\xff\xfe")]):
         try:
@@ -169,7 +176,8 @@ def test_messages_before_the_close_are_not_lost():
 def test_pongs_and_messages_to_a_closing_connection_do_not_come_behind_its_close():
     s = shared()
     alice = s.ws(name("alice"))
-    alice.send_raw(frame(TEXT, b"ping") + frame(PING, b"1") + frame(TEXT, b"\xff") + frame(PING, b"2") + frame(TEXT, b"ping"))
+    alice.send_raw(frame(TEXT, b"ping") + frame(PING, b"1") + frame(TEXT, b"\xff") + frame(PING, b"2")
+                   + frame(TEXT, b"ping"))
     got = []
     while not alice.closed:
         got.append(alice.recv_frame()[:2])

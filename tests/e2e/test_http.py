@@ -7,12 +7,12 @@ import time
 import urllib.parse
 
 import lib
-from lib import API, KEYS, STAMP, ULID, Http, Server, eq, eventually, failure, has, name, ok, parse, row, shared, success
+from lib import API, KEYS, STAMP, ULID, Http, Server, eq, eventually, failure, has, name, ok, row, shared, success
 
 SEND, BROADCAST, ONLINE, STATS = (f"{API}/{leaf}" for leaf in ("send", "broadcast", "online", "stats"))
 
 
-# ---- send ------------------------------------------------------------------------------------------------------------------
+# ---- send ------------------------------------------------------------------------------------------------------------
 
 
 @row("4.send", "4.success-shape")
@@ -63,17 +63,16 @@ def test_a_send_without_a_sender_is_refused():
 @row("4.send-sender")
 def test_a_sender_must_be_an_id_and_not_system():
     s = shared()
-    for bad in ("x" * 129, "\xff", "a\tb"):
-        a = s.ask("POST", SEND, {"to": "b", "content": "x"}, [("X-User-ID", bad)]) if bad != "\xff" else raw_user(s, b"\xff\xfe")
-        failure(a, 400, "bad_request")
-    failure(raw_user(s, b"\xc2\x85"), 400, "bad_request")
+    for bad in (b"x" * 129, b"\xff\xfe", b"a\tb", b"\xc2\x85"):
+        failure(raw_user(s, bad), 400, "bad_request")
     failure(s.send("system", "b", "x"), 403, "forbidden_user_id")
 
 
 def raw_user(s, user):
     body = b'{"to":"b","content":"x"}'
     with Http(s.address) as h:
-        h.send_raw(b"POST %s HTTP/1.1\r\nHost: h\r\nX-User-ID: %s\r\nContent-Length: %d\r\n\r\n%s" % (SEND.encode(), user, len(body), body))
+        h.send_raw(b"POST %s HTTP/1.1\r\nHost: h\r\nX-User-ID: %s\r\nContent-Length: %d\r\n\r\n%s"
+                   % (SEND.encode(), user, len(body), body))
         return h.answer()
 
 
@@ -107,9 +106,12 @@ def test_a_send_to_a_ticket_still_needs_a_receiver():
 @row("4.send-bad")
 def test_a_body_that_is_no_message_is_refused_with_the_reason():
     s = shared()
-    for body in ("", " ", "{", "[]", "null", '"x"', "to=bob&content=Hi", '{"to":1,"content":"x"}', '{"to":"b","content":1}',
-                 '{"to":"b","content":"x","data":[]}', '{"to":"b","to":"b","content":"x"}', '{"to":"b","content":"\\ud800"}',
-                 '{"to":"b","content":"x","create_at":"tomorrow"}', '{"to":"b","content":"x","id":""}', '{"to":"' + "b" * 129 + '","content":"x"}',
+    for body in ("", " ", "{", "[]", "null", '"x"', "to=bob&content=Hi", '{"to":1,"content":"x"}',
+                 '{"to":"b","content":1}',
+                 '{"to":"b","content":"x","data":[]}', '{"to":"b","to":"b","content":"x"}',
+                 '{"to":"b","content":"\\ud800"}',
+                 '{"to":"b","content":"x","create_at":"tomorrow"}', '{"to":"b","content":"x","id":""}',
+                 '{"to":"' + "b" * 129 + '","content":"x"}',
                  b'{"to":"b","content":"\xff"}', '{"to":"b","content":"x","d":' + "[" * 70 + "]" * 70 + "}"):
         failure(s.post(SEND, body, X_User_ID="a"), 400, "bad_message")
     eq(s.post(SEND, None, X_User_ID="a").status, 400)
@@ -119,11 +121,13 @@ def test_a_body_that_is_no_message_is_refused_with_the_reason():
 def test_type_data_id_priority_and_the_rest_of_a_send_are_honoured():
     s = shared()
     bob = s.ws(name("bob"))
-    text = ('{"to":"%s","type":"event","data":{"n":9223372036854775807,"z":1,"a":2},"id":"mine-1","priority":"high","reply_to_msg_id":"m0",'
+    text = ('{"to":"%s","type":"event","data":{"n":9223372036854775807,"z":1,"a":2},"id":"mine-1","priority":"high",'
+            '"reply_to_msg_id":"m0",'
             '"require_ack":false,"create_at":"2026-01-31T12:00:00","own":{"x": 1.50}}' % bob.user)
     d = success(s.post(SEND, text, X_User_ID="a"))["data"]
     eq((d["id"], d["type"]), ("mine-1", "event"))
-    m = bob.recv("event", id="mine-1", content="", create_at="2026-01-31T12:00:00Z", priority="high", reply_to_msg_id="m0", require_ack=False)
+    m = bob.recv("event", id="mine-1", content="", create_at="2026-01-31T12:00:00Z", priority="high",
+                 reply_to_msg_id="m0", require_ack=False)
     has(bob.last, '"data":{"n":9223372036854775807,"z":1,"a":2}', '"own":{"x": 1.50}')
     eq(m["from"], "a")
 
@@ -149,7 +153,8 @@ def test_a_send_that_asks_for_an_ack_is_not_supported():
 
 @row("4.send-offline", "6.offline")
 def test_a_send_to_somebody_offline_is_404_with_the_reason():
-    failure(shared().send("user1", "user2", "Hi"), 404, "user_offline", "user2 is offline and nothing is stored (store.kind: none)")
+    failure(shared().send("user1", "user2", "Hi"), 404, "user_offline",
+            "user2 is offline and nothing is stored (store.kind: none)")
 
 
 @row("4.send-from")
@@ -171,7 +176,7 @@ def test_a_ping_or_error_sent_over_http_is_just_a_message():
         bob.recv(kind, from_="a")
 
 
-# ---- broadcast ---------------------------------------------------------------------------------------------------------------
+# ---- broadcast -------------------------------------------------------------------------------------------------------
 
 
 @row("4.broadcast")
@@ -241,7 +246,7 @@ def test_to_of_a_broadcast_goes_out_empty_whatever_it_said():
             bob.recv(content="x", to="")
 
 
-# ---- online ------------------------------------------------------------------------------------------------------------------
+# ---- online ----------------------------------------------------------------------------------------------------------
 
 
 def online_row(s, user):
@@ -262,7 +267,8 @@ def test_the_online_list_shows_each_user_once_with_all_fields():
         stream = s.sse("bob", query={"user_type": "agent"})
         r = online_row(s, "bob")
         eq(set(r), {"user_id", "user_type", "type", "status", "connected_at", "last_ping", "connections"})
-        eq((r["user_id"], r["user_type"], r["type"], r["status"], r["connections"]), ("bob", "agent", "sse", "connected", 1))
+        eq((r["user_id"], r["user_type"], r["type"], r["status"], r["connections"]),
+           ("bob", "agent", "sse", "connected", 1))
         first = at(r["connected_at"])
         time.sleep(0.005)
         ws = s.ws("bob", query={"user_type": "agent"})
@@ -345,7 +351,8 @@ def test_who_stays_is_on_exactly_one_page_while_others_come_and_go():
 @row("4.online")
 def test_bad_questions_about_who_is_online_are_refused():
     s = shared()
-    for query in ("limit=0", "limit=-1", "limit=x", "limit=", "limit=1.5", "limit=99999999999999999999", "user_id=", "user_id=" + "x" * 129,
+    for query in ("limit=0", "limit=-1", "limit=x", "limit=", "limit=1.5", "limit=99999999999999999999", "user_id=",
+                  "user_id=" + "x" * 129,
                   "user_id=%00", "user_id=%0a", "user_id=%ff", "user_id=%zz", "user_id=%4"):
         failure(s.get(ONLINE + "?" + query), 400, "bad_request")
     success(s.get(ONLINE + "?other=1"))
@@ -366,14 +373,15 @@ def test_wsc_online_is_the_same_answer_with_the_older_names():
         eq([u["status"] for u in success(s.get("/wsc/online?user_id=nobody"))["data"]["users"]], ["offline"])
 
 
-# ---- statistics --------------------------------------------------------------------------------------------------------------
+# ---- statistics ------------------------------------------------------------------------------------------------------
 
 
 @row("4.stats", "4.wsc-stats")
 def test_statistics_are_true_to_the_unit():
     with Server({"workers": 3, "node_id": "node-7"}) as s:
         zero = s.stats()
-        eq(set(zero), {"node_id", "uptime_seconds", "active_connections", "connections_by_type", "online_users", "messages_received",
+        eq(set(zero), {"node_id", "uptime_seconds", "active_connections", "connections_by_type", "online_users",
+                       "messages_received",
                        "messages_sent", "broadcasts", "total_lifetime", "last_updated"})
         eq((zero["node_id"], zero["messages_received"], zero["total_lifetime"]), ("node-7", 0, 0))
         at(zero["last_updated"])
@@ -401,14 +409,16 @@ def test_statistics_are_true_to_the_unit():
         success(s.broadcast("7"))                        # broadcasts 1, sent 10
         failure(s.broadcast(), 400, "missing_field")
         got = s.stats()
-        want = {"active_connections": 4, "connections_by_type": {"websocket": 3, "sse": 1}, "online_users": 3, "messages_sent": 10,
+        want = {"active_connections": 4, "connections_by_type": {"websocket": 3, "sse": 1}, "online_users": 3,
+                "messages_sent": 10,
                 "broadcasts": 1, "total_lifetime": 4, "messages_received": 5}
         eq({k: got[k] for k in want}, want)
         bob2.close()
         stream.cut()
         s.gone("carol")
         got = s.stats()
-        want = {"active_connections": 2, "connections_by_type": {"websocket": 2, "sse": 0}, "online_users": 2, "messages_sent": 10,
+        want = {"active_connections": 2, "connections_by_type": {"websocket": 2, "sse": 0}, "online_users": 2,
+                "messages_sent": 10,
                 "total_lifetime": 4}
         eq({k: got[k] for k in want}, want)
         old = success(s.get("/wsc/stats"))
@@ -430,13 +440,14 @@ def test_welcomes_and_error_frames_do_not_count_as_sent():
         stream.cut()
 
 
-# ---- methods, paths, sizes -----------------------------------------------------------------------------------------------------
+# ---- methods, paths, sizes -------------------------------------------------------------------------------------------
 
 
 @row("4.405")
 def test_a_wrong_method_is_405_with_allow():
     s = shared()
-    for path, allowed in ((SEND, "POST"), (BROADCAST, "POST"), (ONLINE, "GET"), (STATS, "GET"), ("/wsc/stats", "GET"), ("/wsc/online", "GET"),
+    for path, allowed in ((SEND, "POST"), (BROADCAST, "POST"), (ONLINE, "GET"), (STATS, "GET"), ("/wsc/stats", "GET"),
+                          ("/wsc/online", "GET"),
                           ("/ws", "GET"), ("/sse", "GET"), ("/livez", "GET")):
         for method in ("DELETE", "PUT", "PATCH", "POST" if allowed == "GET" else "GET"):
             a = s.ask(method, path, None)
@@ -448,7 +459,8 @@ def test_a_wrong_method_is_405_with_allow():
 @row("4.404", "6.history")
 def test_an_unknown_path_is_404():
     s = shared()
-    for path in ("/nothing", "/ws/", API + "/history?user_id=a", "//ws", "/WS", "/api/v1/websocket", "/api/v1/websocket/", "/api/v1/websocket/send/", "/wsc", "/..%2fws",
+    for path in ("/nothing", "/ws/", API + "/history?user_id=a", "//ws", "/WS", "/api/v1/websocket",
+                 "/api/v1/websocket/", "/api/v1/websocket/send/", "/wsc", "/..%2fws",
                  "/ws%20", "/api/v1/websocket/send;x", "/%2e%2e/etc/passwd", "/index.php?x=1"):
         failure(s.get(path), 404, "not_found")
     failure(s.post("/nothing", {"a": 1}), 404, "not_found")
@@ -473,9 +485,11 @@ def test_a_body_that_is_too_large_is_413():
         bob.recv()
         failure(s.send("a", "bob", "x" * (2049 - frame)), 413, "body_too_large")
         chunked = [("Transfer-Encoding", "chunked"), ("X-User-ID", "a")]
-        failure(s.ask("POST", SEND, b"800\r\n" + b"x" * 2048 + b"\r\n1\r\nx\r\n0\r\n\r\n", chunked), 413, "body_too_large")
+        failure(s.ask("POST", SEND, b"800\r\n" + b"x" * 2048 + b"\r\n1\r\nx\r\n0\r\n\r\n", chunked), 413,
+                "body_too_large")
         failure(s.ask("POST", SEND, b"ffffffffffffffff\r\n", chunked), 413, "body_too_large")
-        failure(s.ask("POST", SEND, b"", [("Content-Length", "9999999999999"), ("X-User-ID", "a")]), 413, "body_too_large")
+        failure(s.ask("POST", SEND, b"", [("Content-Length", "9999999999999"), ("X-User-ID", "a")]), 413,
+                "body_too_large")
         success(s.send("a", "bob", "next"))
         bob.recv(content="next")
 
@@ -502,7 +516,8 @@ def test_a_head_that_is_too_large_is_431():
 def test_a_request_that_is_too_slow_is_408():
     with Server({"limits": {"header_timeout": "200ms"}}) as s:
         for start in (b"GET /wsc/st", b"GET /wsc/stats HTTP/1.1\r\nHost: h\r\n",
-                      b"POST " + SEND.encode() + b" HTTP/1.1\r\nHost: h\r\nX-User-ID: a\r\nContent-Length: 10\r\n\r\n{"):
+                      b"POST " + SEND.encode()
+                      + b" HTTP/1.1\r\nHost: h\r\nX-User-ID: a\r\nContent-Length: 10\r\n\r\n{"):
             h = s.http()
             h.send_raw(start)
             failure(h.answer(), 408, "request_timeout")
@@ -554,21 +569,24 @@ def test_a_full_node_answers_503_with_retry_after():
 @row("4.failure-shape")
 def test_every_failure_has_the_failure_body():
     s = shared()
-    for a, status in ((s.get("/nothing"), 404), (s.ask("DELETE", STATS), 405), (s.post(SEND, "{}"), 401), (s.send("a", "nobody", "x"), 404),
+    for a, status in ((s.get("/nothing"), 404), (s.ask("DELETE", STATS), 405), (s.post(SEND, "{}"), 401),
+                      (s.send("a", "nobody", "x"), 404),
                       (s.post(SEND, "x", X_User_ID="a"), 400), (s.get("/ws"), 426), (s.get("/sse"), 401)):
         eq(a.status, status)
         failure(a, status, a.json()["code"])
 
 
-# ---- the connection under it -----------------------------------------------------------------------------------------------------
+# ---- the connection under it -----------------------------------------------------------------------------------------
 
 
 @row("4.json-whatever-type")
 def test_bodies_are_json_whatever_content_type_says():
     s = shared()
     bob = s.ws(name("bob"))
-    for kind in ("application/x-www-form-urlencoded", "text/plain", "application/json; charset=latin1", "image/png", "", None, "nonsense"):
-        a = s.ask("POST", SEND, {"to": bob.user, "content": "é"}, [("X-User-ID", "a")] + ([("Content-Type", kind)] if kind is not None else []))
+    for kind in ("application/x-www-form-urlencoded", "text/plain", "application/json; charset=latin1", "image/png",
+                 "", None, "nonsense"):
+        a = s.ask("POST", SEND, {"to": bob.user, "content": "é"}, [("X-User-ID", "a")]
+                  + ([("Content-Type", kind)] if kind is not None else []))
         success(a)
         bob.recv(content="é")
 
@@ -611,7 +629,8 @@ def test_options_answers_a_preflight_of_an_allowed_origin():
 def test_answers_and_failures_carry_cors_for_an_allowed_origin():
     with Server({"websocket_origins": ["https://app.example.com"]}) as s:
         origin = [("Origin", "https://app.example.com")]
-        for a in (s.ask("GET", STATS, headers=origin), s.ask("GET", "/nothing", headers=origin), s.ask("POST", SEND, "{}", origin),
+        for a in (s.ask("GET", STATS, headers=origin), s.ask("GET", "/nothing", headers=origin),
+                  s.ask("POST", SEND, "{}", origin),
                   s.ask("GET", ONLINE, headers=origin)):
             eq(a.header("Access-Control-Allow-Origin"), "https://app.example.com", a)
             has(a.header("Vary"), "Origin")
@@ -690,7 +709,8 @@ def test_requests_come_through_one_byte_at_a_time():
     s = shared()
     bob = s.ws(name("bob"))
     h = s.http()
-    h.send_slowly(h.build("POST", SEND, {"to": bob.user, "content": "slow"}, [("X-User-ID", "a")]) + h.build("GET", STATS))
+    h.send_slowly(h.build("POST", SEND, {"to": bob.user, "content": "slow"}, [("X-User-ID", "a")])
+                  + h.build("GET", STATS))
     success(h.answer())
     success(h.answer())
     bob.recv(content="slow")
@@ -702,7 +722,8 @@ def test_expect_100_continue_is_answered_before_the_body_comes():
     bob = s.ws(name("bob"))
     h = s.http()
     body = json.dumps({"to": bob.user, "content": "x"}).encode()
-    h.send_raw(h.build("POST", SEND, None, [("X-User-ID", "a"), ("Expect", "100-continue"), ("Content-Length", str(len(body)))]))
+    h.send_raw(h.build("POST", SEND, None, [("X-User-ID", "a"), ("Expect", "100-continue"),
+                                            ("Content-Length", str(len(body)))]))
     a = h.head()
     eq(a.status, 100)
     h.send_raw(body)
@@ -719,7 +740,8 @@ def test_what_is_refused_anyway_is_refused_before_the_body_comes():
     failure(h.answer(), 404, "not_found")
     h.expect_end()
     h = s.http()
-    h.send_raw(h.build("POST", SEND, None, [("X-User-ID", "a"), ("Expect", "100-continue"), ("Content-Length", "99999999")]))
+    h.send_raw(h.build("POST", SEND, None, [("X-User-ID", "a"), ("Expect", "100-continue"),
+                                            ("Content-Length", "99999999")]))
     failure(h.answer(), 413, "body_too_large")
     h.expect_end()
     failure(s.ask("POST", SEND, b"", [("Expect", "a-pony")]), 417, "bad_request")
@@ -732,7 +754,8 @@ def test_chunked_bodies_are_put_together():
     body = json.dumps({"to": bob.user, "content": "chunked é", "filler": "x" * 300}, ensure_ascii=False).encode()
 
     def chunks(size, trailer=b""):
-        return b"".join(b"%x\r\n%s\r\n" % (len(body[i:i + size]), body[i:i + size]) for i in range(0, len(body), size)) + b"0\r\n" + trailer + b"\r\n"
+        parts = [body[i:i + size] for i in range(0, len(body), size)]
+        return b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in parts) + b"0\r\n" + trailer + b"\r\n"
     h = s.http()
     headers = [("X-User-ID", "a"), ("Transfer-Encoding", "chunked")]
     for wire in (chunks(1), chunks(7), chunks(10_000), chunks(16), chunks(50, b"X-Trailer: y\r\n"),
@@ -839,14 +862,16 @@ def test_nothing_is_taken_out_of_a_body_whose_request_was_refused():
     """A refusal before the body was read must not let the body be read as a request."""
     s = shared()
     victim = s.ws("victim2")
-    inner = b'POST %s HTTP/1.1\r\nHost: h\r\nX-User-ID: a\r\nContent-Length: 37\r\n\r\n{"to":"victim2","content":"smuggled"}' % SEND.encode()
+    inner = (b'POST %s HTTP/1.1\r\nHost: h\r\nX-User-ID: a\r\nContent-Length: 37\r\n\r\n'
+             b'{"to":"victim2","content":"smuggled"}') % SEND.encode()
     for start in (b"POST /nothing HTTP/1.1", b"DELETE /wsc/stats HTTP/1.1", b"POST /wsc/stats HTTP/1.1"):
         with Http(s.address) as h:
             h.send_raw(start + b"\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(inner) + inner)
             ok(h.answer().status in (404, 405))
             h.expect_end()
     with Http(s.address) as h:
-        h.send_raw(b"GET /wsc/stats HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(inner) + inner + h.build("GET", "/livez"))
+        h.send_raw(b"GET /wsc/stats HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(inner) + inner
+                   + h.build("GET", "/livez"))
         success(h.answer())
         eq(h.answer().json()["data"]["status"], "ok")
     success(s.send("a", "victim2", "marker"))
@@ -879,7 +904,7 @@ def test_a_client_that_leaves_in_the_middle_disturbs_nobody():
     success(s.get(STATS))
 
 
-# ---- probes, documents ---------------------------------------------------------------------------------------------------------
+# ---- probes, documents -----------------------------------------------------------------------------------------------
 
 
 @row("server.probes")
@@ -912,13 +937,20 @@ def test_real_answers_are_what_openapi_json_says():
         user = {"X_User_ID": "a"}
         seen = 0
         for path, method, a in (
-                (SEND, "post", s.send("a", "bob", "x")), (SEND, "post", s.send("a", "nobody", "x")), (SEND, "post", s.send("a", None, "x")),
-                (SEND, "post", s.post(SEND, "x", **user)), (SEND, "post", s.post(SEND, "{}")), (SEND, "post", s.send("system", "b", "x")),
-                (SEND, "post", s.send("a", "bob", "x" * 3000)), (SEND, "post", s.send("a", "bob", "x", require_ack=True)),
-                (BROADCAST, "post", s.broadcast("x")), (BROADCAST, "post", s.broadcast()), (BROADCAST, "post", s.broadcast("x", **{"from": "z"})),
-                (ONLINE, "get", s.get(ONLINE)), (ONLINE, "get", s.get(ONLINE + "?limit=1")), (ONLINE, "get", s.get(ONLINE + "?limit=x")),
-                (ONLINE, "get", s.get(ONLINE + "?user_id=bob&user_id=nobody")), ("/wsc/online", "get", s.get("/wsc/online?user_id=x&user_id=bob")),
-                (STATS, "get", s.get(STATS)), ("/wsc/stats", "get", s.get("/wsc/stats")), ("/livez", "get", s.get("/livez")),
+                (SEND, "post", s.send("a", "bob", "x")), (SEND, "post", s.send("a", "nobody", "x")),
+                (SEND, "post", s.send("a", None, "x")),
+                (SEND, "post", s.post(SEND, "x", **user)), (SEND, "post", s.post(SEND, "{}")),
+                (SEND, "post", s.send("system", "b", "x")),
+                (SEND, "post", s.send("a", "bob", "x" * 3000)),
+                (SEND, "post", s.send("a", "bob", "x", require_ack=True)),
+                (BROADCAST, "post", s.broadcast("x")), (BROADCAST, "post", s.broadcast()),
+                (BROADCAST, "post", s.broadcast("x", **{"from": "z"})),
+                (ONLINE, "get", s.get(ONLINE)), (ONLINE, "get", s.get(ONLINE + "?limit=1")),
+                (ONLINE, "get", s.get(ONLINE + "?limit=x")),
+                (ONLINE, "get", s.get(ONLINE + "?user_id=bob&user_id=nobody")),
+                ("/wsc/online", "get", s.get("/wsc/online?user_id=x&user_id=bob")),
+                (STATS, "get", s.get(STATS)), ("/wsc/stats", "get", s.get("/wsc/stats")),
+                ("/livez", "get", s.get("/livez")),
                 ("/readyz", "get", s.get("/readyz")), ("/ws", "get", s.get("/ws")), ("/sse", "get", s.get("/sse")),
                 ("/sse", "get", s.get("/sse?user_id=system")), (STATS, "get", s.ask("DELETE", STATS))):
             kind, pointer = schema_of(path, method, a.status)
@@ -945,7 +977,8 @@ def test_every_path_of_openapi_json_is_there():
     for path, calls in lib.openapi()["paths"].items():
         for method in calls:
             if method in ("get", "post"):
-                ok(s.ask(method.upper(), path, "{}" if method == "post" else None).status not in (404, 405), method, path)
+                ok(s.ask(method.upper(), path, "{}" if method == "post" else None).status not in (404, 405), method,
+                   path)
 
 
 @row("server.asyncapi")
@@ -981,11 +1014,14 @@ def test_the_first_page_answers_on_loopback_only():
     has(page.body.decode(), "<html")
     for leaf in ("/app.js", "/style.css"):
         eq(s.get(leaf).status, 200, leaf)
-    loopback = [("Host", "localhost"), ("Host", f"localhost:{s.port}"), ("Host", "127.0.0.1:1"), ("Host", "[::1]:8080"), ("Host", "LOCALHOST")]
+    loopback = [("Host", "localhost"), ("Host", f"localhost:{s.port}"), ("Host", "127.0.0.1:1"),
+                ("Host", "[::1]:8080"), ("Host", "LOCALHOST")]
     for header in loopback:
         eq(s.ask("GET", "/", headers=[header]).status, 200, header)
-    for header in (("Host", "example.com"), ("Host", "localhost.example.com"), ("Host", "127.0.0.1.nip.io"), ("X-Forwarded-For", "127.0.0.1"),
-                   ("X-Forwarded-Host", "localhost"), ("X-Forwarded-Proto", "http"), ("Forwarded", "for=127.0.0.1"), ("Via", "1.1 proxy"),
+    for header in (("Host", "example.com"), ("Host", "localhost.example.com"), ("Host", "127.0.0.1.nip.io"),
+                   ("X-Forwarded-For", "127.0.0.1"),
+                   ("X-Forwarded-Host", "localhost"), ("X-Forwarded-Proto", "http"), ("Forwarded", "for=127.0.0.1"),
+                   ("Via", "1.1 proxy"),
                    ("x-forwarded-anything", "")):
         failure(s.ask("GET", "/", headers=[header]), 403, "not_local")
 

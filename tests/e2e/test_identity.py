@@ -32,7 +32,8 @@ def refusal(s, status, code, text=None, user=None, query=None, headers=(), **mor
 @row("2.query")
 def test_user_id_in_the_query_is_the_identity():
     s = shared()
-    for user in ("alice", "Zoë", "漢字", "a b", "a+b", "a&b=c", "a/b?c#d", '"quoted"', "\\", "x" * 128, "é" * 64, "\U0001f600", "0", "null", "System"):
+    for user in ("alice", "Zoë", "漢字", "a b", "a+b", "a&b=c", "a/b?c#d", '"quoted"', "\\", "x" * 128, "é" * 64,
+                 "\U0001f600", "0", "null", "System"):
         ws = s.ws(user)
         eq(me(ws), user)
         eq(s.sse(user).connected["user_id"], user)
@@ -176,7 +177,7 @@ def test_the_node_id_is_made_from_host_name_and_port():
     eq(s.ws("a").answer.header("X-WSC-Node-ID"), s.stats()["node_id"])
 
 
-# ---- refusals ----------------------------------------------------------------------------------------------------------------
+# ---- refusals --------------------------------------------------------------------------------------------------------
 
 
 @row("2.refusal")
@@ -204,15 +205,18 @@ def test_what_is_no_websocket_handshake_of_version_13_is_426():
 @row("2.refusal")
 def test_a_malformed_key_is_400():
     s = shared()
-    for key in ("", "short", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZQ=", "dGhlIHNhbXBsZSBub25jZSE=extra", "!!!!IHNhbXBsZSBub25jZQ=="):
-        failure(s.ask("GET", "/ws?user_id=a", headers=WS_HEADERS[:3] + [("Sec-WebSocket-Key", key)]), 400, "bad_request")
+    for key in ("", "short", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZQ=", "dGhlIHNhbXBsZSBub25jZSE=extra",
+                "!!!!IHNhbXBsZSBub25jZQ=="):
+        failure(s.ask("GET", "/ws?user_id=a", headers=WS_HEADERS[:3] + [("Sec-WebSocket-Key", key)]), 400,
+                "bad_request")
     failure(s.ask("GET", "/ws?user_id=a", headers=WS_HEADERS[:3]), 400, "bad_request")
 
 
 @row("2.refusal")
 def test_the_upgrade_headers_are_read_as_lists_in_any_case():
     s = shared()
-    for connection, upgrade in (("keep-alive, Upgrade", "websocket"), ("upgrade", "WebSocket"), ("x,UPGRADE , y", "WEBSOCKET")):
+    for connection, upgrade in (("keep-alive, Upgrade", "websocket"), ("upgrade", "WebSocket"),
+                                ("x,UPGRADE , y", "WEBSOCKET")):
         s.ws("a", headers=[("Connection", connection), ("Upgrade", upgrade)]).quiet()
 
 
@@ -228,7 +232,8 @@ def test_wsc_v1_is_agreed_on_and_the_connection_works():
 @row("2.unknown-offers")
 def test_unknown_subprotocols_and_extensions_are_ignored():
     s = shared()
-    for headers in ([("Sec-WebSocket-Protocol", "chat, superchat")], [("Sec-WebSocket-Protocol", "WSC.V1")], [("Sec-WebSocket-Protocol", "")],
+    for headers in ([("Sec-WebSocket-Protocol", "chat, superchat")], [("Sec-WebSocket-Protocol", "WSC.V1")],
+                    [("Sec-WebSocket-Protocol", "")],
                     [("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits")],
                     [("Sec-WebSocket-Extensions", "x-unknown; a=1, permessage-bzip2")]):
         ws = s.ws(name(), headers=headers)
@@ -257,7 +262,8 @@ def test_a_blocked_address_is_told_in_all_three_forms():
 def test_what_comes_behind_a_refused_handshake_is_not_served():
     s = shared()
     bob = s.ws(name("bob"))
-    ws = s.ws("system", check=False, behind=Http.build(s.http(), "POST", API + "/send", {"to": bob.user, "content": "x"}, [("X-User-ID", "a")]))
+    ws = s.ws("system", check=False, behind=Http.build(s.http(), "POST", API + "/send",
+                                                       {"to": bob.user, "content": "x"}, [("X-User-ID", "a")]))
     failure(ws.answer, 403, "forbidden_user_id")
     ws.expect_end()
     success(s.send("a", bob.user, "marker"))
@@ -272,4 +278,5 @@ def test_a_refused_connection_leaves_nothing_behind():
         s.ws("system", check=False).cut()
         s.sse(check=False).cut()
     after = s.stats()
-    eq({k: after[k] for k in ("active_connections", "total_lifetime")}, {k: before[k] for k in ("active_connections", "total_lifetime")})
+    eq({k: after[k] for k in ("active_connections", "total_lifetime")},
+       {k: before[k] for k in ("active_connections", "total_lifetime")})

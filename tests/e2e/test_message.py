@@ -7,7 +7,8 @@ import threading
 import time
 
 import lib
-from lib import API, BINARY, CONT, KEYS, PING, PONG, STAMP, TEXT, ULID, Server, eq, has, name, ok, parse, row, shared, success
+from lib import (API, BINARY, CONT, KEYS, PING, PONG, STAMP, TEXT, ULID, Server, eq, has, name, ok, parse, row, shared,
+                 success)
 
 
 def pair(server=None, **options):
@@ -43,7 +44,7 @@ def refused(frame, code="bad_message", ref=None, opcode=TEXT):
     return error
 
 
-# ---- shape -----------------------------------------------------------------------------------------------------------------
+# ---- shape -----------------------------------------------------------------------------------------------------------
 
 
 @row("3.shape")
@@ -52,13 +53,15 @@ def test_every_text_frame_is_one_object_with_the_six_keys_in_their_order():
     alice.send(to=bob.user, content="Hello")
     m = bob.recv()
     eq(list(m)[:6], list(KEYS))
-    eq(m, {"id": m["id"], "type": "text", "from": alice.user, "to": bob.user, "content": "Hello", "create_at": m["create_at"]})
+    eq(m, {"id": m["id"], "type": "text", "from": alice.user, "to": bob.user, "content": "Hello",
+           "create_at": m["create_at"]})
 
 
 @row("3.shape")
 def test_the_javascript_clients_message_of_the_quick_reference_arrives_as_it_was_meant():
     alice, bob = pair()
-    sent = {"to": bob.user, "type": "text", "content": "Hello Bob!", "from": alice.user, "create_at": "2026-01-31T12:00:00.000Z"}
+    sent = {"to": bob.user, "type": "text", "content": "Hello Bob!", "from": alice.user,
+            "create_at": "2026-01-31T12:00:00.000Z"}
     alice.send_text(json.dumps(sent))
     m = bob.recv()
     for k, v in sent.items():
@@ -115,13 +118,15 @@ def test_an_id_that_is_empty_or_too_long_or_no_string_is_bad():
 
 @row("3.type")
 def test_the_type_is_text_by_default():
-    for text in ('{"to":"TO","content":"x"}', '{"to":"TO","content":"x","type":null}', '{"to":"TO","content":"x","type":""}'):
+    for text in ('{"to":"TO","content":"x"}', '{"to":"TO","content":"x","type":null}',
+                 '{"to":"TO","content":"x","type":""}'):
         eq(parse(relay(text))["type"], "text")
 
 
 @row("3.type")
 def test_known_and_unknown_types_pass_unchanged():
-    for kind in ("text", "image", "notice", "system", "typing", "x-made-up", "Pong", "überraschung", "a b", "\U0001f600", "t" * 64):
+    for kind in ("text", "image", "notice", "system", "typing", "x-made-up", "Pong", "überraschung", "a b",
+                 "\U0001f600", "t" * 64):
         alice, bob = pair()
         alice.send(to=bob.user, content="x", type=kind)
         bob.recv(kind)
@@ -135,7 +140,8 @@ def test_a_type_that_is_too_long_or_no_string_is_bad():
 
 @row("3.from", "3.frame-from-missing")
 def test_a_missing_from_is_filled_in():
-    for text in ('{"to":"TO","content":"x"}', '{"to":"TO","content":"x","from":null}', '{"to":"TO","content":"x","from":""}'):
+    for text in ('{"to":"TO","content":"x"}', '{"to":"TO","content":"x","from":null}',
+                 '{"to":"TO","content":"x","from":""}'):
         alice, bob = pair()
         alice.send_text(text.replace("TO", bob.user))
         bob.recv(from_=alice.user)
@@ -228,7 +234,8 @@ def test_neither_content_nor_data_is_bad():
 
 @row("3.content")
 def test_content_arrives_as_it_was_written():
-    for content in ("", " ", "é ü ß 漢字", "\U0001f600" * 40, 'quotes " and \\ and /', "line\nbreak\ttab\r", "\u0000\u001f\u007f",
+    for content in ("", " ", "é ü ß 漢字", "\U0001f600" * 40, 'quotes " and \\ and /', "line\nbreak\ttab\r",
+                    "\u0000\u001f\u007f",
                     "\u2028\u2029", "</script>", "x" * 100_000):
         alice, bob = pair()
         alice.send_text(json.dumps({"to": bob.user, "content": content}))
@@ -271,7 +278,8 @@ def test_data_that_is_no_object_is_bad():
 
 @row("3.create-at")
 def test_a_date_of_the_client_is_kept_as_it_was_written():
-    for date in ("2026-01-31T12:00:00Z", "2026-01-31T12:00:00.123456Z", "2026-01-31T12:00:00+05:30", "2026-01-31T12:00:00.5-11:45",
+    for date in ("2026-01-31T12:00:00Z", "2026-01-31T12:00:00.123456Z", "2026-01-31T12:00:00+05:30",
+                 "2026-01-31T12:00:00.5-11:45",
                  "1999-12-31T23:59:59Z", "2024-02-29T00:00:00Z", "2026-01-31t12:00:00z"):
         eq(raw_member(relay('{"to":"TO","content":"x","create_at":"%s"}' % date), "create_at"), f'"{date}"')
 
@@ -293,9 +301,12 @@ def test_without_a_date_the_servers_time_is_there():
 
 @row("3.create-at")
 def test_what_is_no_date_is_bad():
-    for value in ('"yesterday"', '""', '"2026-01-31"', '"12:00:00Z"', '"2026-02-30T12:00:00Z"', '"2025-02-29T12:00:00Z"',
-                  '"2026-13-01T12:00:00Z"', '"2026-01-31T25:00:00Z"', '"2026-01-31T12:61:00Z"', '"2026-01-31T12:00:00+25:00"',
-                  '"2026-01-31T12:00:00ZZ"', '" 2026-01-31T12:00:00Z"', '"2026-1-31T12:00:00Z"', "1769860800", "1769860800000", "{}"):
+    for value in ('"yesterday"', '""', '"2026-01-31"', '"12:00:00Z"', '"2026-02-30T12:00:00Z"',
+                  '"2025-02-29T12:00:00Z"',
+                  '"2026-13-01T12:00:00Z"', '"2026-01-31T25:00:00Z"', '"2026-01-31T12:61:00Z"',
+                  '"2026-01-31T12:00:00+25:00"',
+                  '"2026-01-31T12:00:00ZZ"', '" 2026-01-31T12:00:00Z"', '"2026-1-31T12:00:00Z"', "1769860800",
+                  "1769860800000", "{}"):
         refused('{"to":"TO","content":"x","create_at":%s}' % value)
 
 
@@ -346,7 +357,8 @@ def test_require_ack_false_is_passed_on():
 
 @row("3.unknown-keys")
 def test_unknown_keys_pass_byte_for_byte_in_their_order():
-    members = ('"zeta":9223372036854775807,"alpha":{"b":1,"a":[1.50,  2e+3]},"user_id":"\\u00e9","x y":null,"\\u0061bc":"\\/",'
+    members = ('"zeta":9223372036854775807,"alpha":{"b":1,"a":[1.50,  2e+3]},"user_id":"\\u00e9",'
+               '"x y":null,"\\u0061bc":"\\/",'
                '"é":true,"Content":"other","TO_":0')
     got = relay('{"to":"TO",%s,"content":"x"}' % members.replace("TO_", "T_"))
     has(got, members.replace("TO_", "T_"))
@@ -366,8 +378,9 @@ def test_a_known_key_may_be_spelled_with_escapes():
 
 @row("3.null")
 def test_null_in_a_known_key_counts_as_absent():
-    got = relay('{"to":"TO","content":"x","id":null,"type":null,"from":null,"ticket_id":null,"data":null,"create_at":null,'
-                '"msg_id":null,"reply_to_msg_id":null,"priority":null,"seq_no":null,"status":null,"require_ack":null,"own":null}')
+    got = relay('{"to":"TO","content":"x","id":null,"type":null,"from":null,"ticket_id":null,"data":null,'
+                '"create_at":null,"msg_id":null,"reply_to_msg_id":null,"priority":null,"seq_no":null,"status":null,'
+                '"require_ack":null,"own":null}')
     m = parse(got)
     eq(sorted(m), sorted(KEYS + ("own",)), got)
 
@@ -383,8 +396,10 @@ def test_a_top_level_key_that_is_there_twice_is_bad():
 
 @row("3.lone-surrogate")
 def test_half_a_surrogate_pair_in_a_top_level_string_is_bad():
-    for frame in ('{"to":"TO","content":"\\ud800"}', '{"to":"TO","content":"\\udc00x"}', '{"to":"TO","content":"x","own":"\\ud83d"}',
-                  '{"to":"TO","content":"x","\\udfff":1}', '{"to":"TO\\ud800","content":"x"}', '{"to":"TO","content":"x","id":"\\ud800"}',
+    for frame in ('{"to":"TO","content":"\\ud800"}', '{"to":"TO","content":"\\udc00x"}',
+                  '{"to":"TO","content":"x","own":"\\ud83d"}',
+                  '{"to":"TO","content":"x","\\udfff":1}', '{"to":"TO\\ud800","content":"x"}',
+                  '{"to":"TO","content":"x","id":"\\ud800"}',
                   '{"to":"TO","content":"\\ude00\\ud83d"}'):
         refused(frame)
 
@@ -413,7 +428,7 @@ def test_control_characters_in_ids_are_escaped_on_the_way_out():
     eq(parse(text)["id"], "a\x01\n\tb")
 
 
-# ---- frames ----------------------------------------------------------------------------------------------------------------
+# ---- frames ----------------------------------------------------------------------------------------------------------
 
 
 @row("3.frame-neither")
@@ -446,7 +461,8 @@ def test_only_a_bare_ping_gets_a_bare_pong():
 def test_type_ping_and_heartbeat_get_a_message_pong_and_are_never_routed():
     alice, bob = pair()
     for kind in ("ping", "heartbeat"):
-        for more in ({}, {"to": bob.user}, {"to": bob.user, "content": "x"}, {"ticket_id": "t"}, {"to": name("offline")}):
+        for more in ({}, {"to": bob.user}, {"to": bob.user, "content": "x"}, {"ticket_id": "t"},
+                     {"to": name("offline")}):
             alice.send(type=kind, **more)
             alice.recv("pong", from_="system", to=alice.user)
     alice.send(to=bob.user, content="marker")
@@ -471,10 +487,13 @@ def test_an_ack_is_not_supported():
 
 @row("3.frame-bad")
 def test_what_is_not_strict_json_is_bad():
-    for frame in ("{", "}", "{]", "nonsense", "{'to':'TO','content':'x'}", '{to:"TO","content":"x"}', '{"to":"TO","content":"x",}',
+    for frame in ("{", "}", "{]", "nonsense", "{'to':'TO','content':'x'}", '{to:"TO","content":"x"}',
+                  '{"to":"TO","content":"x",}',
                   '{"to":"TO","content":"x"} x', '{"to":"TO","content":"x"}{}', '{"to":"TO","content":"x" /* no */}',
-                  '{"to":"TO","content":"a\nb"}', '{"to":"TO","content":"x","n":01}', '{"to":"TO","content":"x","n":+1}',
-                  '{"to":"TO","content":"x","n":.5}', '{"to":"TO","content":"x","n":1.}', '{"to":"TO","content":"x","n":NaN}',
+                  '{"to":"TO","content":"a\nb"}', '{"to":"TO","content":"x","n":01}',
+                  '{"to":"TO","content":"x","n":+1}',
+                  '{"to":"TO","content":"x","n":.5}', '{"to":"TO","content":"x","n":1.}',
+                  '{"to":"TO","content":"x","n":NaN}',
                   '{"to":"TO","content":"x","n":tru}', '{"to":"TO","content":"\\x41"}', '{"to":"TO","content":"\\u12"}',
                   '\ufeff{"to":"TO","content":"x"}', '{"to":"TO","content":"x"', '{"to":"TO" "content":"x"}', '{"a"}'):
         refused(frame)
@@ -539,7 +558,8 @@ def test_a_binary_frame_is_read_by_the_same_rules_and_passed_on_as_text():
 
 @row("3.frame-binary", "7.1003")
 def test_a_binary_frame_that_is_not_a_message_is_bad_and_the_connection_stays():
-    for frame in (b"\x00\x01\x02", b"\xff\xfe", b"", b"PNG\r\n", b'{"to":"TO","content":"\xff"}', b'{"to":"TO","content":"\xed\xa0\x80"}'):
+    for frame in (b"\x00\x01\x02", b"\xff\xfe", b"", b"PNG\r\n", b'{"to":"TO","content":"\xff"}',
+                  b'{"to":"TO","content":"\xed\xa0\x80"}'):
         refused(frame, opcode=BINARY)
 
 
@@ -583,7 +603,7 @@ def test_error_frames_go_only_to_the_connection_that_sent():
     stream.recv(content="marker")
 
 
-# ---- tickets ---------------------------------------------------------------------------------------------------------------
+# ---- tickets ---------------------------------------------------------------------------------------------------------
 
 
 @row("3.ticket", "2.attributes")
@@ -674,7 +694,7 @@ def test_an_empty_to_counts_as_none():
     bob.recv(content="x", to="")
 
 
-# ---- fragments and control frames ------------------------------------------------------------------------------------------
+# ---- fragments and control frames ------------------------------------------------------------------------------------
 
 
 @row("3.frame-to")
@@ -701,7 +721,8 @@ def test_a_message_one_byte_at_a_time_is_one_message():
 @row("3.frame-to")
 def test_many_messages_in_one_packet_are_many_messages():
     alice, bob = pair()
-    alice.send_raw(b"".join(lib.frame(TEXT, json.dumps({"to": bob.user, "content": str(i)}).encode()) for i in range(200)))
+    alice.send_raw(b"".join(lib.frame(TEXT, json.dumps({"to": bob.user, "content": str(i)}).encode())
+                            for i in range(200)))
     for i in range(200):
         bob.recv(content=str(i))
 
@@ -725,7 +746,7 @@ def test_protocol_pings_are_answered_with_their_payload():
     alice.quiet()
 
 
-# ---- order, exactly once ---------------------------------------------------------------------------------------------------
+# ---- order, exactly once ---------------------------------------------------------------------------------------------
 
 
 @row("3.order")
@@ -763,7 +784,8 @@ def test_sends_on_one_http_connection_keep_their_order_also_when_pipelined():
         bob, stream = s.ws("bob"), s.sse("bob")
         h = s.http()
         n = 80
-        h.send_raw(b"".join(h.build("POST", API + ("/broadcast" if i % 3 == 2 else "/send"), {"to": "bob", "content": str(i)} if i % 3 != 2
+        h.send_raw(b"".join(h.build("POST", API + ("/broadcast" if i % 3 == 2 else "/send"),
+                                    {"to": "bob", "content": str(i)} if i % 3 != 2
                                     else {"content": str(i)}, [("X-User-ID", "alice")]) for i in range(n)))
         for i in range(n):
             success(h.answer())
@@ -808,7 +830,8 @@ def test_many_senders_and_receivers_lose_nothing_and_repeat_nothing_while_others
                 c = lib.Http(s.address)
                 for n in range(each):
                     for r in range(receivers):
-                        success(c.ask("POST", API + "/send", {"to": f"r{r}", "content": str(n)}, [("X-User-ID", f"s{i}")]))
+                        success(c.ask("POST", API + "/send", {"to": f"r{r}", "content": str(n)},
+                                      [("X-User-ID", f"s{i}")]))
             c.cut()
 
         @catch
@@ -863,20 +886,23 @@ def stall(server, transport="ws"):
 
 @row("3.gap-notice", "1.slow_consumer", "1.message_buffer_size")
 def test_with_drop_oldest_a_gap_notice_stands_where_messages_were_dropped():
-    with Server({"slow_consumer": "drop_oldest", "message_buffer_size": 10, "performance": {"kernel_queue": "4KiB"}}) as s:
+    with Server({"slow_consumer": "drop_oldest", "message_buffer_size": 10,
+                 "performance": {"kernel_queue": "4KiB"}}) as s:
         gap_story(s, *stall(s))
 
 
 @row("3.gap-notice", "1.sse_message_buffer")
 def test_a_stream_gets_the_gap_notice_too():
-    with Server({"slow_consumer": "drop_oldest", "sse_message_buffer": 10, "performance": {"kernel_queue": "4KiB"}}) as s:
+    with Server({"slow_consumer": "drop_oldest", "sse_message_buffer": 10,
+                 "performance": {"kernel_queue": "4KiB"}}) as s:
         gap_story(s, *stall(s, "sse"))
 
 
 def gap_story(s, slow, http):
     n, filler = 600, "x" * 8000
     for i in range(n):
-        success(http.ask("POST", API + "/send", {"to": "slow", "content": str(i), "filler": filler}, [("X-User-ID", "a")]))
+        success(http.ask("POST", API + "/send", {"to": "slow", "content": str(i), "filler": filler},
+                         [("X-User-ID", "a")]))
     success(http.ask("POST", API + "/send", {"to": "slow", "content": "last"}, [("X-User-ID", "a")]))
     expected, dropped, gaps = 0, 0, 0
     while True:

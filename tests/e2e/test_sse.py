@@ -105,7 +105,8 @@ def test_a_stream_that_listens_is_never_cut_for_silence():
 
 @row("5.peer-gone", "1.client_timeout")
 def test_a_stream_whose_peer_takes_no_bytes_for_client_timeout_is_cut():
-    with Server({"heartbeat_interval": "200ms", "client_timeout": "500ms", "message_buffer_size": 100000, "sse_message_buffer": 100000,
+    with Server({"heartbeat_interval": "200ms", "client_timeout": "500ms", "message_buffer_size": 100000,
+                 "sse_message_buffer": 100000,
                  "performance": {"kernel_queue": "4KiB", "max_queue_bytes": "64MiB"}}) as s:
         s.sse("bob", rcvbuf=4096)
         h = s.http()
@@ -168,7 +169,8 @@ def test_after_five_seconds_the_stream_is_welcome_again():
 @row("5.last-event-id", "6.resume")
 def test_last_event_id_is_taken_and_without_a_store_means_nothing():
     s = shared()
-    for options in ({"headers": [("Last-Event-ID", "12")]}, {"query": {"after": "12"}}, {"query": {"Last-Event-ID": "12"}}):
+    for options in ({"headers": [("Last-Event-ID", "12")]}, {"query": {"after": "12"}},
+                    {"query": {"Last-Event-ID": "12"}}):
         stream = s.sse(name(), **options)
         eq(stream.last_event.id, None)
         success(s.send("a", stream.user, "x"))
@@ -213,7 +215,8 @@ def test_a_stream_that_is_too_slow_is_closed():
         stream = s.sse("bob", rcvbuf=4096)
         h = s.http()
         for i in range(2000):
-            a = h.ask("POST", API + "/send", {"to": "bob", "content": str(i), "filler": "x" * 4000}, [("X-User-ID", "a")])
+            a = h.ask("POST", API + "/send", {"to": "bob", "content": str(i), "filler": "x" * 4000},
+                      [("X-User-ID", "a")])
             if a.status != 200:
                 failure(a, 404, "user_offline")
                 break

@@ -207,7 +207,8 @@ TEST(an_identity_that_stays_pending_beyond_hook_timeout_is_503)
 
 	CHECK_EQ(client_status(c), 503);
 	CHECK(strstr(client_answer(c), "\"code\":\"hook_timeout\"") != NULL);
-	wsc_finish_identity(kept(s, 0), 0, &(struct wsc_identity){ .user_id = "alice" }, 0, NULL); /* too late, and harmless */
+	wsc_finish_identity(kept(s, 0), 0, &(struct wsc_identity){ .user_id = "alice" }, 0,
+			    NULL); /* too late, and harmless */
 	d = ws_begin(s->port, "/ws", "Sec-WebSocket-Protocol: wsc.v1\r\n");
 	CHECK_EQ(client_end(d), 1013);
 	wsc_finish_identity(kept(s, 1), 0, &(struct wsc_identity){ .user_id = "alice" }, 0, NULL);

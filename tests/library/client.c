@@ -52,7 +52,9 @@ static int64_t clock_ms(void)
 
 int dial(uint16_t port)
 {
-	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in at = { .sin_family = AF_INET,
+				  .sin_port = htons(port),
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&at, sizeof at) != 0) {
@@ -117,7 +119,8 @@ static int whole_answer(const char *in, size_t len, size_t *size)
 	return *size <= len ? status : 0;
 }
 
-bool http_call(uint16_t port, const char *method, const char *target, const char *fields, const char *body, struct answer *out)
+bool http_call(uint16_t port, const char *method, const char *target, const char *fields, const char *body,
+	       struct answer *out)
 {
 	static _Thread_local char in[32768];
 	int64_t deadline = clock_ms() + patience_ms();
@@ -161,9 +164,10 @@ static struct client *begin(int fd, const char *target, const char *fields, bool
 	c->fd = fd;
 	c->sse = sse;
 	n = snprintf(head, sizeof head, "GET %s HTTP/1.1\r\nHost: localhost\r\n%s%s\r\n", target,
-	             sse ? "" : "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-	                        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
-	             fields ? fields : "");
+		     sse ? ""
+			 : "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+			   "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+		     fields ? fields : "");
 	if (fd < 0 || !put(fd, head, (size_t)n))
 		c->over = true;
 	return c;
@@ -326,7 +330,8 @@ static int take_frame(struct client *c)
 		const uint8_t *t = (const uint8_t *)c->text;
 
 		send_frame(c, 8, c->text, len);
-		ended(c, len >= 2 ? (unsigned)t[0] << 8 | t[1] : 1005, len >= 2 ? c->text + 2 : "", len >= 2 ? len - 2 : 0);
+		ended(c, len >= 2 ? (unsigned)t[0] << 8 | t[1] : 1005, len >= 2 ? c->text + 2 : "",
+		      len >= 2 ? len - 2 : 0);
 	}
 	return opcode == 1;
 }

@@ -25,7 +25,8 @@ struct answer {
 	char body[16384];
 };
 /* One call on a connection of its own. @fields: header lines, each with its CRLF, or NULL; @body NULL: none. False: no answer. */
-bool http_call(uint16_t port, const char *method, const char *target, const char *fields, const char *body, struct answer *out);
+bool http_call(uint16_t port, const char *method, const char *target, const char *fields, const char *body,
+	       struct answer *out);
 
 struct client;
 

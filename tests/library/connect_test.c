@@ -25,14 +25,16 @@ static int describe(void *user, struct wsc_call *call, const struct wsc_client *
 {
 	(void)call;
 	note(user, "id %s", c->client_id);
-	note(user, "%s %s [%s] [%s] [%s] [%s]", c->user_id, c->user_type, c->ticket_id, c->role, c->device_id, c->client_type);
+	note(user, "%s %s [%s] [%s] [%s] [%s]", c->user_id, c->user_type, c->ticket_id, c->role, c->device_id,
+	     c->client_type);
 	return 0;
 }
 
 TEST(on_client_connect_sees_who_comes)
 {
 	struct scene *s = scene_new(&(struct wsc_hooks){ .on_client_connect = describe }, NULL);
-	struct client *c = scene_ws(s, "user_id=alice&user_type=vip&ticket_id=t1&role=owner&device_id=d1&client_type=web");
+	struct client *c =
+		scene_ws(s, "user_id=alice&user_type=vip&ticket_id=t1&role=owner&device_id=d1&client_type=web");
 	struct client *d = scene_sse(s, "user_id=bob");
 	const char *id;
 	char text[64];
@@ -76,7 +78,8 @@ static int refuse(void *user, struct wsc_call *call, const struct wsc_client *cl
 
 TEST(a_refusal_by_on_client_connect_closes_4403_and_is_403_for_a_stream)
 {
-	struct scene *s = scene_new(&(struct wsc_hooks){ .on_client_connect = refuse, .on_client_disconnect = go }, NULL);
+	struct scene *s =
+		scene_new(&(struct wsc_hooks){ .on_client_connect = refuse, .on_client_disconnect = go }, NULL);
 	struct client *ws = scene_ws(s, "user_id=alice"), *sse = scene_sse(s, "user_id=alice");
 	struct answer a;
 
@@ -302,6 +305,71 @@ TEST(on_client_disconnect_for_everybody_when_the_gateway_is_freed)
 	CHECK_EQ(notes(s, "left bob"), 1);
 	client_free(ws);
 	client_free(sse);
+	scene_free(s);
+}
+
+/* ---- hooks that end what they are asked about ----------------------------------------------------------------------- */
+
+static int come_and_be_kicked(void *user, struct wsc_call *call, const struct wsc_client *client)
+{
+	struct scene *s = user;
+
+	come(user, call, client);
+	CHECK_EQ(wsc_kick(s->gateway, client->user_id, "out at once", note_outcome, s), 0);
+	return 0;
+}
+
+TEST(a_kick_from_within_on_client_connect_takes_effect_once_it_is_connected)
+{
+	struct scene *s = scene_new(
+		&(struct wsc_hooks){ .on_client_connect = come_and_be_kicked, .on_client_disconnect = go }, NULL);
+	struct client *ws = scene_ws(s, "user_id=alice"), *sse = scene_sse(s, "user_id=bob");
+
+	CHECK_EQ(client_end(ws), 4410);
+	CHECK(strcmp(client_reason(ws), "out at once") == 0);
+	CHECK_EQ(client_end(sse), 4410);
+	client_free(ws);
+	client_free(sse);
+	CHECK(noted(s, "left alice 4410 server left=0 [out at once]"));
+	CHECK(noted(s, "left bob 4410 server left=0 [out at once]"));
+	CHECK_EQ(notes(s, "left"), 2);
+	CHECK_EQ(notes(s, "outcome 0 1"), 2);
+	scene_free(s);
+}
+
+TEST(a_kick_while_the_connect_is_pending_lets_nobody_in)
+{
+	struct scene *s = scene_new(&pending, NULL);
+	struct client *c = ws_begin(s->port, "/ws?user_id=alice", NULL);
+	struct wsc_pending *p = kept(s, 0);
+
+	CHECK_EQ(wsc_kick(s->gateway, "alice", "changed our mind", note_outcome, s), 0);
+	CHECK(wait_notes(s, "outcome", 1));
+	wsc_finish(p, 0, NULL);
+	CHECK_EQ(client_end(c), 4410);
+	client_free(c);
+	CHECK(wait_notes(s, "left alice", 1));
+	CHECK_EQ(notes(s, "left"), 1);
+	scene_free(s);
+}
+
+static int come_and_stop(void *user, struct wsc_call *call, const struct wsc_client *client)
+{
+	(void)call, (void)client;
+	wsc_stop(((struct scene *)user)->gateway, 2000);
+	return 0;
+}
+
+TEST(a_hook_may_stop_the_gateway)
+{
+	struct scene *s =
+		scene_new(&(struct wsc_hooks){ .on_client_connect = come_and_stop, .on_client_disconnect = go }, NULL);
+	struct client *c = scene_ws(s, "user_id=alice");
+
+	CHECK_EQ(client_end(c), 1001);
+	client_free(c);
+	CHECK_EQ(wsc_wait(s->gateway), 0);
+	CHECK_EQ(notes(s, "left alice 1001"), 1);
 	scene_free(s);
 }
 

@@ -50,7 +50,8 @@ TEST(threads_are_started_by_wsc_start_alone_and_end_with_the_gateway)
 	CHECK_EQ(count_threads(), before + 3);
 	CHECK_EQ(wsc_workers(s->gateway), 3);
 	scene_free(s);
-	for (int i = 0; i < 1000 && count_threads() != before; i++) /* joined, but the kernel may still list one for a moment */
+	for (int i = 0; i < 1000 && count_threads() != before;
+	     i++) /* joined, but the kernel may still list one for a moment */
 		usleep(1000);
 	CHECK_EQ(count_threads(), before);
 }
@@ -116,9 +117,12 @@ TEST(several_gateways_in_one_process_know_nothing_of_each_other)
 	for (int i = 0; i < 4; i++) {
 		CHECK(i == 0 || s[i]->port != s[i - 1]->port);
 		CHECK(i == 0 || strcmp(wsc_node_id(s[i]->gateway), wsc_node_id(s[i - 1]->gateway)) != 0);
-		CHECK_EQ(wsc_broadcast(s[i]->gateway, &(struct wsc_message){ .content = "here" }, note_outcome, s[i]), 0);
+		CHECK_EQ(wsc_broadcast(s[i]->gateway, &(struct wsc_message){ .content = "here" }, note_outcome, s[i]),
+			 0);
 		CHECK(noted(s[i], "outcome 0 1"));
-		CHECK_EQ(wsc_send(s[i]->gateway, &(struct wsc_message){ .to = i ? "only0" : "only1", .content = "x" }, note_outcome, s[i]), 0);
+		CHECK_EQ(wsc_send(s[i]->gateway, &(struct wsc_message){ .to = i ? "only0" : "only1", .content = "x" },
+				  note_outcome, s[i]),
+			 0);
 		CHECK(noted(s[i], "outcome -10 0"));
 		CHECK_EQ(wsc_stats(s[i]->gateway, &st), 0);
 		CHECK_EQ(st.online_users, 1);
@@ -151,8 +155,9 @@ static bool host_loop(struct scene *s, int fd)
 	return false;
 }
 
-static const char upgrade[] = "GET /ws?user_id=alice HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-			      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+static const char upgrade[] =
+	"GET /ws?user_id=alice HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 TEST(the_host_drives_it_from_its_own_loop_in_one_thread)
 {
@@ -168,7 +173,9 @@ TEST(the_host_drives_it_from_its_own_loop_in_one_thread)
 	CHECK(host_loop(s, fd));
 	n = read(fd, in, sizeof in - 1);
 	CHECK(n > 0 && strncmp(in, "HTTP/1.1 101", 12) == 0);
-	CHECK_EQ(wsc_send(s->gateway, &(struct wsc_message){ .to = "alice", .content = "from the loop" }, note_outcome, s), 0);
+	CHECK_EQ(wsc_send(s->gateway, &(struct wsc_message){ .to = "alice", .content = "from the loop" }, note_outcome,
+			  s),
+		 0);
 	CHECK(host_loop(s, fd)); /* what a call of the host's own caused shows on the descriptor too */
 	n = read(fd, in, sizeof in - 1);
 	if (CHECK(n > 0)) {
@@ -194,7 +201,8 @@ static int never(void *user, struct wsc_call *call, const struct wsc_request *re
 
 TEST(deadlines_show_on_the_descriptor_of_the_host_driven_gateway)
 {
-	struct scene *s = scene_prepare(&(struct wsc_hooks){ .authenticate_user = never }, "hook_timeout", "50ms", NULL);
+	struct scene *s =
+		scene_prepare(&(struct wsc_hooks){ .authenticate_user = never }, "hook_timeout", "50ms", NULL);
 	char in[1024];
 	int fd;
 
@@ -284,7 +292,8 @@ TEST(own_routes_answer_on_the_gateways_port_beside_its_own)
 	CHECK(strstr(a.head, "X-Mine: yes") != NULL);
 	CHECK(strstr(a.head, "text/plain") != NULL);
 	CHECK(strstr(a.head, "Evil") == NULL && strstr(a.head, "Cookie") == NULL);
-	CHECK(http_call(s->port, "POST", "/echo", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n", NULL, &a));
+	CHECK(http_call(s->port, "POST", "/echo", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n",
+			NULL, &a));
 	CHECK(strcmp(a.body, "abcde") == 0);
 	CHECK(noted(s, "POST /echo abcde"));
 	CHECK(strstr(a.head, "application/json") != NULL);
@@ -298,6 +307,22 @@ TEST(own_routes_answer_on_the_gateways_port_beside_its_own)
 	CHECK(http_call(s->port, "GET", "/wsc/stats", NULL, NULL, &a));
 	CHECK_EQ(a.status, 200);
 	CHECK_EQ(wsc_route(s->gateway, "GET", "/late", hello, s), -WSC_ESTATE);
+	scene_free(s);
+}
+
+TEST(own_routes_obey_the_gateways_rules_for_origins)
+{
+	struct scene *s = scene_prepare(NULL, "websocket_origins", "https://app.example", NULL);
+	struct answer a;
+
+	CHECK_EQ(wsc_route(s->gateway, "GET", "/hello", hello, s), 0);
+	scene_start(s);
+	CHECK(http_call(s->port, "GET", "/hello?name=x", "Origin: https://evil.example\r\n", NULL, &a));
+	CHECK_EQ(a.status, 403);
+	CHECK_EQ(notes(s, "hello"), 0);
+	CHECK(http_call(s->port, "GET", "/hello?name=x", "Origin: https://app.example\r\n", NULL, &a));
+	CHECK_EQ(a.status, 201);
+	CHECK(strstr(a.head, "Access-Control-Allow-Origin: https://app.example") != NULL);
 	scene_free(s);
 }
 
@@ -329,7 +354,8 @@ static int own_listener(uint16_t *port)
 	socklen_t len = sizeof at;
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
-	if (bind(fd, (struct sockaddr *)&at, sizeof at) != 0 || listen(fd, 8) != 0 || getsockname(fd, (struct sockaddr *)&at, &len) != 0)
+	if (bind(fd, (struct sockaddr *)&at, sizeof at) != 0 || listen(fd, 8) != 0 ||
+	    getsockname(fd, (struct sockaddr *)&at, &len) != 0)
 		abort();
 	*port = ntohs(at.sin_port);
 	return fd;
@@ -370,7 +396,8 @@ TEST(wsc_adopt_takes_over_sockets_that_the_program_has_accepted)
 TEST(with_enabled_false_every_call_says_so_and_every_route_answers_503)
 {
 	struct scene *s = scene_prepare(NULL, "enabled", "false", NULL);
-	static const char *const target[] = { "/ws?user_id=alice", "/sse?user_id=alice", "/wsc/stats", "/api/v1/websocket/online" };
+	static const char *const target[] = { "/ws?user_id=alice", "/sse?user_id=alice", "/wsc/stats",
+					      "/api/v1/websocket/online" };
 	struct wsc_message m = { .to = "alice", .content = "x" };
 	struct wsc_stats st;
 	char in[1024];
@@ -429,7 +456,8 @@ static int allow(void *user, struct wsc_call *call, const struct wsc_client *cli
 TEST(sender_mismatch_hook_without_the_hook_fails_the_start)
 {
 	struct scene *s = scene_prepare(NULL, "security.sender_mismatch", "hook", NULL);
-	struct scene *t = scene_prepare(&(struct wsc_hooks){ .on_message_received = allow }, "security.sender_mismatch", "hook", NULL);
+	struct scene *t = scene_prepare(&(struct wsc_hooks){ .on_message_received = allow }, "security.sender_mismatch",
+					"hook", NULL);
 
 	CHECK_EQ(wsc_start(s->gateway), -WSC_ECONFIG);
 	CHECK(strstr(wsc_error_text(s->gateway), "sender_mismatch") != NULL);
@@ -516,7 +544,8 @@ TEST(who_does_not_even_take_what_waits_for_it_is_cut_and_wsc_wait_says_so)
 	much[512 * 1024 - 1] = 0;
 	CHECK_EQ(client_status(c), 101);
 	for (int i = 0; i < 20; i++)
-		CHECK_EQ(wsc_send(s->gateway, &(struct wsc_message){ .to = "alice", .content = much }, note_outcome, s), 0);
+		CHECK_EQ(wsc_send(s->gateway, &(struct wsc_message){ .to = "alice", .content = much }, note_outcome, s),
+			 0);
 	CHECK(wait_notes(s, "outcome 0 1", 20));
 	wsc_stop(s->gateway, 100);
 	CHECK_EQ(wsc_wait(s->gateway), 1);

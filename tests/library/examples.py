@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 
-from support import PATIENCE, Client, Program, eventually, run, same
+from support import PATIENCE, Program, eventually, run, same, sanitizer_flags
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 EXAMPLES = ROOT / "examples/websocket"
@@ -285,14 +285,8 @@ def test_every_example_is_in_the_readme_and_builds_with_its_own_line():
             libs = re.search(r"\$\(pkg-config --cflags --libs wsc(.*)\)", line).group(1).split()
             flags = subprocess.run(["pkg-config", "--cflags", "--libs", *libs], capture_output=True, text=True,
                                    check=True).stdout.split() if libs else []
-            subprocess.run(["cc", file.name, "-o", tmp / "a.out", f"-I{ROOT}/include", *sanitizers(), f"-L{BUILD}", "-lwsc", *flags],
+            subprocess.run(["cc", file.name, "-o", tmp / "a.out", f"-I{ROOT}/include", *sanitizer_flags(BUILD), f"-L{BUILD}", "-lwsc", *flags],
                            cwd=EXAMPLES, check=True)
-
-
-def sanitizers():
-    """A library built with sanitizers wants its users built with them."""
-    options = (BUILD / "wsc-options").read_text() if (BUILD / "wsc-options").exists() else ""
-    return re.sub(r".*b_sanitize=(\S+).*", r"-fsanitize=\1", options, flags=re.S).split() if "b_sanitize" in options else []
 
 
 if __name__ == "__main__":

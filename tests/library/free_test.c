@@ -28,8 +28,9 @@ static int sent(void *user, struct wsc_call *call, struct wsc_message *m)
 	return strstr(m->content, "later") ? keep(user, call) : 0;
 }
 
-static const struct wsc_hooks hooks = { .on_client_connect = come, .on_client_disconnect = go, .on_message_received = received,
-	                                .on_message_send = sent };
+static const struct wsc_hooks hooks = {
+	.on_client_connect = come, .on_client_disconnect = go, .on_message_received = received, .on_message_send = sent
+};
 
 #define CLIENTS 12
 
@@ -54,8 +55,8 @@ TEST(wsc_free_with_connections_open_frees_everything)
 	CHECK_EQ(write(half, "GET /ws HTTP/1.1\r\nHost: lo", 26), 26);
 	for (int i = 0; i < 100; i++)
 		wsc_broadcast(s->gateway, &(struct wsc_message){ .content = "on its way" }, note_outcome, s);
-	client_raw(c[1], "\x81\xfe\x01\x00\x00\x00\x00\x00{\"to", 12);             /* half a frame */
-	client_raw(c[2], "\x01\x84\x00\x00\x00\x00{\"to", 10);                      /* half a message */
+	client_raw(c[1], "\x81\xfe\x01\x00\x00\x00\x00\x00{\"to", 12); /* half a frame */
+	client_raw(c[2], "\x01\x84\x00\x00\x00\x00{\"to", 10);         /* half a message */
 	wsc_free(s->gateway);
 	s->gateway = NULL;
 	CHECK_EQ(notes(s, "came"), CLIENTS);
@@ -79,7 +80,8 @@ TEST(pending_calls_may_be_finished_between_the_stop_and_wsc_free)
 	slow = ws_begin(s->port, "/ws?user_id=slow", NULL);
 	kept(s, 1);
 	CHECK_EQ(wsc_send(s->gateway, &(struct wsc_message){ .to = "alice", .content = "later" }, note_outcome, s), 0);
-	CHECK_EQ(wsc_send(s->gateway, &(struct wsc_message){ .to = "alice", .content = "behind it" }, note_outcome, s), 0);
+	CHECK_EQ(wsc_send(s->gateway, &(struct wsc_message){ .to = "alice", .content = "behind it" }, note_outcome, s),
+		 0);
 	kept(s, 2);
 	wsc_stop(s->gateway, 50);
 	wsc_wait(s->gateway);
@@ -97,7 +99,8 @@ TEST(pending_calls_may_be_finished_between_the_stop_and_wsc_free)
 
 TEST(a_gateway_that_never_started_or_failed_to_start_is_freed)
 {
-	struct scene *s = scene_prepare(&hooks, NULL), *t = scene_prepare(NULL, "node_ip", "192.0.2.1", NULL), *u = scene_prepare(NULL, NULL);
+	struct scene *s = scene_prepare(&hooks, NULL), *t = scene_prepare(NULL, "node_ip", "192.0.2.1", NULL),
+		     *u = scene_prepare(NULL, NULL);
 
 	wsc_register_routes(s->gateway);
 	wsc_register_api(s->gateway, "/x");

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 
-from support import PATIENCE, Program, eventually, run, same
+from support import PATIENCE, Program, eventually, run, same, sanitizer_flags
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 HERE = pathlib.Path(__file__).resolve().parent
@@ -69,12 +69,6 @@ def filled(scaffold):
     return re.sub(r"@BODY (.*)@", lambda m: split(TWINS[m.group(1)])[1], text)
 
 
-def sanitizers():
-    """A library built with sanitizers wants its users built with them."""
-    options = (BUILD / "wsc-options").read_text() if (BUILD / "wsc-options").exists() else ""
-    return re.findall(r"b_sanitize=(\S+)", options)
-
-
 class Running:
     """A scaffold with its snippets, compiled and started in a directory of its own, with the YAML of the quick reference but for
     address and port, which the environment overrides."""
@@ -87,7 +81,7 @@ class Running:
             libs = subprocess.run(["pkg-config", "--cflags", "--libs", "sqlite3", "libpq"], capture_output=True, text=True,
                                   check=True).stdout.split()
             subprocess.run([os.environ.get("CC", "cc"), "program.c", "-o", "program", "-g", *WARNINGS,
-                            *[f"-fsanitize={s}" for s in sanitizers()], f"-I{ROOT}/include", f"-I{ROOT}/examples/websocket",
+                            *sanitizer_flags(BUILD), f"-I{ROOT}/include", f"-I{ROOT}/examples/websocket",
                             f"-L{BUILD}", "-lwsc", f"-Wl,-rpath,{BUILD}", *libs], cwd=self.tmp, check=True)
             prepare(self.tmp)
             self.program = Program(self.tmp / "program", cwd=self.tmp, env={"WSC_NODE_PORT": "0", "WSC_NODE_IP": "127.0.0.1"})

@@ -40,7 +40,9 @@ static int broadcast(void *user, struct wsc_call *call, struct wsc_message *m)
 	return 0;
 }
 
-static const struct wsc_hooks all = { .on_message_received = received, .on_message_send = sent, .on_broadcast = broadcast };
+static const struct wsc_hooks all = { .on_message_received = received,
+				      .on_message_send = sent,
+				      .on_broadcast = broadcast };
 
 static void tell(struct client *c, const char *to, const char *content)
 {
@@ -147,7 +149,8 @@ static int who_says(void *user, struct wsc_call *call, const struct wsc_client *
 
 TEST(with_sender_mismatch_hook_the_hook_decides_who_may_be_whom)
 {
-	struct scene *s = scene_new(&(struct wsc_hooks){ .on_message_received = who_says }, "security.sender_mismatch", "hook", NULL);
+	struct scene *s = scene_new(&(struct wsc_hooks){ .on_message_received = who_says }, "security.sender_mismatch",
+				    "hook", NULL);
 	struct client *alice = scene_ws(s, "user_id=alice"), *bob = scene_ws(s, "user_id=bob");
 
 	client_say(alice, "{\"to\":\"bob\",\"from\":\"eve\",\"content\":\"1\"}");
@@ -167,7 +170,8 @@ static int look(void *user, struct wsc_call *call, const struct wsc_client *clie
 {
 	(void)call, (void)client;
 	note(user, "%s %s [%s] data=%s", m->type, m->id[0] ? "id" : "no id", m->content, or_none(m->data));
-	note(user, "reply=%s priority=%s ticket=%s", or_none(m->reply_to_msg_id), or_none(m->priority), or_none(m->ticket_id));
+	note(user, "reply=%s priority=%s ticket=%s", or_none(m->reply_to_msg_id), or_none(m->priority),
+	     or_none(m->ticket_id));
 	note(user, "bytes %zu %s", m->content_len, strlen(m->create_at) >= 20 ? "dated" : "undated");
 	return WSC_ALLOW;
 }
@@ -182,7 +186,9 @@ TEST(hooks_see_every_member_filled_in_and_unescaped)
 	CHECK(noted(s, "text id [caf\xc3\xa9 \"x\"] data=-"));
 	CHECK(noted(s, "reply=- priority=- ticket=-"));
 	CHECK(noted(s, "bytes 9 dated"));
-	client_say(alice, "{\"to\":\"bob\",\"data\":{\"n\":9007199254740993},\"reply_to_msg_id\":\"r\",\"priority\":\"high\"}");
+	client_say(
+		alice,
+		"{\"to\":\"bob\",\"data\":{\"n\":9007199254740993},\"reply_to_msg_id\":\"r\",\"priority\":\"high\"}");
 	CHECK(client_gets(bob, "9007199254740993"));
 	CHECK(noted(s, "text id [] data={\"n\":9007199254740993}"));
 	CHECK(noted(s, "reply=r priority=high ticket=-"));
@@ -288,11 +294,14 @@ TEST(what_on_message_send_edits_is_what_is_delivered_but_for_who_and_to_whom)
 	const char *text;
 
 	CHECK(client_gets(bob, "connected"));
-	client_say(alice, "{\"id\":\"m1\",\"to\":\"bob\",\"content\":\"old\",\"data\":{\"k\":0},\"priority\":\"high\",\"mine\":true}");
+	client_say(
+		alice,
+		"{\"id\":\"m1\",\"to\":\"bob\",\"content\":\"old\",\"data\":{\"k\":0},\"priority\":\"high\",\"mine\":true}");
 	text = client_read(bob, -1);
 	if (CHECK(text != NULL)) {
-		CHECK(strstr(text, "{\"id\":\"m1\",\"type\":\"edited\",\"from\":\"alice\",\"to\":\"bob\",\"content\":\"new \\\"content\\\"\","
-		                   "\"create_at\":\"2026-01-31T12:00:00Z\"") != NULL);
+		CHECK(strstr(text,
+			     "{\"id\":\"m1\",\"type\":\"edited\",\"from\":\"alice\",\"to\":\"bob\",\"content\":\"new \\\"content\\\"\","
+			     "\"create_at\":\"2026-01-31T12:00:00Z\"") != NULL);
 		CHECK(strstr(text, "\"data\":{\"k\":[1]}") != NULL);
 		CHECK(strstr(text, "\"priority\":\"low\"") != NULL);
 		CHECK(strstr(text, "\"mine\":true") != NULL);
@@ -343,7 +352,8 @@ TEST(on_broadcast_runs_once_per_broadcast_from_any_source_and_on_message_send_ne
 	}
 	CHECK(scene_post(s, BROADCAST, NULL, "{\"content\":\"one\"}", &a));
 	CHECK(strstr(a.body, "\"delivered_count\":6") != NULL);
-	CHECK_EQ(wsc_broadcast(s->gateway, &(struct wsc_message){ .content = "two", .from = "robot" }, note_outcome, s), 0);
+	CHECK_EQ(wsc_broadcast(s->gateway, &(struct wsc_message){ .content = "two", .from = "robot" }, note_outcome, s),
+		 0);
 	CHECK(noted(s, "outcome 0 6"));
 	CHECK(noted(s, "broadcast one notice system []"));
 	CHECK(noted(s, "broadcast two notice robot []"));

@@ -28,7 +28,8 @@ static void tell(struct client *c, const char *to, const char *content)
 TEST(later_messages_of_a_sender_wait_behind_a_pending_on_message_received)
 {
 	struct scene *s = scene_new(&on_received, NULL);
-	struct client *alice = scene_ws(s, "user_id=alice"), *bob = scene_ws(s, "user_id=bob"), *carol = scene_ws(s, "user_id=carol");
+	struct client *alice = scene_ws(s, "user_id=alice"), *bob = scene_ws(s, "user_id=bob"),
+		      *carol = scene_ws(s, "user_id=carol");
 
 	tell(alice, "bob", "slow1");
 	tell(alice, "bob", "quick2");
@@ -56,8 +57,11 @@ TEST(later_messages_of_a_sender_wait_behind_a_pending_on_message_send)
 
 	tell(alice, "bob", "slow1");
 	tell(alice, "bob", "quick2");
-	wsc_finish_message(kept(s, 0), 0, &(struct wsc_message){ .content = "edited later", .data = "{\"by\":\"thread\"}" }, NULL);
-	CHECK(client_gets(bob, "\"id\":\"id-slow1\",\"type\":\"text\",\"from\":\"alice\",\"to\":\"bob\",\"content\":\"edited later\""));
+	wsc_finish_message(kept(s, 0), 0,
+			   &(struct wsc_message){ .content = "edited later", .data = "{\"by\":\"thread\"}" }, NULL);
+	CHECK(client_gets(
+		bob,
+		"\"id\":\"id-slow1\",\"type\":\"text\",\"from\":\"alice\",\"to\":\"bob\",\"content\":\"edited later\""));
 	CHECK(client_gets(bob, "quick2"));
 	client_close(alice);
 	client_close(bob);
@@ -71,8 +75,10 @@ TEST(a_pending_edit_can_change_priority_and_reply_too)
 	const char *text;
 
 	tell(alice, "bob", "slow1");
-	wsc_finish_message(kept(s, 0), 0,
-	                   &(struct wsc_message){ .content = "x", .type = "t", .priority = "high", .reply_to_msg_id = "r1" }, NULL);
+	wsc_finish_message(
+		kept(s, 0), 0,
+		&(struct wsc_message){ .content = "x", .type = "t", .priority = "high", .reply_to_msg_id = "r1" },
+		NULL);
 	text = client_read(bob, -1);
 	CHECK(text && strstr(text, "\"type\":\"t\""));
 	CHECK(text && strstr(text, "\"priority\":\"high\""));
@@ -155,8 +161,13 @@ TEST(messages_of_the_program_wait_behind_a_pending_one_of_the_same_sender)
 	static const char *const content[] = { "slow1", "quick2", "quick3" };
 
 	for (int i = 0; i < 3; i++)
-		CHECK_EQ(wsc_send(s->gateway, &(struct wsc_message){ .from = "robot", .to = "bob", .content = content[i] }, NULL, NULL), 0);
-	CHECK_EQ(wsc_send(s->gateway, &(struct wsc_message){ .from = "clock", .to = "bob", .content = "tick" }, NULL, NULL), 0);
+		CHECK_EQ(wsc_send(s->gateway,
+				  &(struct wsc_message){ .from = "robot", .to = "bob", .content = content[i] }, NULL,
+				  NULL),
+			 0);
+	CHECK_EQ(wsc_send(s->gateway, &(struct wsc_message){ .from = "clock", .to = "bob", .content = "tick" }, NULL,
+			  NULL),
+		 0);
 	CHECK(client_gets(bob, "tick"));
 	wsc_finish(kept(s, 0), 0, NULL);
 	for (int i = 0; i < 3; i++)
@@ -175,6 +186,88 @@ TEST(a_message_of_the_program_that_stays_pending_too_long_is_told_so)
 	CHECK(noted(s, "outcome -12 0"));
 	CHECK(client_gets(bob, "quick"));
 	wsc_finish(kept(s, 0), 0, NULL);
+	client_close(bob);
+	scene_free(s);
+}
+
+static int both_later(void *user, struct wsc_call *call, const struct wsc_client *client, const struct wsc_message *m)
+{
+	(void)client, (void)m;
+	return keep(user, call);
+}
+
+TEST(both_hooks_of_one_message_may_answer_later)
+{
+	struct scene *s =
+		scene_new(&(struct wsc_hooks){ .on_message_received = both_later, .on_message_send = sent }, NULL);
+	struct client *alice = scene_ws(s, "user_id=alice"), *bob = scene_ws(s, "user_id=bob");
+
+	tell(alice, "bob", "slow1");
+	tell(alice, "bob", "quick2");
+	wsc_finish(kept(s, 0), WSC_ALLOW, NULL);
+	wsc_finish_message(kept(s, 1), 0, &(struct wsc_message){ .content = "slow1, edited" }, NULL);
+	CHECK(client_gets(bob, "\"content\":\"slow1, edited\""));
+	wsc_finish(kept(s, 2), WSC_ALLOW, NULL);
+	CHECK(client_gets(bob, "quick2"));
+	client_close(alice);
+	client_close(bob);
+	scene_free(s);
+}
+
+TEST(the_close_of_a_sender_waits_behind_its_pending_message)
+{
+	struct scene *s = scene_new(&on_received, NULL);
+	struct client *alice = scene_ws(s, "user_id=alice"), *bob = scene_ws(s, "user_id=bob");
+
+	tell(alice, "bob", "slow");
+	kept(s, 0);
+	client_raw(alice, "\x88\x82\x00\x00\x00\x00\x03\xe8", 8);
+	wsc_finish(kept(s, 0), WSC_ALLOW, NULL);
+	CHECK(client_gets(bob, "slow"));
+	CHECK_EQ(client_end(alice), 1000);
+	client_free(alice);
+	client_close(bob);
+	scene_free(s);
+}
+
+static int changes_its_mind(void *user, struct wsc_call *call, const struct wsc_client *client,
+			    const struct wsc_message *m)
+{
+	(void)client, (void)m;
+	keep(user, call);
+	return WSC_ALLOW;
+}
+
+TEST(a_hook_that_answers_at_once_after_wsc_defer_has_answered)
+{
+	struct scene *s = scene_new(&(struct wsc_hooks){ .on_message_received = changes_its_mind }, NULL);
+	struct client *alice = scene_ws(s, "user_id=alice"), *bob = scene_ws(s, "user_id=bob");
+
+	tell(alice, "bob", "one");
+	CHECK(client_gets(bob, "one"));
+	wsc_finish(kept(s, 0), WSC_REFUSE, "too late"); /* still to be finished, and without effect */
+	tell(alice, "bob", "two");
+	CHECK(client_gets(bob, "two"));
+	wsc_finish(kept(s, 1), WSC_REFUSE, NULL);
+	client_close(alice);
+	client_close(bob);
+	scene_free(s);
+}
+
+TEST(a_post_whose_client_has_left_while_pending_is_sent_all_the_same)
+{
+	struct scene *s = scene_new(&on_send, NULL);
+	struct client *bob = scene_ws(s, "user_id=bob");
+	static const char request[] = "POST " SEND " HTTP/1.1\r\nHost: localhost\r\nX-User-ID: alice\r\n"
+				      "Content-Length: 29\r\n\r\n{\"to\":\"bob\",\"content\":\"slow\"}";
+	int fd = dial(s->port);
+
+	CHECK_EQ(write(fd, request, sizeof request - 1), sizeof request - 1);
+	kept(s, 0);
+	close(fd);
+	usleep(20000);
+	wsc_finish(kept(s, 0), 0, NULL);
+	CHECK(client_gets(bob, "\"content\":\"slow\""));
 	client_close(bob);
 	scene_free(s);
 }
@@ -272,7 +365,8 @@ TEST(order_holds_over_many_pending_messages_of_several_senders)
 	}
 	for (int n = 0; n < MANY; n++)
 		for (int i = 0; i < SENDERS; i++)
-			client_say(sender[i], "{\"to\":\"bob\",\"content\":\"%d%.*s\",\"n\":%d}", i, n % 7, ".......", n);
+			client_say(sender[i], "{\"to\":\"bob\",\"content\":\"%d%.*s\",\"n\":%d}", i, n % 7, ".......",
+				   n);
 	for (int n = 0; n < MANY * SENDERS; n++) {
 		const char *got = client_read(bob, -1), *who, *number;
 

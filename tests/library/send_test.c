@@ -29,15 +29,23 @@ TEST(every_member_of_a_message_arrives)
 	struct client *bob = scene_ws(s, "user_id=bob");
 	const char *text;
 	struct wsc_message m = {
-		.id = "m1", .type = "image", .from = "alice", .to = "bob", .content = "a \"cat\"\n", .data = "{\"w\":9007199254740993}",
-		.create_at = "2026-01-31T12:00:00Z", .reply_to_msg_id = "m0", .priority = "high",
+		.id = "m1",
+		.type = "image",
+		.from = "alice",
+		.to = "bob",
+		.content = "a \"cat\"\n",
+		.data = "{\"w\":9007199254740993}",
+		.create_at = "2026-01-31T12:00:00Z",
+		.reply_to_msg_id = "m0",
+		.priority = "high",
 	};
 
 	CHECK_EQ(wsc_send(s->gateway, &m, NULL, NULL), 0);
 	text = client_read(bob, -1);
 	if (CHECK(text != NULL)) {
-		CHECK(strstr(text, "{\"id\":\"m1\",\"type\":\"image\",\"from\":\"alice\",\"to\":\"bob\",\"content\":\"a \\\"cat\\\"\\n\","
-		                   "\"create_at\":\"2026-01-31T12:00:00Z\"") == text);
+		CHECK(strstr(text,
+			     "{\"id\":\"m1\",\"type\":\"image\",\"from\":\"alice\",\"to\":\"bob\",\"content\":\"a \\\"cat\\\"\\n\","
+			     "\"create_at\":\"2026-01-31T12:00:00Z\"") == text);
 		CHECK(strstr(text, "\"data\":{\"w\":9007199254740993}") != NULL);
 		CHECK(strstr(text, "\"reply_to_msg_id\":\"m0\"") != NULL);
 		CHECK(strstr(text, "\"priority\":\"high\"") != NULL);
@@ -71,8 +79,10 @@ TEST(a_message_that_is_none_is_refused_at_once_and_has_no_outcome)
 			printf("\trow %zu: %d, not %d\n", i, r, row[i].error);
 	}
 	memset(long_text, 'x', 2999);
-	CHECK_EQ(wsc_send(s->gateway, &(struct wsc_message){ .to = "bob", .content = long_text }, note_outcome, s), -WSC_ETOOBIG);
-	CHECK_EQ(wsc_broadcast(s->gateway, &(struct wsc_message){ .content = long_text }, note_outcome, s), -WSC_ETOOBIG);
+	CHECK_EQ(wsc_send(s->gateway, &(struct wsc_message){ .to = "bob", .content = long_text }, note_outcome, s),
+		 -WSC_ETOOBIG);
+	CHECK_EQ(wsc_broadcast(s->gateway, &(struct wsc_message){ .content = long_text }, note_outcome, s),
+		 -WSC_ETOOBIG);
 	CHECK(wsc_broadcast(s->gateway, &(struct wsc_message){ .type = "x" }, note_outcome, s) < 0);
 	CHECK_EQ(wsc_send(s->gateway, &(struct wsc_message){ .to = "x", .content = "y" }, note_outcome, s), 0);
 	CHECK(noted(s, "outcome -10 0"));
@@ -105,8 +115,14 @@ TEST(content_that_is_not_utf8_is_mended_never_passed_on)
 	struct client *bob = scene_ws(s, "user_id=bob");
 
 	CHECK_EQ(client_status(bob), 101);
-	CHECK_EQ(wsc_send(s->gateway, &(struct wsc_message){ .to = "bob", .content = "a\xff" "b" }, NULL, NULL), 0);
-	CHECK(client_gets(bob, "\"content\":\"a\xef\xbf\xbd" "b\""));
+	CHECK_EQ(wsc_send(s->gateway,
+			  &(struct wsc_message){ .to = "bob",
+						 .content = "a\xff"
+							    "b" },
+			  NULL, NULL),
+		 0);
+	CHECK(client_gets(bob, "\"content\":\"a\xef\xbf\xbd"
+			       "b\""));
 	client_close(bob);
 	scene_free(s);
 }
@@ -117,7 +133,9 @@ TEST(content_len_lets_content_hold_nuls_and_end_early)
 	struct client *bob = scene_ws(s, "user_id=bob");
 
 	CHECK_EQ(client_status(bob), 101);
-	CHECK_EQ(wsc_send(s->gateway, &(struct wsc_message){ .to = "bob", .content = "a\0bcd", .content_len = 3 }, NULL, NULL), 0);
+	CHECK_EQ(wsc_send(s->gateway, &(struct wsc_message){ .to = "bob", .content = "a\0bcd", .content_len = 3 }, NULL,
+			  NULL),
+		 0);
 	CHECK(client_gets(bob, "\"content\":\"a\\u0000b\""));
 	client_close(bob);
 	scene_free(s);
@@ -149,7 +167,8 @@ TEST(a_ticket_message_goes_to_everybody_in_the_ticket_but_the_sender)
 TEST(wsc_kick_closes_every_device_with_4410_and_counts_them)
 {
 	struct scene *s = scene_new(NULL, NULL);
-	struct client *ws = scene_ws(s, "user_id=bob"), *sse = scene_sse(s, "user_id=bob"), *other = scene_ws(s, "user_id=alice");
+	struct client *ws = scene_ws(s, "user_id=bob"), *sse = scene_sse(s, "user_id=bob"),
+		      *other = scene_ws(s, "user_id=alice");
 
 	CHECK(client_gets(sse, "connected"));
 	CHECK_EQ(wsc_kick(s->gateway, "bob", NULL, note_outcome, s), 0);
@@ -176,7 +195,8 @@ static void count_online(void *user, const char *user_id, unsigned connections)
 TEST(wsc_stats_and_wsc_is_online_tell_the_truth)
 {
 	struct scene *s = scene_new(NULL, NULL);
-	struct client *ws = scene_ws(s, "user_id=bob"), *sse = scene_sse(s, "user_id=bob"), *alice = scene_ws(s, "user_id=alice");
+	struct client *ws = scene_ws(s, "user_id=bob"), *sse = scene_sse(s, "user_id=bob"),
+		      *alice = scene_ws(s, "user_id=alice");
 	struct wsc_stats st;
 
 	CHECK(client_gets(sse, "connected"));
@@ -211,7 +231,9 @@ static void everything(struct scene *s, const char *where)
 	char text[64];
 
 	snprintf(text, sizeof text, "from %s", where);
-	CHECK_EQ(wsc_send(s->gateway, &(struct wsc_message){ .to = "watcher", .content = text, .from = "hook" }, NULL, NULL), 0);
+	CHECK_EQ(wsc_send(s->gateway, &(struct wsc_message){ .to = "watcher", .content = text, .from = "hook" }, NULL,
+			  NULL),
+		 0);
 	CHECK_EQ(wsc_broadcast(s->gateway, &(struct wsc_message){ .content = text, .from = "hook" }, NULL, NULL), 0);
 	CHECK_EQ(wsc_kick(s->gateway, "nobody", NULL, NULL, NULL), 0);
 	CHECK_EQ(wsc_stats(s->gateway, &st), 0);
@@ -279,12 +301,18 @@ static void all_done(void *user, const struct wsc_outcome *outcome)
 
 TEST(every_hook_may_send_broadcast_kick_and_ask_without_deadlock)
 {
-	static const char *const hooks[] = { "authenticate_user", "on_client_connect", "on_client_disconnect", "on_message_received",
-					     "on_message_send", "on_broadcast", "welcome_message", "done" };
-	struct scene *s = scene_new(&(struct wsc_hooks){ .authenticate_user = all_auth, .on_client_connect = all_connect,
-	                                                 .on_client_disconnect = all_disconnect, .on_message_received = all_received,
-	                                                 .on_message_send = all_send, .on_broadcast = all_broadcast,
-	                                                 .welcome_message = all_welcome }, NULL);
+	static const char *const hooks[] = { "authenticate_user",    "on_client_connect",
+					     "on_client_disconnect", "on_message_received",
+					     "on_message_send",      "on_broadcast",
+					     "welcome_message",      "done" };
+	struct scene *s = scene_new(&(struct wsc_hooks){ .authenticate_user = all_auth,
+							 .on_client_connect = all_connect,
+							 .on_client_disconnect = all_disconnect,
+							 .on_message_received = all_received,
+							 .on_message_send = all_send,
+							 .on_broadcast = all_broadcast,
+							 .welcome_message = all_welcome },
+				    NULL);
 	struct client *watcher = scene_ws(s, "user_id=watcher"), *alice = scene_ws(s, "user_id=alice");
 	size_t unicast[8] = { 0 }, broadcast[8] = { 0 };
 	char text[64];
@@ -344,8 +372,8 @@ static void *send_many(void *arg)
 	for (int i = 0; i < EACH; i++) {
 		snprintf(to, sizeof to, "r%d", i % RECEIVERS);
 		snprintf(content, sizeof content, "%d", i);
-		while ((r = wsc_send(t->s->gateway, &(struct wsc_message){ .from = from, .to = to, .content = content }, count_outcome, t)) ==
-		       -WSC_EAGAIN)
+		while ((r = wsc_send(t->s->gateway, &(struct wsc_message){ .from = from, .to = to, .content = content },
+				     count_outcome, t)) == -WSC_EAGAIN)
 			usleep(1000);
 		if (r)
 			atomic_fetch_add(&t->errors, 1);
@@ -381,7 +409,8 @@ static void *read_many(void *arg)
 
 TEST(many_threads_send_at_once_nothing_is_lost_doubled_or_out_of_order)
 {
-	struct scene *s = scene_new(NULL, "message_buffer_size", "100000", "performance.max_queue_bytes", "64MiB", NULL);
+	struct scene *s =
+		scene_new(NULL, "message_buffer_size", "100000", "performance.max_queue_bytes", "64MiB", NULL);
 	struct thread thread[THREADS] = { 0 };
 	struct reader reader[RECEIVERS] = { 0 };
 	char query[32];

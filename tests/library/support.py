@@ -5,6 +5,7 @@ import asyncio
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -128,6 +129,12 @@ class Client:
                 self.loop.run_until_complete(asyncio.wait_for(self.socket.recv(), PATIENCE))
         except websockets.exceptions.ConnectionClosed:
             return self.socket.close_code
+
+
+def sanitizer_flags(build):
+    """A library built with sanitizers wants its users built with them."""
+    options = build / "wsc-options"
+    return [f"-fsanitize={kind}" for kind in re.findall(r"b_sanitize=(\S+)", options.read_text() if options.exists() else "")]
 
 
 def same(got, want):

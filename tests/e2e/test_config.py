@@ -451,7 +451,8 @@ def test_without_compression_the_extension_is_not_agreed_to():
 
 OLDER_GROUPS = "redis group ticket vip enhancement distributed".split()
 OLDER = ("sse_timeout write_wait max_message_size min_rec_time max_rec_time rec_factor auto_reconnect max_retries "
-         "base_delay max_delay backoff_factor jitter retryable_errors non_retryable_errors enable_circuit_breaker").split()
+         "base_delay max_delay backoff_factor jitter retryable_errors non_retryable_errors "
+         "enable_circuit_breaker").split()
 OLDER_PERFORMANCE = ("read_buffer_size write_buffer_size enable_metrics metrics_interval enable_slow_log "
                      "slow_log_threshold").split()
 PROTECT_NOTHING = "enable_auth enable_encryption token_expiration max_login_attempts login_lock_duration".split()

@@ -22,9 +22,9 @@
 
 enum {
 	WINDOW = 60,
-	BURST = 12,      /* messages of one sender between two looks at the sockets */
-	PIPELINE = 16,   /* HTTP requests without an answer */
-	CHURN = 30,      /* one in so many messages makes a device come or go */
+	BURST = 12,    /* messages of one sender between two looks at the sockets */
+	PIPELINE = 16, /* HTTP requests without an answer */
+	CHURN = 30,    /* one in so many messages makes a device come or go */
 	EVENTS = 256,
 	SMALL_RCVBUF = 4096,
 };
@@ -300,7 +300,8 @@ static uint64_t lacking(const struct chaos *c)
 	for (r = 0; r < RECEIVERS; r++)
 		for (d = 0; d < DEVICES; d++)
 			if (c->devices[r][d])
-				lacks += reader_lacks(&c->devices[r][d]->reader, &c->ledger) + !c->devices[r][d]->reader.live;
+				lacks += reader_lacks(&c->devices[r][d]->reader, &c->ledger) +
+					 !c->devices[r][d]->reader.live;
 	return lacks;
 }
 
@@ -322,15 +323,16 @@ __attribute__((noreturn)) static void standstill(const struct chaos *c)
 	for (i = 0; i < SENDERS; i++) {
 		k = c->senders[i];
 		if (k)
-			fprintf(stderr, "s%d: kind %d state %d, %zu bytes unwritten, %u unanswered\n", i, k->kind, k->state, k->out_len,
-				k->unanswered);
+			fprintf(stderr, "s%d: kind %d state %d, %zu bytes unwritten, %u unanswered\n", i, k->kind,
+				k->state, k->out_len, k->unanswered);
 	}
 	for (i = 0; i < RECEIVERS; i++) {
 		for (d = 0; d < DEVICES; d++) {
 			k = c->devices[i][d];
 			if (k && reader_lacks(&k->reader, &c->ledger))
-				fprintf(stderr, "r%d device %d: kind %d state %d%s, lacks %lu\n", i, d, k->kind, k->state,
-					k->leaving ? " leaving" : "", (unsigned long)reader_lacks(&k->reader, &c->ledger));
+				fprintf(stderr, "r%d device %d: kind %d state %d%s, lacks %lu\n", i, d, k->kind,
+					k->state, k->leaving ? " leaving" : "",
+					(unsigned long)reader_lacks(&k->reader, &c->ledger));
 		}
 	}
 	die("FAILED: nothing moves any more: %lu of %lu written, %lu have not come", (unsigned long)c->ledger.written,
@@ -382,10 +384,29 @@ static void play(struct chaos *c, uint64_t patience_ns)
 	}
 }
 
+static void goodbye(struct chaos *c)
+{
+	int r, d;
+
+	for (r = 0; r < RECEIVERS; r++) {
+		for (d = 0; d < DEVICES; d++) {
+			if (!c->devices[r][d])
+				continue;
+			link_reset(c->devices[r][d]);
+			bury_later(c, c->devices[r][d]);
+		}
+	}
+	bury(c);
+	free(c->ledger.sources);
+	close(c->epoll);
+	free(c);
+}
+
 int main(int argc, char **argv)
 {
 	struct chaos *c = must_alloc(1, sizeof(*c));
-	uint64_t seed = argc > 3 ? must_number(argv[3], "SEED", UINT32_MAX) : (uint32_t)(now_ns() ^ (uint64_t)time(NULL) << 20);
+	uint64_t seed =
+		argc > 3 ? must_number(argv[3], "SEED", UINT32_MAX) : (uint32_t)(now_ns() ^ (uint64_t)time(NULL) << 20);
 	uint64_t start = now_ns();
 
 	if (argc < 2 || argc > 4)
@@ -398,9 +419,10 @@ int main(int argc, char **argv)
 	if (c->epoll < 0)
 		die_errno("epoll_create1");
 	fprintf(stderr, "seed %lu\n", (unsigned long)seed);
-	play(c, getenv("WSC_SLOW") ? 120000000000u : 20000000000u);
+	play(c, getenv("TEST_SLOW") ? 120000000000u : 20000000000u);
 	printf("%lu messages and %lu broadcasts came %lu times to whom they were for, in order; %lu connections; %.1f s\n",
 	       (unsigned long)c->ledger.written, (unsigned long)c->ledger.casts, (unsigned long)c->ledger.deliveries,
 	       (unsigned long)c->opened, (double)(now_ns() - start) / 1e9);
+	goodbye(c);
 	return 0;
 }

@@ -14,10 +14,10 @@
 enum {
 	SENDERS = 50,
 	RECEIVERS = 50,
-	DEVICES = 4,      /* of one receiver: the first stays from beginning to end, the others come and go */
-	EVERYBODY = -1,   /* in place of a receiver: a broadcast */
-	NOBODY = -2,      /* a reader to whom nothing is sent but broadcasts */
-	PAD_MAX = 60000,  /* bytes that a message carries beside its numbers */
+	DEVICES = 4,     /* of one receiver: the first stays from beginning to end, the others come and go */
+	EVERYBODY = -1,  /* in place of a receiver: a broadcast */
+	NOBODY = -2,     /* a reader to whom nothing is sent but broadcasts */
+	PAD_MAX = 60000, /* bytes that a message carries beside its numbers */
 	TEXT_MAX = PAD_MAX + 256,
 };
 
@@ -92,10 +92,10 @@ struct link {
 	enum link_kind kind;
 	enum link_state state;
 	int fd, epoll;
-	uint32_t events;  /* what epoll looks for */
-	uint8_t *in;      /* not yet understood */
+	uint32_t events; /* what epoll looks for */
+	uint8_t *in;     /* not yet understood */
 	size_t in_len, in_room;
-	uint8_t *out;     /* not yet written */
+	uint8_t *out; /* not yet written */
 	size_t out_len, out_room;
 	unsigned int unanswered; /* HTTP requests */
 	bool said_close;         /* the peer's close frame has come */
@@ -112,9 +112,9 @@ struct link {
 /* What link_read() hands over. */
 struct link_sink {
 	void *user;
-	void (*live)(void *user, struct link *k);                                /* the peer has accepted */
+	void (*live)(void *user, struct link *k); /* the peer has accepted */
 	void (*message)(void *user, struct link *k, const char *text, size_t len);
-	void (*ended)(void *user, struct link *k);                               /* the peer's FIN has come; now dead */
+	void (*ended)(void *user, struct link *k); /* the peer's FIN has come; now dead */
 };
 
 struct rng {
@@ -130,7 +130,8 @@ static inline uint32_t rng_below(struct rng *g, uint32_t n)
 /* @rcvbuf: bytes that the kernel may hold for us, 0: as many as it likes. */
 struct link *link_open(int epoll, unsigned int port, enum link_kind kind, const char *user, int rcvbuf);
 void link_put_frame(struct link *k, uint8_t first, const char *at, size_t len, uint32_t mask);
-void link_put_text(struct link *k, struct rng *g, const char *at, size_t len); /* one WebSocket message, at times in fragments */
+void link_put_text(struct link *k, struct rng *g, const char *at,
+		   size_t len); /* one WebSocket message, at times in fragments */
 void link_put_request(struct link *k, const char *call, const char *user, const char *body, size_t len);
 void link_write(struct link *k, struct rng *g); /* what the socket takes; at times less */
 void link_read(struct link *k, const struct link_sink *sink);

@@ -194,7 +194,9 @@ static bool read_numbers(struct numbers *n, struct piece content)
 static const char *fault_of(const struct lane *lane, uint32_t number)
 {
 	if (lane->begun)
-		return number < lane->next ? "came twice, or late" : number > lane->next ? "something before it is lost" : NULL;
+		return number < lane->next   ? "came twice, or late"
+		       : number > lane->next ? "something before it is lost"
+					     : NULL;
 	if (number < lane->low)
 		return "is older than the connection";
 	return number > lane->high ? "something before it is lost, at the beginning" : NULL;

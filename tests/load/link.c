@@ -76,7 +76,8 @@ void link_put_request(struct link *k, const char *call, const char *user, const 
 	char head[256];
 	int n = snprintf(head, sizeof(head),
 			 "POST /api/v1/websocket/%s HTTP/1.1\r\nHost: localhost\r\nX-User-ID: %s\r\n"
-			 "Content-Length: %zu\r\n\r\n", call, user, len);
+			 "Content-Length: %zu\r\n\r\n",
+			 call, user, len);
 
 	memcpy(room(k, (size_t)n), head, (size_t)n);
 	memcpy(room(k, len), body, len);
@@ -106,7 +107,8 @@ void link_write(struct link *k, struct rng *g)
 		len = 1 + rng_below(g, (uint32_t)len);
 	n = send(k->fd, k->out, len, MSG_NOSIGNAL);
 	if (n < 0 && errno != EAGAIN)
-		die("FAILED: the server has cut a connection of %s%d: %s", k->is_source ? "s" : "r", k->owner, strerror(errno));
+		die("FAILED: the server has cut a connection of %s%d: %s", k->is_source ? "s" : "r", k->owner,
+		    strerror(errno));
 	if (n > 0) {
 		k->out_len -= (size_t)n;
 		memmove(k->out, k->out + n, k->out_len);
@@ -118,7 +120,8 @@ void link_write(struct link *k, struct rng *g)
 
 static int dial(unsigned int port, int rcvbuf)
 {
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port),
+	struct sockaddr_in to = { .sin_family = AF_INET,
+				  .sin_port = htons((uint16_t)port),
 				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
 
@@ -139,9 +142,11 @@ static void knock(struct link *k, const char *user)
 	int n;
 
 	if (k->kind == LINK_WS)
-		n = snprintf(head, sizeof(head),
-			     "GET /ws?user_id=%s HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-			     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", user);
+		n = snprintf(
+			head, sizeof(head),
+			"GET /ws?user_id=%s HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+			user);
 	else
 		n = snprintf(head, sizeof(head), "GET /sse?user_id=%s HTTP/1.1\r\nHost: localhost\r\n\r\n", user);
 	memcpy(room(k, (size_t)n), head, (size_t)n);
@@ -236,7 +241,8 @@ static size_t eat_frame(struct link *k, const struct link_sink *sink, const uint
 		stranger(k, "a frame behind the close frame", at, len);
 	if (f.first == (FIN_BIT | OP_CLOSE)) {
 		k->said_close = true;
-		if (k->state != LINK_ENDING || f.len < 2 || at[f.head_len] != 1000 / 256 || at[f.head_len + 1] != 1000 % 256)
+		if (k->state != LINK_ENDING || f.len < 2 || at[f.head_len] != 1000 / 256 ||
+		    at[f.head_len + 1] != 1000 % 256)
 			stranger(k, "closed by the server", at + f.head_len + 2, f.len - 2);
 	} else if (f.first == (FIN_BIT | OP_TEXT) && f.key == 0) {
 		sink->message(sink->user, k, (const char *)at + f.head_len, (size_t)f.len);
@@ -311,7 +317,8 @@ void link_read(struct link *k, const struct link_sink *sink)
 	if (n < 0 && errno == EAGAIN)
 		return;
 	if (n < 0)
-		die("FAILED: the server has cut a connection of %s%d: %s", k->is_source ? "s" : "r", k->owner, strerror(errno));
+		die("FAILED: the server has cut a connection of %s%d: %s", k->is_source ? "s" : "r", k->owner,
+		    strerror(errno));
 	k->in_len += (size_t)n;
 	while ((step = eat(k, sink, k->in + done, k->in_len - done)) > 0)
 		done += step;

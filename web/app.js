@@ -110,6 +110,7 @@ const wire = {
     if (text.length > KEEP_BYTES)
       box.append(`\n… the first ${KEEP_BYTES} of ${size} bytes`);
     row.append(box);
+    box.scrollIntoView({ block: 'nearest' });
   },
 };
 
@@ -315,11 +316,14 @@ class User {
     this.state = state;
     this.root.dataset.state = state;
     this.stateText.textContent = text;
+    this.stateText.title = text;
     this.connectButton.textContent = this.busy ? 'Disconnect' : 'Connect';
     this.connectButton.classList.toggle('solid', !this.busy);
     this.name.readOnly = this.busy;
     this.hints();
     nameChanged();
+    if (state === 'on')
+      askOnline().catch(() => {}); /* poll() tells when nobody answers */
   }
 
   join() {
@@ -369,7 +373,7 @@ class User {
     /* Full jitter, so that many pages thrown off at once do not come back at once. */
     const ceiling = Math.min(15, 0.5 * 2 ** this.tries++) * (code === 4429 || code === 429 ? 4 : 1);
     const seconds = 0.3 + Math.random() * ceiling;
-    this.show('waiting', `${what} · again in ${seconds.toFixed(1)} s`);
+    this.show('waiting', `again in ${seconds.toFixed(1)} s`); /* the chat says why */
     this.timer = setTimeout(() => this.join(), seconds * 1000);
   }
 
@@ -612,10 +616,12 @@ async function ask(path, show) {
   show(body.data);
 }
 
+const askOnline = () => ask(`${API}/online?limit=50`, showOnline);
+
 async function poll() {
   if (!document.hidden) {
     try {
-      await Promise.all([ask('/wsc/stats', showStats), ask(`${API}/online?limit=50`, showOnline)]);
+      await Promise.all([ask('/wsc/stats', showStats), askOnline()]);
       reachable(true);
     } catch (error) {
       reachable(false, error.message);

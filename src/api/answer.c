@@ -88,6 +88,7 @@ void answer_user(struct buf *b, const struct hub_user_row *row, struct bytes typ
 {
 	bool online = row->connections > 0;
 	uint32_t silent_ms = (uint32_t)now_ms(now) - row->last_rx_ms;
+	uint64_t last;
 
 	if (b->len)
 		buf_add_u8(b, ',');
@@ -98,7 +99,9 @@ void answer_user(struct buf *b, const struct hub_user_row *row, struct bytes typ
 		add_text(b, "type", row->transport == HUB_WEBSOCKET ? BYTES("websocket") : BYTES("sse"));
 		add_text(b, "status", BYTES("connected"));
 		add_time(b, "connected_at", row->connected_wall_ms);
-		add_time(b, "last_ping", now.wall_ms - silent_ms);
+		/* Two clocks, each cut to milliseconds, may differ by one. */
+		last = now.wall_ms - silent_ms;
+		add_time(b, "last_ping", last < row->connected_wall_ms ? row->connected_wall_ms : last);
 	} else {
 		buf_add_str(b, "\"user_type\":null,\"type\":null,");
 		add_text(b, "status", BYTES("offline"));

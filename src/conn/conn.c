@@ -55,17 +55,23 @@ fail:
 	return NULL;
 }
 
-/* "Why was this user disconnected?" What we decided is news; what clients do, and a shutdown of all, is detail. */
+/* What any client can bring about by itself is not news: it would let strangers fill the log. */
+static bool is_news(const struct wsc_disconnect *why)
+{
+	return !why->by_client && (why->code == WS_CODE_INTERNAL || why->code == WS_CODE_TRY_LATER || why->code >= 4400);
+}
+
+/* "Why was this user disconnected?" */
 static void log_end(const struct conn *c, const struct wsc_disconnect *why)
 {
-	enum log_level level = why->by_client || why->code == WS_CODE_GOING_AWAY || why->code == WS_CODE_ABNORMAL ? LOG_DEBUG : LOG_INFO;
+	enum log_level level = is_news(why) ? LOG_INFO : LOG_DEBUG;
 	struct log *lg = &conn_shard(c)->set->log;
 	char id[CLIENT_ID_TEXT];
 
 	if (level < lg->level)
 		return;
 	client_id_text(c, id);
-	LOG_WRITE(lg, level, "session closed", KV_BYTES("user", session_user(&c->session)), KV_STR("client", id),
+	LOG_WRITE(lg, level, "session closed", KV_BYTES("user", session_user(&c->session)), KV_STR("client_id", id),
 	          KV_STR("transport", c->session.transport == HUB_SSE ? "sse" : "websocket"), KV_U64("code", why->code),
 	          KV_STR("why", why->reason), KV_BOOL("by_client", why->by_client));
 }
@@ -239,19 +245,39 @@ static void queue_close(struct conn *c)
 		sse_queue_close(c);
 }
 
+static bool ctl_empty(const struct conn *c)
+{
+	return !c->at.extra || !c->at.extra->ctl.len;
+}
+
+/*
+ * Where messages were dropped a notice stands, behind what had begun and before what is left. One at a time: while control
+ * bytes wait, the count goes on, so that a reader who stands still costs one notice and not one per flush.
+ * True: the messages behind it must wait.
+ */
+static bool gap_holds(struct conn *c)
+{
+	const struct session *s = &c->session;
+
+	if (s->state == SESSION_NONE || !s->gap)
+		return false;
+	if (ctl_empty(c))
+		add_gap_notice(c);
+	return s->gap != 0;
+}
+
 /* What may go out now, in order: the rest of a message that is partly gone, control bytes, messages. */
 static bool collect(struct conn *c, struct out *o)
 {
 	struct session *s = &c->session;
+	bool held = gap_holds(c);
 	struct msg *m[FLUSH_PIECES];
 	struct bytes wire;
 	unsigned n, i = 0;
 
 	o->n = 0;
 	o->bytes = 0;
-	if (s->state == SESSION_LIVE && s->gap)
-		add_gap_notice(c);
-	if (s->state == SESSION_CLOSING && s->q.count == 0 && !c->close_queued)
+	if (s->state == SESSION_CLOSING && s->q.count == 0 && !held && !c->close_queued)
 		queue_close(c);
 	n = s->state == SESSION_NONE ? 0 : outq_peek(&s->q, m, FLUSH_PIECES);
 	if (n && s->q.offset) {
@@ -259,9 +285,9 @@ static bool collect(struct conn *c, struct out *o)
 		bytes_skip(&wire, s->q.offset);
 		add_piece(o, wire, false);
 	}
-	if (c->at.extra && c->at.extra->ctl.len)
+	if (!ctl_empty(c))
 		add_piece(o, bytes_of(c->at.extra->ctl.at + c->at.extra->ctl_sent, c->at.extra->ctl.len - c->at.extra->ctl_sent), true);
-	for (; i < n && o->bytes < 4 * SHARD_GATHER_BYTES; i++) {
+	for (; i < n && !held && o->bytes < 4 * SHARD_GATHER_BYTES; i++) {
 		wire = wire_form(c, m[i]);
 		if (!wire.at)
 			return false;
@@ -314,11 +340,6 @@ static void account(struct conn *c, const struct out *o, size_t sent)
 		x->ctl_sent = 0;
 		x->pong_at = SIZE_MAX;
 	}
-}
-
-static bool ctl_empty(const struct conn *c)
-{
-	return !c->at.extra || !c->at.extra->ctl.len;
 }
 
 /* The close frame or closed event is on its way: our side is done. */
@@ -390,7 +411,7 @@ void conn_flush(struct conn *c)
 		account(c, &o, (size_t)sent);
 		if (c->kind == CONN_SSE && sent)
 			c->u.sse.last_tx_ms = (uint32_t)now_ms(sh->now);
-		if (o.n < FLUSH_PIECES && (size_t)sent == o.bytes && s->state != SESSION_CLOSING)
+		if (o.n < FLUSH_PIECES && (size_t)sent == o.bytes && s->state != SESSION_CLOSING && !s->gap)
 			break; /* that was all */
 	}
 	if (s->state != SESSION_NONE)

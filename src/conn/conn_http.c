@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "conn/ask.h"
 #include "conn/submit.h"
+#include "proto/proxy.h"
 #include "proto/query.h"
 #include "wsc/error.h"
 
@@ -155,8 +156,10 @@ size_t http_cors(const struct conn *c, struct http1_out_field *out)
 {
 	struct bytes origin = http1_header(&http_of(c)->head, BYTES("origin"));
 
-	if (!origin.len)
-		return 0;
+	if (!origin.len) {
+		out[0] = (struct http1_out_field){ "Vary", BYTES("Origin") };
+		return 1;
+	}
 	out[0] = (struct http1_out_field){ "Access-Control-Allow-Origin", origin };
 	out[1] = (struct http1_out_field){ "Access-Control-Expose-Headers", BYTES("X-WSC-Client-ID, X-WSC-Node-ID, Retry-After") };
 	out[2] = (struct http1_out_field){ "Vary", BYTES("Origin") };
@@ -181,7 +184,7 @@ void http_refuse(struct conn *c, uint16_t status, enum api_code code, struct byt
 		char address[IP_TEXT_MAX];
 
 		ip_format(&http_of(c)->client, address);
-		log_debug(&conn_shard(c)->set->log, "request refused", KV_STR("client", address), KV_U64("status", status),
+		log_debug(&conn_shard(c)->set->log, "request refused", KV_STR("address", address), KV_U64("status", status),
 		          KV_STR("code", api_code_text(code)), KV_BYTES("why", why));
 	}
 	answer_failure(&body, code, why);
@@ -475,7 +478,7 @@ static struct ip client_ip(const struct conn *c)
 {
 	const struct nets *trusted = &conn_shard(c)->set->opt.trusted;
 	const struct http_conn *h = http_of(c);
-	struct ip ip = h->peer, next;
+	struct ip ip = h->client_of_proxy.len ? h->client_of_proxy : h->peer, next;
 
 	for (size_t i = h->head.nfields; i-- > 0 && ip_match(trusted->at, trusted->n, &ip);) {
 		struct bytes list = h->head.fields[i].value;
@@ -531,7 +534,7 @@ static void preflight(struct conn *c)
 	if (!allow.len)
 		buf_add_str(&allow, "GET, HEAD, POST, OPTIONS");
 	fields[n++] = (struct http1_out_field){ "Allow", buf_bytes(&allow) };
-	if (n > 1) {
+	if (http1_find(&http_of(c)->head, BYTES("origin"))) {
 		fields[n++] = (struct http1_out_field){ "Access-Control-Allow-Methods", buf_bytes(&allow) };
 		fields[n++] = (struct http1_out_field){ "Access-Control-Allow-Headers",
 			BYTES("Content-Type, X-User-ID, Authorization, Last-Event-ID, Cache-Control") };
@@ -647,6 +650,37 @@ static void out_of_memory(struct conn *c)
 	refuse_str(c, API_OVERLOADED, "out of memory");
 }
 
+/* A trusted proxy may say who its client is, once, before the first request. False: more must come, or it was broken. */
+static bool step_proxy(struct conn *c)
+{
+	const struct nets *trusted = &conn_shard(c)->set->opt.trusted;
+	struct http_conn *h = http_of(c);
+	struct proxy_header p;
+
+	if (h->introduced)
+		return true;
+	if (!ip_match(trusted->at, trusted->n, &h->peer)) {
+		h->introduced = true;
+		return true;
+	}
+	switch (proxy_parse(buf_bytes(&h->next), &p)) {
+	case PROXY_MORE:
+		return false;
+	case PROXY_BAD:
+		reject(c, &(struct http1_error){ 400, "the PROXY protocol header is not valid" });
+		return false;
+	case PROXY_DONE:
+		buf_consume(&h->next, p.size);
+		if (p.ip.len)
+			h->client_of_proxy = p.ip;
+		break;
+	case PROXY_NONE:
+		break;
+	}
+	h->introduced = true;
+	return h->next.len > 0;
+}
+
 /* Looks for a head in what has come. False: more must come, or the connection is done for. */
 static bool step_head(struct conn *c)
 {
@@ -727,7 +761,7 @@ static void run(struct conn *c)
 	h->running = true;
 	while (go_on && is_http(c)) {
 		if (h->state == HTTP_HEAD)
-			go_on = h->next.len && room_for_answer(c) && step_head(c);
+			go_on = h->next.len && room_for_answer(c) && step_proxy(c) && step_head(c);
 		else if (h->state == HTTP_BODY)
 			go_on = step_body(c);
 		else

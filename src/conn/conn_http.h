@@ -31,6 +31,8 @@ struct opening {
 struct http_conn {
 	enum http_state state;
 	struct ip peer, client;    /* the socket's peer; who that speaks for */
+	struct ip client_of_proxy; /* what a PROXY header said; len 0: nothing */
+	bool introduced;           /* the time for a PROXY header is over */
 	struct buf in;             /* the head of the request, unchanged while it is served: views lie in it */
 	struct buf next;           /* what came behind it */
 	struct buf body, out;

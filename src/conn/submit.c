@@ -828,6 +828,9 @@ void submit_outcome(struct shard *sh, const struct hub_request *r)
 		job_outcome(sh, r);
 		return;
 	}
+	/* Nobody there and nothing stored: it was not accepted after all. */
+	if (r->result == HUB_NOBODY && r->scope != HUB_TO_ALL)
+		counter_add(&sh->counters.received, UINT64_MAX);
 	c = conn_get(sh, r->token);
 	if (!c)
 		return;

@@ -569,7 +569,8 @@ void wsc_stop(struct wsc_gateway *gw, unsigned timeout_ms)
 {
 	if (state_of(gw) != STATE_RUNNING)
 		return;
-	atomic_store(&gw->set.shared.draining, true);
+	if (!atomic_exchange(&gw->set.shared.draining, true))
+		log_info(&gw->set.log, "stopping", KV_U64("connections", atomic_load(&gw->set.shared.connections)), KV_U64("timeout_ms", timeout_ms));
 	/* From now on the kernel refuses who comes, instead of letting them wait for nobody. */
 	for (unsigned i = 0; i < gw->nlisten; i++)
 		(void)shutdown(gw->listen_fd[i], SHUT_RDWR);
@@ -584,7 +585,8 @@ int wsc_wait(struct wsc_gateway *gw)
 	if (!gw->by_host)
 		for (unsigned i = 0; i < gw->nworkers; i++)
 			worker_join(gw->workers[i]);
-	atomic_store(&gw->shared.state, STATE_STOPPED);
+	if (atomic_exchange(&gw->shared.state, STATE_STOPPED) == STATE_RUNNING)
+		log_info(&gw->set.log, "stopped", KV_U64("cut", atomic_load(&gw->set.shared.cut)));
 	return atomic_load(&gw->set.shared.cut) ? 1 : 0;
 }
 

@@ -20,7 +20,7 @@ static void pay_back(struct rate_bucket *b, const struct rate_limit *l, uint32_t
 
 static void forgive_after_a_pause(struct rate_bucket *b, uint32_t now)
 {
-	if (b->spent_milli == 0 || now - b->refused_ms >= PAUSE_MS)
+	if (now - b->refused_ms >= PAUSE_MS)
 		b->over_since_ms = 0;
 }
 

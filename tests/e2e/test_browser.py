@@ -79,6 +79,10 @@ class Page(Browser):
     def hears(self, side, text):
         self.sees(f"{text!r} in the chat of {side}", lambda: "\n".join(self.eval(f"chat('{side}')")), text)
 
+    def online(self):
+        """The names of the online list, in alphabetical order."""
+        return " ".join(sorted(self.eval("texts(document.querySelectorAll('#online li b'))")))
+
     def complaints(self):
         """What the page did wrong, by the browser's own word."""
         self.eval("1")
@@ -107,7 +111,7 @@ def test_alice_and_bob_chat_both_ways_on_the_playground():
         page.sees("a pong", lambda: page.state("left"), "pong in ")
         page.sees("the statistics", lambda: page.eval("stat('messages_received') + stat('messages_sent')"), "22")
         eq(page.eval("stat('active_connections') + stat('online_users')"), "22")
-        page.sees("the online list", lambda: " ".join(page.eval("texts(document.querySelectorAll('#online li b'))")),
+        page.sees("the online list", lambda: page.online(),
                   "alice bob")
         wire = page.eval("frames()")
         eq(sum("Hello Bob, how are you?" in f for f in wire), 2, "sent and received", wire)
@@ -145,7 +149,7 @@ def test_a_broadcast_from_the_playground_reaches_both_and_the_numbers_move():
     with Server() as s, Page(s.port) as page:
         page.join("ws", "sse")
         third = s.ws("carol")
-        page.sees("carol", lambda: " ".join(page.eval("texts(document.querySelectorAll('#online li b'))")), "carol")
+        page.sees("carol", lambda: page.online(), "carol")
         page.eval("document.querySelector('#broadcast textarea').value = 'Maintenance at noon';"
                   "document.querySelector('#broadcast button').click()")
         for side in ("left", "right"):
@@ -225,7 +229,7 @@ def test_names_and_texts_never_become_markup_on_the_playground():
         guest = s.ws(evil)
         guest.send(to="alice", content=evil)
         page.hears("left", evil)
-        page.sees("the list", lambda: " ".join(page.eval("texts(document.querySelectorAll('#online li b'))")), evil)
+        page.sees("the list", lambda: page.online(), evil)
         page.eval("document.querySelectorAll('.frame > button').forEach((b) => b.click())")
         eq(page.eval("[document.querySelectorAll('img').length, window.evil]"), [0, None])
         eq(page.complaints(), [])

@@ -8,10 +8,10 @@ PREFIX  := /usr/local
 CONFIG  :=
 PYTHON  := /usr/bin/python3
 
-GCC_SANITIZE := -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1
+GCC_SANITIZE := -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1 -Dfaults=true
 GCC_TSAN     := -Db_sanitize=thread -Db_lundef=false -Doptimization=1
 
-.PHONY: build run test install bench fuzz format lint sanitize tsan valgrind soak debug clang clean help
+.PHONY: build run test install bench fuzz format lint sanitize tsan valgrind mutants soak debug clang clean help
 
 ## build: the release build; leaves the program at build/wsc
 build:
@@ -55,7 +55,7 @@ fuzz:
 	@ninja -C $(BUILD)-fuzz
 	@$(PYTHON) tools/run-fuzz $(BUILD)-fuzz $(MINUTES)
 
-## sanitize: the whole suite under AddressSanitizer and UndefinedBehaviorSanitizer
+## sanitize: the whole suite under AddressSanitizer and UndefinedBehaviorSanitizer, and what happens when memory is out
 sanitize:
 	@tools/install-packages.sh build test
 	@tools/configure.sh $(BUILD)-asan -Dtests=true $(GCC_SANITIZE)
@@ -75,6 +75,11 @@ valgrind:
 	@tools/configure.sh $(BUILD)-debug -Dtests=true -Dbuildtype=debug
 	@ninja -C $(BUILD)-debug
 	@$(PYTHON) tools/run-tests $(BUILD)-debug --valgrind
+
+## mutants: plants one bug after the other in a copy of the hub; the simulator must find each
+mutants:
+	@tools/install-packages.sh build
+	@tests/sim/mutants.sh
 
 ## soak: mixed traffic for MINUTES=n (1) minutes; the server must lose nothing and not grow
 soak:
@@ -102,8 +107,8 @@ format:
 
 ## lint: format, clang-tidy, cppcheck, layers; changes nothing
 lint:
-	@tools/install-packages.sh build dev
-	@tools/configure.sh $(BUILD)-clang
+	@tools/install-packages.sh build test dev
+	@CC=clang tools/configure.sh $(BUILD)-clang
 	@tools/lint.sh $(BUILD)-clang
 
 ## clean: removes what the commands above have built

@@ -103,17 +103,25 @@ static int see_event(struct wsc_config *c, struct place *p, struct shape *s, con
 	}
 }
 
+/* libyaml aborts at NULL, which an empty text may be. */
+static int open_parser(yaml_parser_t *parser, struct bytes text)
+{
+	if (!yaml_parser_initialize(parser))
+		return -WSC_ENOMEM;
+	yaml_parser_set_input_string(parser, text.at ? text.at : (const uint8_t *)"", text.len);
+	return 0;
+}
+
 /* One well-formed document that is not too deep? */
 static int check_shape(struct wsc_config *c, struct place *p, struct bytes text)
 {
 	struct shape shape = { 0 };
 	yaml_parser_t parser;
 	bool last = false;
-	int rc = 0;
+	int rc = open_parser(&parser, text);
 
-	if (!yaml_parser_initialize(&parser))
-		return -WSC_ENOMEM;
-	yaml_parser_set_input_string(&parser, text.at, text.len);
+	if (rc)
+		return rc;
 	while (!last && !rc) {
 		yaml_event_t e;
 
@@ -135,11 +143,10 @@ static int load(struct wsc_config *c, struct place *p, struct bytes text, yaml_d
 	yaml_parser_t parser;
 	int rc = check_shape(c, p, text);
 
+	if (!rc)
+		rc = open_parser(&parser, text);
 	if (rc)
 		return rc;
-	if (!yaml_parser_initialize(&parser))
-		return -WSC_ENOMEM;
-	yaml_parser_set_input_string(&parser, text.at, text.len);
 	if (!yaml_parser_load(&parser, doc))
 		rc = syntax_fault(c, p, &parser);
 	yaml_parser_delete(&parser);

@@ -12,7 +12,7 @@
 #include "wsc/error.h"
 
 #define FLUSH_SLICE_NS 2000000u /* then others get their turn */
-#define FLUSH_CHECK 32u         /* sessions between two looks at the clock */
+#define FLUSH_CHECK 16u         /* sessions between two looks at the clock */
 #define MANY_READY 32u          /* streams in one poll that make a second look worth its while */
 #define DRAIN_LOOK_MS 10u       /* while stopping: how often to look whether the other workers are done too */
 

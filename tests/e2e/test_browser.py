@@ -88,7 +88,8 @@ class Page(Browser):
         self.eval("1")
         return [e["params"] for e in self.events if e["method"] == "Runtime.exceptionThrown"
                 or (e["method"] == "Log.entryAdded" and e["params"]["entry"]["level"] in ("error", "warning"))
-                or (e["method"] == "Runtime.consoleAPICalled" and e["params"]["type"] in ("error", "warning", "assert"))]
+                or (e["method"] == "Runtime.consoleAPICalled"
+                    and e["params"]["type"] in ("error", "warning", "assert"))]
 
     def picture(self, leaf):
         where = os.environ.get("E2E_PICTURES")
@@ -125,7 +126,7 @@ def test_alice_and_bob_chat_both_ways_on_the_playground():
         eq(page.complaints(), [])
 
 
-@row("server.playground", "5.unicast")
+@row("server.playground")
 def test_the_playground_speaks_event_streams_too():
     with Server() as s, Page(s.port) as page:
         page.join("sse", "ws")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A hundred thousand messages while connections come and go: none lost, none twice, none late, none to the wrong user.
 
-The traffic and the book-keeping are tests/load, a program of its own so that it is fast enough to be a load: fifty senders
-over WebSocket and HTTP that reconnect, fifty receivers with up to four devices, on sockets and event streams, that come and
-go, and broadcasts between. A failure prints its seed, which is the third argument of `chaos`.
+The traffic and the book-keeping are tests/load, a program of its own so that it is fast enough to be a load: fifty
+senders over WebSocket and HTTP that reconnect, fifty receivers with up to four devices, on sockets and event streams,
+that come and go, and broadcasts between. A failure prints its seed, which is the third argument of `chaos`.
 """
 import os
 import subprocess

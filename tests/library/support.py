@@ -14,7 +14,7 @@ import traceback
 
 import websockets
 
-SLOW = 10 if os.environ.get("WSC_SLOW") else 1
+SLOW = 10 if os.environ.get("TEST_SLOW") else 1
 PATIENCE = 10 * SLOW
 
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Chaos with a book-keeper: fifty senders write to fifty receivers and now and then to everybody, over WebSocket and HTTP;
- * each receiver has one device that stays, on a WebSocket or an event stream, and up to three that come and go, politely
- * or not. Senders end their connection after some messages, by close frame, FIN or RST, and come back. `ledger` knows what
- * must come. Fewer than WINDOW messages are under way to one receiver, so no queue of the server overflows by right.
+ * Chaos with a book-keeper: fifty senders write to fifty receivers and now and then to everybody, over WebSocket and
+ * HTTP; each receiver has one device that stays, on a WebSocket or an event stream, and up to three that come and go,
+ * politely or not. Senders end their connection after some messages, by close frame, FIN or RST, and come back.
+ * `ledger` knows what must come. Fewer than WINDOW messages are under way to one receiver, so no queue of the server
+ * overflows by right.
  *
  *   chaos PORT [MESSAGES [SEED]]
  *

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What was written and what must come. Every content says its source, its receiver, its number in its lane and its place
- * among all that the source wrote: "12.7.40.911.aaaa". So each reader can tell alone whether something is missing, came
- * twice, came too early or was meant for somebody else. Who came late may begin in the middle, but not behind what was
- * written after it was live, and not before what its user's first device already had when it knocked.
+ * What was written and what must come. Every content says its source, its receiver, its number in its lane and its
+ * place among all that the source wrote: "12.7.40.911.aaaa". So each reader can tell alone whether something is
+ * missing, came twice, came too early or was meant for somebody else. Who came late may begin in the middle, but not
+ * behind what was written after it was live, and not before what its user's first device already had when it knocked.
  */
 #include "chaos.h"
 
@@ -147,7 +147,7 @@ __attribute__((noreturn)) static void wrong(const struct reader *r, const char *
 	die("FAILED: a device of r%d: %s: %.*s", r->receiver, what, (int)(len < 300 ? len : 300), text);
 }
 
-/* The value of the next string member, which must be @key; moves *@at behind it. The texts of this program need no escapes. */
+/* The value of the next string member, which must be @key; moves *@at behind it. Our texts need no escapes. */
 static struct piece member(const char **at, const char *end, const char *key)
 {
 	size_t key_len = strlen(key);

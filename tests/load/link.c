@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One connection: WebSocket, event stream or HTTP, its handshake, and bytes both ways without ever waiting. It is strict
- * with the server: an unmasked whole text frame, one `data:` line, a 200 with a length, and nothing else.
+ * One connection: WebSocket, event stream or HTTP, its handshake, and bytes both ways without ever waiting. It is
+ * strict with the server: an unmasked whole text frame, one `data:` line, a 200 with a length, and nothing else.
  */
 #include "chaos.h"
 

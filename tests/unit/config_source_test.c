@@ -231,6 +231,18 @@ TEST(aliases_work_and_a_list_in_itself_ends)
 	YAML("wsc: &a {paths: *a}\n", "config.yaml:1: wsc.paths.paths: unknown key; did you mean paths?\n");
 }
 
+TEST(an_empty_text_is_a_file_without_the_section)
+{
+	struct wsc_config *c = wsc_config_new();
+
+	if (CHECK(c != NULL)) {
+		CHECK_EQ(wsc_config_parse(c, "config.yaml", NULL, 0), 0);
+		CHECK_EQ(wsc_config_parse(c, "config.yaml", "", 0), 0);
+		CHECK(!wsc_config_enabled(c));
+	}
+	wsc_config_free(c);
+}
+
 TEST(a_huge_text_is_refused)
 {
 	size_t len = SOURCE_FILE_MAX + 1;

@@ -11,7 +11,7 @@ TEST(a_message_at_one_outstanding_costs_one_recv_one_send_and_one_wait)
 {
 	struct inbox in = { 0 };
 	struct calls a, b;
-	struct bytes text;
+	struct bytes text = { 0 };
 	struct rig r;
 	int alice, bob;
 
@@ -233,7 +233,7 @@ TEST(a_conversation_of_single_bytes_is_the_same_conversation)
 TEST(between_workers_order_holds_and_a_turn_wakes_a_peer_once)
 {
 	struct inbox in = { 0 };
-	struct bytes text;
+	struct bytes text = { 0 };
 	char user[16], json[128], want[32];
 	struct rig r;
 	int from, to = -1, seen = 0;

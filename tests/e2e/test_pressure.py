@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pressure: bursts in one turn, broadcasts to thousands beside a conversation, control frames, no descriptors left.
+
+Latencies are printed, never judged. What is judged is order: what came before what, by the kernel's own time stamps.
+"""
+import json
+import os
+import resource
+import signal
+import socket
+import struct
+import threading
+import time
+
+import lib
+from lib import API, PING, PONG, TEXT, Http, Server, eq, eventually, frame, ok, row, success
+
+SO_TIMESTAMPNS = 35
+
+
+def held(server):
+    """For a with block: the server stands still, so that what is written meanwhile is there in one turn."""
+    class Held:
+        def __enter__(self):
+            server.signal(signal.SIGSTOP)
+            eventually(self.stopped, "the server stands still")
+
+        def stopped(self):
+            with open(f"/proc/{server.process.pid}/stat", encoding="ascii") as f:
+                return f.read().rsplit(")", 1)[1].split()[0] == "T"
+
+        def __exit__(self, *_):
+            server.signal(signal.SIGCONT)
+    return Held()
+
+
+def messages(to, contents, **more):
+    """The bytes of one frame per content, in one piece."""
+    return b"".join(frame(TEXT, json.dumps(dict(more, to=to, content=c)).encode()) for c in contents)
+
+
+# ---- bursts ----------------------------------------------------------------------------------------------------------
+
+
+@row("1.message_buffer_size", "3.order")
+def test_a_thousand_messages_of_fifty_senders_in_one_turn_close_nobody():
+    for workers in (1, 3):
+        with Server({"workers": workers, "security": {"enable_rate_limit": False}}) as s:
+            bob, stream = s.ws("bob"), s.sse("bob")
+            senders = [s.ws(f"s{i}") for i in range(50)]
+            with held(s):
+                for c in senders:
+                    c.send_raw(messages("bob", map(str, range(20))))
+            for reader in (bob, stream):
+                seen = {}
+                for _ in range(1000):
+                    m = reader.recv()
+                    eq(int(m["content"]), seen.get(m["from"], 0), m)
+                    seen[m["from"]] = int(m["content"]) + 1
+                eq(seen, {c.user: 20 for c in senders})
+            bob.quiet()
+            for c in senders:
+                c.quiet()
+
+
+@row("1.message_buffer_size", "3.order")
+def test_a_burst_from_everybody_to_everybody_in_one_turn_closes_nobody():
+    n = 60
+    with Server({"workers": 3, "security": {"enable_rate_limit": False}}) as s:
+        everybody = [s.ws(f"u{i}") for i in range(n)]
+        with held(s):
+            for c in everybody:
+                c.send_raw(b"".join(messages(f"u{i}", ("1", "2", "3", "4", "5")) for i in range(n)))
+        for c in everybody:
+            seen = {}
+            for _ in range(5 * n):
+                m = c.recv()
+                eq(int(m["content"]), seen.get(m["from"], 0) + 1, m)
+                seen[m["from"]] = int(m["content"])
+            eq(len(seen), n)
+            c.quiet()
+
+
+@row("1.message_buffer_size", "1.slow_consumer", "7.1013")
+def test_in_one_turn_the_slow_reader_is_closed_and_the_quick_one_beside_it_gets_everything():
+    with Server({"message_buffer_size": 100, "performance": {"kernel_queue": "4KiB"},
+                 "security": {"enable_rate_limit": False}}) as s:
+        slow, quick, alice = s.ws("bob", rcvbuf=4096), s.ws("bob"), s.ws("alice")
+        got = []
+
+        def read():
+            for _ in range(1000):
+                got.append(quick.recv()["content"])
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        for i in range(0, 1000, 50):  # fifty at a time, so that nobody can be called slow for want of a core
+            alice.send_raw(messages("bob", map(str, range(i, i + 50)), filler="x" * 1000))
+            eventually(lambda: len(got) >= i + 50 or not reader.is_alive(), "the quick one reads")
+        reader.join(lib.LIMIT)
+        eq(got, [str(i) for i in range(1000)])
+        slow.expect_close(1013)
+        alice.quiet()
+
+
+# ---- a broadcast beside a conversation -------------------------------------------------------------------------------
+
+
+def stamped(ws):
+    """Lets the kernel stamp what comes for @ws."""
+    ws.sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    return ws
+
+
+def read_stamped(ws, size):
+    """Reads @size bytes; returns the stamps of the first and the last, in ns since the epoch."""
+    stamps = []
+    while size:
+        data, extra, _, _ = ws.sock.recvmsg(min(size, 1 << 16), 64)
+        ok(data, "the connection ended")
+        size -= len(data)
+        for level, kind, value in extra:
+            if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS):
+                seconds, ns = struct.unpack("@qq", value)
+                stamps.append(seconds * 10**9 + ns)
+    ok(stamps, "the kernel gives no time stamps")
+    return stamps[0], stamps[-1]
+
+
+class Talk:
+    """Two users who answer each other as fast as they can, until the block ends; rounds: (began, ended) in ns."""
+
+    def __init__(self, server):
+        self.alice, self.bob = server.ws("alice"), server.ws("bob")
+        self.rounds, self.over = [], threading.Event()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+
+    def run(self):
+        i = 0
+        while not self.over.is_set():
+            began = time.time_ns()
+            self.alice.send(to="bob", content=f"there {i}")
+            self.bob.recv_until(f"there {i}")
+            self.bob.send(to="alice", content=f"back {i}")
+            self.alice.recv_until(f"back {i}")
+            self.rounds.append((began, time.time_ns()))
+            i += 1
+
+    def until(self, look):
+        eventually(lambda: look() or not self.thread.is_alive(), "the pair talks")
+        ok(self.thread.is_alive(), "the pair has stopped talking")
+
+    def __enter__(self):
+        self.thread.start()
+        self.until(lambda: len(self.rounds) > 100)
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.thread.join(lib.LIMIT)
+
+
+def storm(server, crowd, copies):
+    """That many broadcasts at once to @crowd and the pair; returns when the first and the last byte of them arrived."""
+    h = server.http()
+    h.send_raw(h.build("POST", API + "/broadcast", {"content": "storm", "filler": "x" * 7000}) * copies)
+    for _ in range(copies):
+        eq(success(h.answer())["delivered_count"], len(crowd) + 2)
+    size = len(crowd[0].recv_text().encode()) + 4  # a frame of that length has a head of four bytes
+    for _ in range(copies - 1):
+        crowd[0].recv("notice", content="storm")
+    spans = [read_stamped(c, copies * size) for c in crowd[1:]]
+    return min(a for a, _ in spans), max(b for _, b in spans)
+
+
+@row("1.slow_consumer", "4.broadcast")
+def test_a_pair_goes_on_talking_while_broadcasts_go_out_to_thousands():
+    """A server that wrote a broadcast in one go would let no round trip begin and end between its first and last
+    copy."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        talk_beside_storms(2000 if hard == resource.RLIM_INFINITY else min(2000, hard // 2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def talk_beside_storms(n):
+    with Server({"workers": 1, "security": {"enable_rate_limit": False}}) as s:
+        crowd = [stamped(s.ws(f"u{i}")) for i in range(n)]
+        with Talk(s) as talk:
+            inside, tries = [], 0
+            while len(inside) < 3:  # a machine that is busy otherwise may need more than one try
+                tries += 1
+                ok(tries < 20, "round trips while", tries, "storms went out:", len(inside))
+                first, last = storm(s, crowd, 8)
+                talk.until(lambda: talk.rounds[-1][0] > last)
+                inside += [b - a for a, b in talk.rounds if a > first and b < last]
+        print(f"a pair beside 8 broadcasts to {len(crowd)}, {(last - first) / 1e6:.1f} ms long: {len(inside)} round "
+              f"trips in {tries} storms, the longest {max(inside) / 1e6:.2f} ms", flush=True)
+        for c in crowd[1:]:
+            c.quiet()
+
+
+# ---- control frames --------------------------------------------------------------------------------------------------
+
+
+@row("3.frame-ping")
+def test_every_one_of_a_thousand_pings_gets_its_pong_in_order_between_messages():
+    with Server({"security": {"enable_rate_limit": False}}) as s:
+        alice = s.ws("alice")
+        burst = b"".join(frame(PING, f"p{i}".encode()) + (messages("alice", [str(i)]) if i % 10 == 0 else b"")
+                         for i in range(1000))
+        alice.send_raw(burst)
+        pongs, texts = [], []
+        while len(pongs) < 1000 or len(texts) < 100:
+            opcode, payload, _ = alice.recv_frame()
+            ok(opcode in (PONG, TEXT), opcode)
+            (pongs if opcode == PONG else texts).append(payload)
+        eq(pongs, [f"p{i}".encode() for i in range(1000)])
+        eq([json.loads(t)["content"] for t in texts], [str(i) for i in range(0, 1000, 10)])
+
+
+@row("1.limits", "7.1008")
+def test_a_flood_of_pings_is_closed_with_1008_and_the_next_client_is_served():
+    with Server() as s:
+        alice, bob = s.ws("alice"), s.ws("bob")
+        try:
+            for _ in range(40):
+                alice.send_raw(frame(PING, b"x") * 500)
+        except OSError:
+            pass  # it may be closed by now
+        while not alice.closed:
+            alice.recv_frame()
+        eq(alice.closed.code, 1008)
+        bob.quiet()
+        s.gone("alice")
+
+
+@row("3.frame-ping")
+def test_unasked_pongs_are_passed_over_within_the_rate():
+    alice = lib.shared().ws(lib.name("alice"))
+    for i in range(5):
+        alice.send_frame(PONG, b"unasked")
+    alice.quiet()
+
+
+# ---- no descriptors, no time -----------------------------------------------------------------------------------------
+
+
+def cpu_seconds(server):
+    with open(f"/proc/{server.process.pid}/stat", encoding="ascii") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@row("server.descriptors")
+def test_without_a_descriptor_left_the_server_neither_spins_nor_forgets_who_knocks():
+    with Server() as s:
+        alice, bob = s.ws("alice"), s.ws("bob")
+        used = s.descriptors()
+        was = resource.prlimit(s.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(s.process.pid, resource.RLIMIT_NOFILE, (used, was[1]))
+        knocking = [lib.Stream(s.address) for _ in range(20)]
+        for k in knocking:
+            k.send_raw(Http.build(k, "GET", "/livez"))
+        before, began = cpu_seconds(s), time.monotonic()
+        while time.monotonic() - began < 1.5:
+            alice.send(to="bob", content="still here")
+            bob.recv(content="still here")
+            time.sleep(0.1)
+        busy = cpu_seconds(s) - before
+        ok(busy < 0.7, "seconds of CPU while nothing could be accepted:", busy)
+        resource.prlimit(s.process.pid, resource.RLIMIT_NOFILE, was)
+        for k in knocking:
+            ok(k.take_until(b"\r\n").startswith(b"HTTP/1.1 200"))
+            k.cut()
+        ok([e for e in s.log() if e["level"] in ("warn", "error")], "the log says so")
+
+
+@row("4.408", "server.descriptors")
+def test_five_hundred_heads_that_never_end_keep_nobody_out_and_get_their_408():
+    with Server({"limits": {"header_timeout": "2s"}}) as s:
+        drips = [s.http() for _ in range(500)]
+        for i, d in enumerate(drips):
+            d.send_raw(b"GET /ws?user_id=x HTTP/1.1\r\nHost: x\r\nX-Slow: "[:4 + i % 44])
+        a, b = s.ws("a"), s.ws("b")
+        a.send(to="b", content="x")
+        b.recv(content="x")
+        for d in drips:
+            eq(d.answer().status, 408)
+            d.expect_end()
+        eventually(lambda: s.stats()["active_connections"] == 2, "only the two are left")
+        b.quiet()
+
+
+@row("server.descriptors")
+def test_connections_that_are_reset_in_any_state_leave_nothing_behind():
+    with Server({"workers": 2}) as s:
+        before = s.descriptors()
+        for i in range(300):
+            kind = i % 6
+            if kind == 0:
+                c = s.ws(f"u{i}")
+            elif kind == 1:
+                c = s.sse(f"u{i}")
+            elif kind == 2:
+                c = s.http()
+                c.send_raw(c.build("POST", API + "/broadcast", {"content": "x"}))
+            elif kind == 3:
+                c = s.ws(f"u{i}")
+                c.send_raw(frame(TEXT, b"x" * 5000)[:3000])
+            elif kind == 4:
+                c = s.http()
+                c.send_raw(b"GET /ws?user_id=u HTTP/1.1\r\nUpgr")
+            else:
+                c = s.ws(f"u{i}")
+                c.shut()
+            c.reset()
+            s.clients.remove(c)
+        eventually(lambda: s.stats()["active_connections"] == 0, "all are gone")
+        eventually(lambda: s.descriptors() <= before + 1, "descriptors", lib.LIMIT)

@@ -62,7 +62,7 @@ int wsc_step(struct wsc_gateway *gateway, int timeout_ms);
  * is left is cut. Any thread; returns at once.
  */
 void wsc_stop(struct wsc_gateway *gateway, unsigned timeout_ms);
-/** Waits until it has stopped (with wsc_start()). 0: everybody was told; 1: some were cut. */
+/** Waits until it has stopped. 0: everybody was told; 1: some were cut. With wsc_open() it does not wait: -WSC_ESTATE until wsc_step() has returned 0. */
 int wsc_wait(struct wsc_gateway *gateway);
 /** Ends it at once if it still runs, and frees it. NULL is allowed. Not from a hook. */
 void wsc_free(struct wsc_gateway *gateway);

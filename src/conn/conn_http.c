@@ -783,7 +783,9 @@ void http_on_data(struct conn *c, uint8_t *data, size_t len)
 	if (h->state == HTTP_LINGER)
 		return;
 	buf_add(&h->next, bytes_of(data, len));
-	if (h->state != HTTP_WAIT)
+	if (h->next.failed)
+		conn_kill(c, WS_CODE_INTERNAL, false); /* with a hole in it, what comes is no HTTP any more */
+	else if (h->state != HTTP_WAIT)
 		run(c);
 }
 

@@ -12,8 +12,9 @@
 #include "proto/query.h"
 #include "wsc/error.h"
 
+/* Well below EVICTED_MS: a stream that lost its place comes back after this and the way, and must still find its 204. */
 #define RETRY_BASE_MS 2000u
-#define RETRY_JITTER_MS 3000u
+#define RETRY_JITTER_MS 2000u
 
 void opening_free(struct opening *o)
 {

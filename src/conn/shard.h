@@ -27,6 +27,7 @@ struct shard;
 struct task {
 	struct task *next;
 	void (*run)(struct shard *sh, struct task *t);
+	size_t weight; /* bytes that come with it, when they are many */
 };
 
 /* New connections of one client address, when security.connect_rate is set. */

@@ -557,7 +557,7 @@ static bool stages(struct shard *sh, struct submission *sub)
 
 	err = envelope_parse(&e, sub->text, sh->set->seed);
 	if (err != ENVELOPE_OK) {
-		fail(sh, sub, err == ENVELOPE_NO_MEMORY ? API_OVERLOADED : API_BAD_MESSAGE, envelope_explain(&e, err, why), BYTES(""));
+		fail(sh, sub, err == ENVELOPE_NO_MEMORY ? API_OVERLOADED : API_BAD_MESSAGE, envelope_explain(&e, err, why), envelope_id_before(&e, scratch));
 		return true;
 	}
 	if (sub->stage == STAGE_CHECK) {
@@ -715,6 +715,7 @@ struct submission *submit_program_new(uint8_t *text, size_t len, struct bytes fr
 	}
 	sub->origin = SUBMIT_PROGRAM;
 	sub->task.run = submit_program_run;
+	sub->task.weight = len;
 	sub->broadcast = broadcast;
 	sub->heap = true;
 	sub->text = bytes_of(text, len);

@@ -376,6 +376,15 @@ enum envelope_error envelope_parse(struct envelope *e, struct bytes text, const 
 	return (enum envelope_error)err;
 }
 
+struct bytes envelope_id_before(const struct envelope *e, uint8_t scratch[ENVELOPE_ID_SCRATCH])
+{
+	const struct json_value *id = &e->known[ENVELOPE_ID];
+
+	if (!envelope_has(e, ENVELOPE_ID) || id->type != JSON_STRING || check_id(id) != ENVELOPE_OK)
+		return (struct bytes){ 0 };
+	return envelope_string(e, ENVELOPE_ID, scratch);
+}
+
 enum envelope_error envelope_check_payload(const struct envelope *e)
 {
 	return envelope_has(e, ENVELOPE_CONTENT) || envelope_has(e, ENVELOPE_DATA) ? ENVELOPE_OK : ENVELOPE_NO_PAYLOAD;

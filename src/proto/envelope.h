@@ -84,13 +84,15 @@ struct envelope {
 
 /*
  * Parses and checks one message. @seed is a random SipHash key of this process: with it, nobody can choose keys that
- * collide. After an error nothing in @e may be used but by envelope_explain().
+ * collide. After an error nothing in @e may be used but by envelope_explain() and envelope_id_before().
  */
 enum envelope_error envelope_parse(struct envelope *e, struct bytes text, const uint64_t seed[2]);
 /* For messages to somebody: is there something to deliver, content (it may be "") or data? */
 enum envelope_error envelope_check_payload(const struct envelope *e);
 /* A sentence for @err of @e, valid UTF-8, e.g. "create_at is not an RFC 3339 date"; a view into @out. */
 struct bytes envelope_explain(const struct envelope *e, enum envelope_error err, char out[ENVELOPE_EXPLAIN_MAX]);
+/* The id of a message that envelope_parse() refused, unescaped, if a good one stood before the fault; else empty. */
+struct bytes envelope_id_before(const struct envelope *e, uint8_t scratch[ENVELOPE_ID_SCRATCH]);
 
 /* Is this a user, ticket or device id: 1 to 128 bytes of UTF-8 without control characters? */
 bool envelope_id_ok(struct bytes unescaped);

@@ -92,13 +92,21 @@ bool mailbox_post(struct mailbox *m, unsigned from, struct batch *chain)
 	return atomic_exchange(&m->shared.sleeping, false);
 }
 
+static void gone(struct mailbox *m, size_t weight)
+{
+	atomic_fetch_sub(&m->shared.ntasks, 1);
+	atomic_fetch_sub(&m->shared.task_bytes, weight);
+}
+
 int mailbox_post_task(struct mailbox *m, struct task *t, bool must, bool *wake)
 {
+	bool many = atomic_fetch_add(&m->shared.ntasks, 1) >= MAILBOX_FOREIGN_MAX;
+	bool heavy = atomic_fetch_add(&m->shared.task_bytes, t->weight) >= MAILBOX_FOREIGN_BYTES;
 	struct task *head;
 
 	*wake = false;
-	if (atomic_fetch_add(&m->shared.ntasks, 1) >= MAILBOX_FOREIGN_MAX && !must) {
-		atomic_fetch_sub(&m->shared.ntasks, 1);
+	if ((many || heavy) && !must) {
+		gone(m, t->weight);
 		return -WSC_EAGAIN;
 	}
 	head = atomic_load_explicit(&m->shared.tasks, memory_order_relaxed);
@@ -175,7 +183,7 @@ static unsigned drain_tasks(struct mailbox *m, struct shard *sh)
 	}
 	for (; oldest; oldest = next, n++) {
 		next = oldest->next; /* run() frees it */
-		atomic_fetch_sub(&m->shared.ntasks, 1);
+		gone(m, oldest->weight);
 		oldest->run(sh, oldest);
 	}
 	return n;

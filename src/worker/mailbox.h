@@ -15,6 +15,7 @@
 
 #define MAILBOX_HIGH_WATER (4u * 1024 * 1024) /* bytes from one peer that its target has not taken yet */
 #define MAILBOX_FOREIGN_MAX 65536u            /* tasks of the program that may wait; answers have room beyond */
+#define MAILBOX_FOREIGN_BYTES (64u * 1024 * 1024) /* and what they may weigh; an empty mailbox takes any */
 
 struct batch {
 	struct batch *next;
@@ -31,6 +32,7 @@ struct mailbox {
 		} from[HUB_PEERS_MAX];
 		_Alignas(64) _Atomic(struct task *) tasks; /* newest first */
 		_Atomic uint32_t ntasks;
+		_Atomic size_t task_bytes;
 		_Atomic bool sleeping;
 	} shared;
 };

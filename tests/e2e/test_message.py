@@ -232,6 +232,16 @@ def test_neither_content_nor_data_is_bad():
     refused('{"id":"m1","to":"TO","content":null,"data":null}', ref="m1")
 
 
+@row("3.error-frame")
+def test_a_bad_message_is_named_when_its_id_came_before_the_fault():
+    refused('{"id":"m1","to":"TO","content":5}', ref="m1")
+    refused('{"id":"m\\u0031","to":"TO","content":"x","content":"y"}', ref="m1")
+    refused('{"id":"m1","to":"TO",', ref="m1")
+    refused('{"id":"m1","to":"TO","content":"x","create_at":"soon"}', ref="m1")
+    for bad in ('{"id":5,"to":"TO"}', '{"id":"","to":"TO"}', '{"id":"%s","to":"TO"}' % ("i" * 65), '{"to":5,"content":"x"}'):
+        ok("ref" not in refused(bad)["data"], bad)
+
+
 @row("3.content")
 def test_content_arrives_as_it_was_written():
     for content in ("", " ", "é ü ß 漢字", "\U0001f600" * 40, 'quotes " and \\ and /', "line\nbreak\ttab\r",

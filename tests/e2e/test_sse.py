@@ -67,7 +67,8 @@ def test_retry_comes_once_and_differs_from_stream_to_stream():
         values.add(retries[0])
         stream.cut()
     ok(len(values) > 1, "every stream got", values)
-    ok(all(0 < v <= 60_000 for v in values), values)
+    # A stream that lost its place gets its 204 within 5 s: whoever waits as told must be back with time to spare.
+    ok(all(1000 <= v <= 4000 for v in values), values)
 
 
 @row("5.comment", "1.sse_heartbeat")

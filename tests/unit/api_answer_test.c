@@ -29,7 +29,9 @@ TEST(a_failure_has_the_shape_of_the_contract)
 
 TEST(texts_cannot_break_out_of_their_strings)
 {
-	static const char *const texts[] = { "\"", "\\", "\"}", "a\nb", "\x01", "\x7f", "</script>", "\xe2\x80\xa8", "\xf0\x9f\x98\x80" };
+	static const char *const texts[] = { "\"",        "\\",           "\"}",
+					     "a\nb",      "\x01",         "\x7f",
+					     "</script>", "\xe2\x80\xa8", "\xf0\x9f\x98\x80" };
 	struct hub_user_row row = { .connections = 1 };
 
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
@@ -63,8 +65,9 @@ TEST(a_send_says_to_whom_and_how_many)
 	struct buf b = BUF_INIT;
 
 	answer_sent(&b, BYTES("m1"), BYTES("bob"), BYTES("text"), 3);
-	body(&b, "{\"success\":true,\"message\":\"Message sent\",\"data\":{\"id\":\"m1\",\"to\":\"bob\",\"type\":\"text\","
-		 "\"status\":\"delivered\",\"delivered_count\":3}}");
+	body(&b,
+	     "{\"success\":true,\"message\":\"Message sent\",\"data\":{\"id\":\"m1\",\"to\":\"bob\",\"type\":\"text\","
+	     "\"status\":\"delivered\",\"delivered_count\":3}}");
 }
 
 TEST(a_broadcast_says_how_many_twice)
@@ -78,14 +81,23 @@ TEST(a_broadcast_says_how_many_twice)
 
 TEST(statistics_have_every_name_and_the_older_ones_only_where_asked)
 {
-	struct answer_stats s = { .node_id = BYTES("n"), .uptime_seconds = 1, .websocket = 2, .sse = 3, .online_users = 4, .received = 5,
-				  .sent = 6, .broadcasts = 7, .lifetime = UINT64_MAX, .wall_ms = 0 };
+	struct answer_stats s = { .node_id = BYTES("n"),
+				  .uptime_seconds = 1,
+				  .websocket = 2,
+				  .sse = 3,
+				  .online_users = 4,
+				  .received = 5,
+				  .sent = 6,
+				  .broadcasts = 7,
+				  .lifetime = UINT64_MAX,
+				  .wall_ms = 0 };
 	struct buf b = BUF_INIT;
 
 	answer_stats(&b, &s, false);
-	body(&b, "{\"success\":true,\"message\":\"Statistics\",\"data\":{\"node_id\":\"n\",\"uptime_seconds\":1,\"active_connections\":5,"
-		 "\"connections_by_type\":{\"websocket\":2,\"sse\":3},\"online_users\":4,\"messages_received\":5,\"messages_sent\":6,"
-		 "\"broadcasts\":7,\"total_lifetime\":18446744073709551615,\"last_updated\":\"1970-01-01T00:00:00.000Z\"}}");
+	body(&b,
+	     "{\"success\":true,\"message\":\"Statistics\",\"data\":{\"node_id\":\"n\",\"uptime_seconds\":1,\"active_connections\":5,"
+	     "\"connections_by_type\":{\"websocket\":2,\"sse\":3},\"online_users\":4,\"messages_received\":5,\"messages_sent\":6,"
+	     "\"broadcasts\":7,\"total_lifetime\":18446744073709551615,\"last_updated\":\"1970-01-01T00:00:00.000Z\"}}");
 	answer_stats(&b, &s, true);
 	CHECK(memmem(b.at, b.len, "\"websocket_count\":2,\"sse_count\":3,\"total_connections\":5", 55) != NULL);
 	CHECK(b.len > 15 && memcmp(b.at + b.len - 15, ",\"status\":\"ok\"}", 15) == 0);
@@ -95,7 +107,10 @@ TEST(statistics_have_every_name_and_the_older_ones_only_where_asked)
 
 TEST(the_online_list_has_rows_total_and_a_cursor_when_there_is_more)
 {
-	struct hub_user_row on = { .user_id = BYTES("ann"), .connected_wall_ms = 1000, .last_rx_ms = 4000, .connections = 2,
+	struct hub_user_row on = { .user_id = BYTES("ann"),
+				   .connected_wall_ms = 1000,
+				   .last_rx_ms = 4000,
+				   .connections = 2,
 				   .transport = HUB_WEBSOCKET },
 			    off = { .user_id = BYTES("bob") };
 	struct now now = { 5000 * 1000000ull, 9000 };
@@ -104,12 +119,14 @@ TEST(the_online_list_has_rows_total_and_a_cursor_when_there_is_more)
 	answer_user(&rows, &on, BYTES("agent"), now);
 	answer_user(&rows, &off, BYTES("customer"), now);
 	answer_online(&b, buf_bytes(&rows), 7, BYTES("bob"), false);
-	body(&b, "{\"success\":true,\"message\":\"Users online\",\"data\":{\"total\":7,\"users\":["
-		 "{\"user_id\":\"ann\",\"user_type\":\"agent\",\"type\":\"websocket\",\"status\":\"connected\","
-		 "\"connected_at\":\"1970-01-01T00:00:01.000Z\",\"last_ping\":\"1970-01-01T00:00:08.000Z\",\"connections\":2},"
-		 "{\"user_id\":\"bob\",\"user_type\":null,\"type\":null,\"status\":\"offline\",\"connected_at\":null,\"last_ping\":null,"
-		 "\"connections\":0}],\"next\":\"bob\"}}");
+	body(&b,
+	     "{\"success\":true,\"message\":\"Users online\",\"data\":{\"total\":7,\"users\":["
+	     "{\"user_id\":\"ann\",\"user_type\":\"agent\",\"type\":\"websocket\",\"status\":\"connected\","
+	     "\"connected_at\":\"1970-01-01T00:00:01.000Z\",\"last_ping\":\"1970-01-01T00:00:08.000Z\",\"connections\":2},"
+	     "{\"user_id\":\"bob\",\"user_type\":null,\"type\":null,\"status\":\"offline\",\"connected_at\":null,\"last_ping\":null,"
+	     "\"connections\":0}],\"next\":\"bob\"}}");
 	answer_online(&b, BYTES(""), 0, BYTES(""), true);
-	body(&b, "{\"success\":true,\"message\":\"Users online\",\"data\":{\"total\":0,\"count\":0,\"users\":[]},\"status\":\"ok\"}");
+	body(&b,
+	     "{\"success\":true,\"message\":\"Users online\",\"data\":{\"total\":0,\"count\":0,\"users\":[]},\"status\":\"ok\"}");
 	buf_deinit(&rows);
 }

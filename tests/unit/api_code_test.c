@@ -11,7 +11,8 @@ TEST(every_code_has_a_text_of_its_own_a_status_and_a_close_code_that_may_be_sent
 
 		CHECK(api_code_text(c) && api_code_text(c)[0]);
 		CHECK(api_code_status(c) >= 400 && api_code_status(c) <= 599);
-		CHECK(close == 1001 || close == 1008 || close == 1011 || close == 1013 || (close >= 4400 && close <= 4499));
+		CHECK(close == 1001 || close == 1008 || close == 1011 || close == 1013 ||
+		      (close >= 4400 && close <= 4499));
 		for (const char *p = api_code_text(c); *p; p++)
 			CHECK((*p >= 'a' && *p <= 'z') || *p == '_');
 		for (int j = API_OK + 1; j < i; j++)

@@ -10,7 +10,8 @@ static bool allowed(const char *const *rules, size_t n, const char *origin, cons
 	return origin_allowed((char *const *)(uintptr_t)rules, n, bytes_str(origin), bytes_str(host));
 }
 
-static void all(bool want, const char *const *rules, size_t n, const char *const *origins, size_t count, const char *host)
+static void all(bool want, const char *const *rules, size_t n, const char *const *origins, size_t count,
+		const char *host)
 {
 	for (size_t i = 0; i < count; i++)
 		if (!test_check(allowed(rules, n, origins[i], host) == want, __FILE__, __LINE__, origins[i]))
@@ -23,7 +24,8 @@ static const char *const any[] = { "*" };
 
 TEST(an_exact_origin_is_compared_parsed)
 {
-	static const char *const good[] = { "https://example.com", "HTTPS://EXAMPLE.COM", "https://example.com:443", "https://Example.Com:443" };
+	static const char *const good[] = { "https://example.com", "HTTPS://EXAMPLE.COM", "https://example.com:443",
+					    "https://Example.Com:443" };
 
 	all(true, one, 1, good, N(good), "gateway.test");
 }
@@ -32,24 +34,76 @@ TEST(hostile_origins_match_no_rule)
 {
 	static const char *const bad[] = {
 		/* near the host */
-		"https://example.com.evil.test", "https://evil-example.com", "https://evilexample.com", "https://example.comevil.test",
-		"https://xexample.com", "https://example.co", "https://example.com.", "https://.example.com", "https://www.example.com",
-		"https://example.com,evil.test", "https://example.com evil.test", "https://example.com\tevil.test",
+		"https://example.com.evil.test",
+		"https://evil-example.com",
+		"https://evilexample.com",
+		"https://example.comevil.test",
+		"https://xexample.com",
+		"https://example.co",
+		"https://example.com.",
+		"https://.example.com",
+		"https://www.example.com",
+		"https://example.com,evil.test",
+		"https://example.com evil.test",
+		"https://example.com\tevil.test",
 		/* another scheme or port */
-		"http://example.com", "https://example.com:80", "https://example.com:8443", "https://example.com:4430",
-		"https://example.com:0443", "https://example.com:+443", "https://example.com:443:443", "ftp://example.com",
-		"file://example.com", "wss://example.com", "chrome-extension://example.com", "javascript://example.com",
+		"http://example.com",
+		"https://example.com:80",
+		"https://example.com:8443",
+		"https://example.com:4430",
+		"https://example.com:0443",
+		"https://example.com:+443",
+		"https://example.com:443:443",
+		"ftp://example.com",
+		"file://example.com",
+		"wss://example.com",
+		"chrome-extension://example.com",
+		"javascript://example.com",
 		/* what a careless parser takes apart differently */
-		"https://example.com@evil.test", "https://evil.test@example.com", "https://example.com:443@evil.test",
-		"https://evil.test/https://example.com", "https://evil.test#https://example.com", "https://evil.test?https://example.com",
-		"https://example.com/", "https://example.com/path", "https://example.com#", "https://example.com?", "https://example.com\\.evil.test",
-		"https:\\\\example.com", "https:/example.com", "https:example.com", "//example.com", "example.com", "://example.com",
-		"https://", "https:///", "https://:443", "https://[example.com]", "https://[::1", "https://%65xample.com",
-		"https://example.com%00.evil.test", "https://example.com%2eevil.test", "https://*.example.com", "https://*",
-		"*", "null", "NULL", "", " ", " https://example.com", "https://example.com ",
-		"https://example.com https://example.com", "https://example.com, https://example.com",
-		"\xd0\xb5xample.com", "https://\xd0\xb5xample.com", "https://xn--xample-2of.com", "https://example\xe3\x80\x82" "com",
-		"https://127.0.0.1", "https://[::1]", "https://localhost", "https://0x7f.1",
+		"https://example.com@evil.test",
+		"https://evil.test@example.com",
+		"https://example.com:443@evil.test",
+		"https://evil.test/https://example.com",
+		"https://evil.test#https://example.com",
+		"https://evil.test?https://example.com",
+		"https://example.com/",
+		"https://example.com/path",
+		"https://example.com#",
+		"https://example.com?",
+		"https://example.com\\.evil.test",
+		"https:\\\\example.com",
+		"https:/example.com",
+		"https:example.com",
+		"//example.com",
+		"example.com",
+		"://example.com",
+		"https://",
+		"https:///",
+		"https://:443",
+		"https://[example.com]",
+		"https://[::1",
+		"https://%65xample.com",
+		"https://example.com%00.evil.test",
+		"https://example.com%2eevil.test",
+		"https://*.example.com",
+		"https://*",
+		"*",
+		"null",
+		"NULL",
+		"",
+		" ",
+		" https://example.com",
+		"https://example.com ",
+		"https://example.com https://example.com",
+		"https://example.com, https://example.com",
+		"\xd0\xb5xample.com",
+		"https://\xd0\xb5xample.com",
+		"https://xn--xample-2of.com",
+		"https://ex\xe3\x80\x82.com",
+		"https://127.0.0.1",
+		"https://[::1]",
+		"https://localhost",
+		"https://0x7f.1",
 	};
 
 	all(false, one, 1, bad, N(bad), "gateway.test");
@@ -67,17 +121,28 @@ TEST(a_byte_that_no_host_has_is_refused_wherever_it_stands)
 
 			memcpy(copy, origin, sizeof origin);
 			copy[at] = (char)c;
-			CHECK(origin_allowed((char *const *)(uintptr_t)one, 1, bytes_of(copy, sizeof origin - 1), BYTES("gateway.test")) ==
+			CHECK(origin_allowed((char *const *)(uintptr_t)one, 1, bytes_of(copy, sizeof origin - 1),
+					     BYTES("gateway.test")) ==
 			      (bytes_lower((uint8_t)c) == bytes_lower((uint8_t)origin[at])));
 		}
 }
 
 TEST(below_a_host_is_not_the_host_and_not_its_namesakes)
 {
-	static const char *const good[] = { "https://a.example.com", "https://a.b.example.com", "https://A.EXAMPLE.COM:443" };
-	static const char *const bad[] = { "https://example.com", "https://.example.com", "https://evilexample.com", "https://a.example.com.evil.test",
-		"http://a.example.com", "https://a.example.com:444", "https://*.example.com", "https://evil.test/.example.com",
-		"https://evil.test?.example.com", "https://evil.test#.example.com", "https://evil.test\\.example.com", "https://a@.example.com" };
+	static const char *const good[] = { "https://a.example.com", "https://a.b.example.com",
+					    "https://A.EXAMPLE.COM:443" };
+	static const char *const bad[] = { "https://example.com",
+					   "https://.example.com",
+					   "https://evilexample.com",
+					   "https://a.example.com.evil.test",
+					   "http://a.example.com",
+					   "https://a.example.com:444",
+					   "https://*.example.com",
+					   "https://evil.test/.example.com",
+					   "https://evil.test?.example.com",
+					   "https://evil.test#.example.com",
+					   "https://evil.test\\.example.com",
+					   "https://a@.example.com" };
 
 	all(true, below, 1, good, N(good), "gateway.test");
 	all(false, below, 1, bad, N(bad), "gateway.test");
@@ -122,7 +187,8 @@ TEST(an_endless_origin_is_refused_and_one_that_fits_is_read)
 
 TEST(many_rules_each_count)
 {
-	static const char *const rules[] = { "https://a.test", "http://b.test:3000", "https://*.c.test", "http://[::1]:8080" };
+	static const char *const rules[] = { "https://a.test", "http://b.test:3000", "https://*.c.test",
+					     "http://[::1]:8080" };
 
 	CHECK(allowed(rules, 4, "https://a.test", "g"));
 	CHECK(allowed(rules, 4, "http://b.test:3000", "g"));

@@ -36,7 +36,8 @@ TEST(a_route_is_found_by_its_exact_path_and_method)
 
 TEST(near_misses_are_no_path)
 {
-	static const char *const none[] = { "", "/", "/w", "/ws/", "/ws/x", "/WS", "//ws", "ws", "/api", "/api/", "/api/send/", "/api/send/x", "*", "/ws ", " /ws" };
+	static const char *const none[] = { "",     "/",     "/w",         "/ws/",        "/ws/x", "/WS",  "//ws", "ws",
+					    "/api", "/api/", "/api/send/", "/api/send/x", "*",     "/ws ", " /ws" };
 	struct routes r = table();
 	const struct route *at;
 

@@ -34,7 +34,8 @@ TEST(port_zero_takes_a_free_one_and_says_which)
 
 TEST(what_is_no_address_is_refused)
 {
-	static const char *const bad[] = { "", "localhost", "256.0.0.1", "1.2.3", "::g", "[::1]", "127.0.0.1:80", "unix:" };
+	static const char *const bad[] = { "",    "localhost", "256.0.0.1",    "1.2.3",
+					   "::g", "[::1]",     "127.0.0.1:80", "unix:" };
 	uint16_t port;
 
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)

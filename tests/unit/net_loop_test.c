@@ -321,7 +321,7 @@ TEST(the_end_of_a_paused_stream_waits_for_the_resume)
 
 TEST(a_peer_that_has_shut_its_side_can_still_be_sent_to)
 {
-	struct iovec piece = { (void *)(uintptr_t)"answer", 6 };
+	struct iovec piece = { (void *)(uintptr_t) "answer", 6 };
 	struct world w;
 	struct end e;
 	char in[16];
@@ -496,7 +496,9 @@ TEST(a_send_that_is_tried_before_the_event_comes_takes_its_news_away)
 
 TEST(pieces_leave_in_order_and_a_gone_peer_is_an_error)
 {
-	struct iovec piece[3] = { { (void *)(uintptr_t)"one ", 4 }, { (void *)(uintptr_t)"two ", 4 }, { (void *)(uintptr_t)"three", 5 } };
+	struct iovec piece[3] = { { (void *)(uintptr_t) "one ", 4 },
+				  { (void *)(uintptr_t) "two ", 4 },
+				  { (void *)(uintptr_t) "three", 5 } };
 	struct world w;
 	struct end e;
 	char in[32];
@@ -518,7 +520,7 @@ TEST(pieces_leave_in_order_and_a_gone_peer_is_an_error)
 
 TEST(chop_cuts_every_read_and_write_and_loses_nothing)
 {
-	struct iovec piece[2] = { { (void *)(uintptr_t)"abcdefg", 7 }, { (void *)(uintptr_t)"hij", 3 } };
+	struct iovec piece[2] = { { (void *)(uintptr_t) "abcdefg", 7 }, { (void *)(uintptr_t) "hij", 3 } };
 	struct world w;
 	struct end e;
 	char in[32];
@@ -663,7 +665,7 @@ TEST(without_descriptors_the_listener_pauses_and_comes_back)
 	struct listener ln;
 	struct world w;
 	uint16_t port;
-	int lfd = addr_listen("127.0.0.1", 0, &o, &port), fd, n = 0, taken[256];
+	int lfd = addr_listen("127.0.0.1", 0, &o, &port), fd, again, n = 0, taken[256];
 	struct rlimit before, few;
 	uint64_t due;
 
@@ -685,13 +687,16 @@ TEST(without_descriptors_the_listener_pauses_and_comes_back)
 	CHECK(due > 1000 && due <= 2000);
 	turn(&w);
 	CHECK_EQ(w.loop.polled, 0); /* no spinning meanwhile */
-	close(taken[--n]);
+	for (int i = 0; i < 20; i++)
+		close(taken[--n]);
 	listener_tick(&ln, due);
 	CHECK_EQ(listener_deadline(&ln), UINT64_MAX);
+	again = dial(port); /* valgrind has thrown the first one away */
 	turn(&w);
-	CHECK_EQ(w.naccepted, 1);
-	if (w.naccepted)
-		close(w.accepted[0]);
+	CHECK(w.naccepted >= 1);
+	for (unsigned i = 0; i < w.naccepted; i++)
+		close(w.accepted[i]);
+	close(again);
 	CHECK_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
 	while (n > 0)
 		close(taken[--n]);

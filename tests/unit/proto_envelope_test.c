@@ -873,6 +873,23 @@ static void check_kept(struct bytes in, struct bytes out)
 	}
 }
 
+TEST(a_refused_message_has_an_id_when_a_good_one_stood_before_the_fault)
+{
+	static const struct { const char *text, *id; } cases[] = {
+		{ "{\"id\":\"m\\u0031\",\"to\":5}", "m1" }, { "{\"id\":\"m1\",\"to\":", "m1" },
+		{ "{\"to\":5,\"id\":\"m1\"}", "" },        { "{\"id\":5}", "" },
+		{ "{\"id\":\"\"}", "" },                   { "{\"id\":null,\"to\":5}", "" },
+		{ "", "" },                              { "[]", "" },
+	};
+	uint8_t scratch[ENVELOPE_ID_SCRATCH];
+	struct envelope e;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		CHECK(parse(&e, bytes_str(cases[i].text)) != ENVELOPE_OK);
+		CHECK(bytes_eq(envelope_id_before(&e, scratch), bytes_str(cases[i].id)));
+	}
+}
+
 TEST(every_member_of_a_random_message_is_kept_and_a_second_pass_changes_nothing)
 {
 	struct buf in = BUF_INIT, once = BUF_INIT, twice = BUF_INIT;

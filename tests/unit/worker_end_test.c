@@ -392,7 +392,8 @@ TEST(a_worker_without_connections_goes_on_answering_until_all_are_done)
 		snprintf(user, sizeof user, "u%d", i++);
 	while (shard_of_user(&r.set, bytes_str(user)) != 1);
 	/* The request is half here when the stop begins. */
-	snprintf(head, sizeof head, "POST /send HTTP/1.1\r\nHost: localhost\r\nX-User-ID: a\r\nContent-Length: %zu\r\n\r\n",
+	snprintf(head, sizeof head,
+		 "POST /send HTTP/1.1\r\nHost: localhost\r\nX-User-ID: a\r\nContent-Length: %zu\r\n\r\n",
 		 strlen("{\"to\":\"\",\"content\":\"x\"}") + strlen(user));
 	put_str(http, head);
 	rig_turn(&r, 1);

@@ -163,7 +163,7 @@ static inline void say(int fd, const char *json)
 /* What a client has received. */
 struct inbox {
 	uint8_t *at;
-	size_t len, pos;
+	size_t len, pos, room;
 	bool end; /* the server has ended its side */
 };
 
@@ -172,7 +172,10 @@ static inline void take(struct inbox *in, int fd)
 	ssize_t n;
 
 	do {
-		in->at = realloc(in->at, in->len + 65536);
+		if (in->room < in->len + 65536) {
+			in->room = 2 * (in->len + 65536);
+			in->at = realloc(in->at, in->room);
+		}
 		n = recv(fd, in->at + in->len, 65536, 0);
 		if (n > 0)
 			in->len += (size_t)n;
@@ -190,11 +193,12 @@ static inline void inbox_free(struct inbox *in)
 static inline int head_status(struct inbox *in)
 {
 	uint8_t *end = in->len > in->pos ? memmem(in->at + in->pos, in->len - in->pos, "\r\n\r\n", 4) : NULL;
-	int status;
+	int status = 0;
 
 	if (!end)
 		return 0;
-	status = atoi((char *)in->at + in->pos + 9);
+	for (const uint8_t *p = in->at + in->pos + 9; p < end && *p >= '0' && *p <= '9'; p++)
+		status = 10 * status + *p - '0';
 	in->pos = (size_t)(end - in->at) + 4;
 	return status;
 }

@@ -47,7 +47,7 @@ static struct task *parcel(unsigned from, uint32_t n)
 {
 	struct parcel *p = malloc(sizeof *p);
 
-	*p = (struct parcel){ { NULL, open_parcel }, from, n };
+	*p = (struct parcel){ .task.run = open_parcel, .from = from, .n = n };
 	return &p->task;
 }
 
@@ -246,6 +246,33 @@ TEST(foreign_threads_are_told_to_try_again_but_answers_have_room)
 	CHECK(!c->disorder);
 	CHECK_EQ(mailbox_post_task(c->mail, parcel(0, MAILBOX_FOREIGN_MAX + 1), false, &wake), 0);
 	mailbox_drain(c->mail, PRODUCERS, &c->sh, true);
+	consumer_free(c);
+}
+
+TEST(foreign_threads_are_told_to_try_again_before_memory_is_full_of_what_they_say)
+{
+	struct consumer *c = consumer_new();
+	struct task *t;
+	uint32_t n = 0;
+	bool wake;
+	int r = 0;
+
+	while (r == 0) {
+		t = parcel(0, n);
+		t->weight = 10u << 20;
+		r = mailbox_post_task(c->mail, t, false, &wake);
+		n += r == 0;
+	}
+	CHECK_EQ(r, -WSC_EAGAIN);
+	CHECK_EQ(n, 7);
+	CHECK_EQ(mailbox_post_task(c->mail, t, true, &wake), 0);
+	CHECK_EQ(mailbox_drain(c->mail, PRODUCERS, &c->sh, true), 8);
+	CHECK_EQ(atomic_load(&c->mail->shared.task_bytes), 0);
+	t = parcel(0, 8);
+	t->weight = 1u << 30;
+	CHECK_EQ(mailbox_post_task(c->mail, t, false, &wake), 0); /* an empty one takes any */
+	mailbox_drain(c->mail, PRODUCERS, &c->sh, true);
+	CHECK(!c->disorder);
 	consumer_free(c);
 }
 

@@ -5,7 +5,8 @@
  */
 #include "worker_fixture.h"
 
-static const char *const hello = "{\"to\":\"bob\",\"content\":\"hello\",\"id\":\"m1\",\"create_at\":\"2026-01-01T00:00:00Z\"}";
+static const char *const hello =
+	"{\"to\":\"bob\",\"content\":\"hello\",\"id\":\"m1\",\"create_at\":\"2026-01-01T00:00:00Z\"}";
 
 TEST(a_message_at_one_outstanding_costs_one_recv_one_send_and_one_wait)
 {
@@ -138,8 +139,8 @@ TEST(an_idle_connection_holds_nothing_but_its_slab_object)
 	struct rig r;
 	int alice, bob;
 
-	printf("conn %zu, session %zu, user %zu + id, ws decoder %zu bytes\n", sizeof(struct conn), sizeof(struct session),
-	       sizeof(struct user), sizeof(struct ws_decoder));
+	printf("conn %zu, session %zu, user %zu + id, ws decoder %zu bytes\n", sizeof(struct conn),
+	       sizeof(struct session), sizeof(struct user), sizeof(struct ws_decoder));
 	rig_init(&r, 1);
 	rig_start(&r);
 	alice = rig_ws(&r, "alice");
@@ -150,7 +151,7 @@ TEST(an_idle_connection_holds_nothing_but_its_slab_object)
 		return;
 	CHECK(!a->at.extra && !b->at.extra);
 	say(alice, hello);
-	put_frame(alice, 0x89, "beat", 4);               /* a ping */
+	put_frame(alice, 0x89, "beat", 4);              /* a ping */
 	put_frame(bob, 0x01, "{\"to\":\"alice\",", 14); /* a message in two frames */
 	rig_turn(&r, 2);
 	CHECK(b->at.extra != NULL);

@@ -64,7 +64,7 @@ int wsc_step(struct wsc_gateway *gateway, int timeout_ms);
 void wsc_stop(struct wsc_gateway *gateway, unsigned timeout_ms);
 /** Waits until it has stopped. 0: everybody was told; 1: some were cut. With wsc_open() it does not wait: -WSC_ESTATE until wsc_step() has returned 0. */
 int wsc_wait(struct wsc_gateway *gateway);
-/** Ends it at once if it still runs, and frees it. NULL is allowed. Not from a hook. */
+/** Ends it at once if it still runs, and frees it. NULL is allowed. Not from a hook; every pending call must have been finished before. */
 void wsc_free(struct wsc_gateway *gateway);
 
 /** A sentence about what failed last in wsc_start() or wsc_open(), good until the next call; "" when nothing did. */
@@ -86,7 +86,10 @@ const char *wsc_node_id(const struct wsc_gateway *gateway);
 int wsc_send(struct wsc_gateway *gateway, const struct wsc_message *message, wsc_done_fn *done, void *user);
 /** The same to every connection; @message->to is not used. */
 int wsc_broadcast(struct wsc_gateway *gateway, const struct wsc_message *message, wsc_done_fn *done, void *user);
-/** Closes every connection of @user_id with 4410 and @reason (NULL: "kicked"; at most 123 bytes count). The outcome counts them. */
+/**
+ * Closes every connection of @user_id with 4410 and @reason (NULL: "kicked"; at most 123 bytes count). The outcome counts them.
+ * A gateway keeps 256 different reasons; further ones read "kicked".
+ */
 int wsc_kick(struct wsc_gateway *gateway, const char *user_id, const char *reason, wsc_done_fn *done, void *user);
 
 /* ---- questions ------------------------------------------------------------------------------------------------ */

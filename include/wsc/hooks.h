@@ -128,7 +128,8 @@ struct wsc_hooks {
 	/** Every message on /ws and every POST send, after the built-in checks: WSC_ALLOW or WSC_REFUSE. */
 	int (*on_message_received)(void *user, struct wsc_call *call, const struct wsc_client *client,
 	                           const struct wsc_message *message);
-	/** Once per message to a user or ticket, whoever sends it; may point members of @message elsewhere (copied on return; id, from, to and ticket_id stay). 0, or negative: stopped. */
+	/** Once per message to a user or ticket, whoever sends it. May point members of @message elsewhere (copied on return; a new
+	 * content_len counts only with a new content; id, from, to and ticket_id stay). 0, or negative: stopped. */
 	int (*on_message_send)(void *user, struct wsc_call *call, struct wsc_message *message);
 	/** The same, once per broadcast. */
 	int (*on_broadcast)(void *user, struct wsc_call *call, struct wsc_message *message);

@@ -583,6 +583,9 @@ static bool gate(struct conn *c)
 
 	if (decoded)
 		found = routes_find(&conn_shard(c)->set->routes, h->head.method_name, h->path, &h->route);
+	/* A full node is alive: whoever asks that must not conclude that it should be killed. */
+	if (code == API_OVERLOADED && found == ROUTE_FOUND && h->route->kind == ROUTE_LIVEZ)
+		code = API_OK;
 	if (code != API_OK && (found != ROUTE_FOUND || h->route->kind != ROUTE_WEBSOCKET))
 		refuse_str(c, code, why);
 	else if (!decoded)

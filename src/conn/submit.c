@@ -896,11 +896,21 @@ static void add_member(struct buf *b, const char *key, const char *value, size_t
 	json_add_string(b, bytes_of(value, len ? len : strlen(value)));
 }
 
+static bool texts_valid(const struct wsc_message *m)
+{
+	const char *const text[] = { m->id, m->type, m->from, m->to, m->ticket_id, m->create_at, m->reply_to_msg_id, m->priority };
+
+	for (size_t i = 0; i < sizeof text / sizeof text[0]; i++)
+		if (!utf8_valid(bytes_str(text[i])))
+			return false;
+	return !m->content || utf8_valid(bytes_of(m->content, m->content_len ? m->content_len : strlen(m->content)));
+}
+
 int submit_message_json(struct buf *b, const struct wsc_message *m)
 {
 	struct json_value v;
 
-	if (m->data && (json_check(bytes_str(m->data), &v) != JSON_OK || v.type != JSON_OBJECT))
+	if (!texts_valid(m) || (m->data && (json_check(bytes_str(m->data), &v) != JSON_OK || v.type != JSON_OBJECT)))
 		return -WSC_EBADMESSAGE;
 	buf_add_u8(b, '{');
 	add_member(b, "id", m->id, 0);

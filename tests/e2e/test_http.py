@@ -553,6 +553,8 @@ def test_a_full_node_answers_503_with_retry_after():
                 failure(a, 503, "overloaded")
                 ok(int(a.header("Retry-After")) > 0, a)
                 h.expect_end()
+        with Http(s.address) as h:                           # full is not dead
+            success(h.ask("GET", "/livez"))
         ws = s.ws("bob", check=False)
         failure(ws.answer, 503, "overloaded")
         ok(ws.answer.header("Retry-After"), ws.answer)

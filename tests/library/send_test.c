@@ -63,6 +63,7 @@ TEST(a_message_that_is_none_is_refused_at_once_and_has_no_outcome)
 	} row[] = {
 		{ { .content = "to nobody" }, -WSC_EINVAL },
 		{ { .to = "bob" }, -WSC_EBADMESSAGE },
+		{ { .to = "bob", .content = "\xff" }, -WSC_EBADMESSAGE },
 		{ { .to = "bob", .data = "[1]" }, -WSC_EBADMESSAGE },
 		{ { .to = "bob", .data = "{" }, -WSC_EBADMESSAGE },
 		{ { .to = "bob", .content = "x", .create_at = "yesterday" }, -WSC_EBADMESSAGE },
@@ -105,24 +106,6 @@ TEST(what_the_program_says_is_copied_before_the_call_returns)
 	memset(data, 'z', 7);
 	memset(&m, 0, sizeof m);
 	CHECK(client_gets(bob, "\"to\":\"bob\",\"content\":\"before\""));
-	client_close(bob);
-	scene_free(s);
-}
-
-TEST(content_that_is_not_utf8_is_mended_never_passed_on)
-{
-	struct scene *s = scene_new(NULL, NULL);
-	struct client *bob = scene_ws(s, "user_id=bob");
-
-	CHECK_EQ(client_status(bob), 101);
-	CHECK_EQ(wsc_send(s->gateway,
-			  &(struct wsc_message){ .to = "bob",
-						 .content = "a\xff"
-							    "b" },
-			  NULL, NULL),
-		 0);
-	CHECK(client_gets(bob, "\"content\":\"a\xef\xbf\xbd"
-			       "b\""));
 	client_close(bob);
 	scene_free(s);
 }

@@ -67,6 +67,41 @@ TEST(many_messages_to_one_reader_leave_in_one_send)
 	rig_end(&r);
 }
 
+/* Design 8: what is over its limit is flushed before more is read, so that a fan-in fills no memory and closes nobody. */
+TEST(a_queue_over_its_limit_makes_the_turn_stop_reading_and_flush)
+{
+	struct inbox in = { 0 };
+	struct calls a, b;
+	int fd[20], bob;
+	struct rig r;
+	char user[16];
+
+	rig_init(&r, 1);
+	r.hub.max_messages[HUB_WEBSOCKET] = 16;
+	rig_start(&r);
+	bob = rig_ws(&r, "bob");
+	for (unsigned i = 0; i < 20; i++) {
+		snprintf(user, sizeof user, "s%u", i);
+		fd[i] = rig_ws(&r, user);
+	}
+	rig_turn(&r, 2);
+	for (unsigned i = 0; i < 20; i++)
+		for (unsigned n = 0; n < 10; n++)
+			say(fd[i], hello);
+	a = calls_of(&r, 0);
+	worker_turn(r.w[0], 1000);
+	b = calls_of(&r, 0);
+	CHECK_EQ(b.recv - a.recv, 2); /* the second sender's ten are over the sixteen */
+	rig_turn(&r, 20);
+	take(&in, bob);
+	CHECK_EQ(count_messages(&in), 200);
+	for (unsigned i = 0; i < 20; i++)
+		close(fd[i]);
+	close(bob);
+	inbox_free(&in);
+	rig_end(&r);
+}
+
 /* How many waits a turn makes in which @senders have written. */
 static uint64_t waits_with(unsigned senders)
 {

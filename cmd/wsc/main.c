@@ -55,7 +55,8 @@ static int parse_args(int argc, char **argv, struct args *a)
 		else if (strncmp(argv[i], "--set=", 6) == 0 && a->sets < SETS_MAX)
 			a->set[a->sets++] = argv[i] + 6;
 		else if (argv[i][0] == '-')
-			return usage(strncmp(argv[i], "--set", 5) == 0 ? "--set needs key=value" : "unknown option", argv[i]);
+			return usage(strncmp(argv[i], "--set", 5) == 0 ? "--set needs key=value" : "unknown option",
+				     argv[i]);
 		else if (a->file)
 			return usage("one configuration file only", argv[i]);
 		else

@@ -39,7 +39,8 @@ struct wsc_gateway *wsc_new(const struct wsc_config *config, const struct wsc_ho
  * Where log lines go, before wsc_start(): @fd, -1 for nowhere (the default of the library), or @sink, which is called from
  * any worker with one line without its newline.
  */
-void wsc_log_to(struct wsc_gateway *gateway, int fd, void (*sink)(void *user, const char *line, size_t len), void *user);
+void wsc_log_to(struct wsc_gateway *gateway, int fd, void (*sink)(void *user, const char *line, size_t len),
+		void *user);
 
 /** Mounts /ws, /sse and the two /wsc pages, at the paths of the configuration. Before wsc_start(). 0 or negative. */
 int wsc_register_routes(struct wsc_gateway *gateway);

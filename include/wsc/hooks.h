@@ -75,7 +75,7 @@ struct wsc_client {
 
 /** Why a connection ended. */
 struct wsc_disconnect {
-	unsigned code;      /* close code (docs/errors.md); 1006: it broke without one */
+	unsigned code; /* close code (docs/errors.md); 1006: it broke without one */
 	const char *reason;
 	bool by_client;
 };
@@ -104,7 +104,8 @@ struct wsc_pending *wsc_defer(struct wsc_call *call);
  */
 void wsc_finish(struct wsc_pending *p, int verdict, const char *reason);
 /** The same for authenticate_user; @identity is read when @verdict is 0. */
-void wsc_finish_identity(struct wsc_pending *p, int verdict, const struct wsc_identity *identity, int status, const char *reason);
+void wsc_finish_identity(struct wsc_pending *p, int verdict, const struct wsc_identity *identity, int status,
+			 const char *reason);
 /** The same for on_message_send and on_broadcast, with an edited message; NULL: as it was. */
 void wsc_finish_message(struct wsc_pending *p, int verdict, const struct wsc_message *edited, const char *reason);
 
@@ -120,14 +121,15 @@ void wsc_finish_message(struct wsc_pending *p, int verdict, const struct wsc_mes
 struct wsc_hooks {
 	void *user;
 	/** Before the upgrade or stream: 0 and @id filled in, or negative: refused (401, or as wsc_reason() says). */
-	int (*authenticate_user)(void *user, struct wsc_call *call, const struct wsc_request *request, struct wsc_identity *id);
+	int (*authenticate_user)(void *user, struct wsc_call *call, const struct wsc_request *request,
+				 struct wsc_identity *id);
 	/** Once the connection can receive, before its first message: 0, or negative: closed with 4403 (SSE: answered 403). */
 	int (*on_client_connect)(void *user, struct wsc_call *call, const struct wsc_client *client);
 	/** Exactly once for each connection that on_client_connect accepted. */
 	void (*on_client_disconnect)(void *user, const struct wsc_client *client, const struct wsc_disconnect *why);
 	/** Every message on /ws and every POST send, after the built-in checks: WSC_ALLOW or WSC_REFUSE. */
 	int (*on_message_received)(void *user, struct wsc_call *call, const struct wsc_client *client,
-	                           const struct wsc_message *message);
+				   const struct wsc_message *message);
 	/** Once per message to a user or ticket, whoever sends it. May point members of @message elsewhere (copied on return; a new
 	 * content_len counts only with a new content; id, from, to and ticket_id stay). 0, or negative: stopped. */
 	int (*on_message_send)(void *user, struct wsc_call *call, struct wsc_message *message);

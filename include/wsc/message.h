@@ -36,8 +36,8 @@ struct wsc_message {
 	const char *to;        /* the user it is for; NULL or "" in a broadcast and in a ticket message */
 	const char *ticket_id; /* without @to: everyone connected with this ticket, but for the sender */
 	const char *content;
-	size_t content_len;    /* bytes of @content; 0: up to its NUL. Set in what a hook sees, where it may hold NULs */
-	const char *data;      /* one JSON object, passed on untouched */
+	size_t content_len; /* bytes of @content; 0: up to its NUL. Set in what a hook sees, where it may hold NULs */
+	const char *data;   /* one JSON object, passed on untouched */
 	const char *create_at; /* RFC 3339; NULL: now */
 	const char *reply_to_msg_id;
 	const char *priority;
@@ -45,9 +45,9 @@ struct wsc_message {
 
 /** What became of a message. */
 struct wsc_outcome {
-	int error;              /* 0: delivered; -WSC_EOFFLINE, -WSC_EREFUSED, -WSC_ETIMEDOUT, ... */
-	const char *reason;     /* a sentence, never NULL */
-	const char *id;         /* of the message */
+	int error;                /* 0: delivered; -WSC_EOFFLINE, -WSC_EREFUSED, -WSC_ETIMEDOUT, ... */
+	const char *reason;       /* a sentence, never NULL */
+	const char *id;           /* of the message */
 	unsigned delivered_count; /* connections whose queue it is on */
 };
 /** Called once, on a worker's thread. */

@@ -29,21 +29,38 @@ uint16_t api_code_close(enum api_code c)
 enum api_code api_code_of_status(uint16_t status)
 {
 	switch (status) {
-	case 400: case 417: return API_BAD_REQUEST;
-	case 401: return API_NOT_AUTHENTICATED;
-	case 403: return API_REFUSED;
-	case 404: return API_NOT_FOUND;
-	case 405: return API_METHOD_NOT_ALLOWED;
-	case 408: return API_REQUEST_TIMEOUT;
-	case 409: return API_TOO_MANY_CONNECTIONS;
-	case 413: return API_BODY_TOO_LARGE;
-	case 414: return API_URI_TOO_LONG;
-	case 426: return API_UPGRADE_REQUIRED;
-	case 429: return API_RATE_LIMITED;
-	case 431: return API_HEADERS_TOO_LARGE;
-	case 501: return API_NOT_IMPLEMENTED;
-	case 503: return API_OVERLOADED;
-	case 505: return API_VERSION_NOT_SUPPORTED;
-	default: return API_INTERNAL;
+	case 400:
+	case 417:
+		return API_BAD_REQUEST;
+	case 401:
+		return API_NOT_AUTHENTICATED;
+	case 403:
+		return API_REFUSED;
+	case 404:
+		return API_NOT_FOUND;
+	case 405:
+		return API_METHOD_NOT_ALLOWED;
+	case 408:
+		return API_REQUEST_TIMEOUT;
+	case 409:
+		return API_TOO_MANY_CONNECTIONS;
+	case 413:
+		return API_BODY_TOO_LARGE;
+	case 414:
+		return API_URI_TOO_LONG;
+	case 426:
+		return API_UPGRADE_REQUIRED;
+	case 429:
+		return API_RATE_LIMITED;
+	case 431:
+		return API_HEADERS_TOO_LARGE;
+	case 501:
+		return API_NOT_IMPLEMENTED;
+	case 503:
+		return API_OVERLOADED;
+	case 505:
+		return API_VERSION_NOT_SUPPORTED;
+	default:
+		return API_INTERNAL;
 	}
 }

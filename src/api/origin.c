@@ -12,7 +12,9 @@ struct parsed {
 
 static struct bytes default_port(struct bytes scheme)
 {
-	return bytes_eq(scheme, BYTES("https")) ? BYTES("443") : bytes_eq(scheme, BYTES("http")) ? BYTES("80") : BYTES("");
+	return bytes_eq(scheme, BYTES("https"))  ? BYTES("443")
+	       : bytes_eq(scheme, BYTES("http")) ? BYTES("80")
+						 : BYTES("");
 }
 
 /* host[:port], with an IPv6 literal in brackets. */
@@ -64,7 +66,8 @@ static bool own_origin(const struct parsed *o, struct bytes host)
 		return false;
 	for (size_t i = 0; i < host.len; i++)
 		lower[i] = (char)bytes_lower(host.at[i]);
-	return parse_authority(bytes_of(lower, host.len), &own) && bytes_eq(own.host, o->host) && bytes_eq(own.port, o->port);
+	return parse_authority(bytes_of(lower, host.len), &own) && bytes_eq(own.host, o->host) &&
+	       bytes_eq(own.port, o->port);
 }
 
 bool origin_allowed(char *const *rules, size_t n, struct bytes origin, struct bytes host)

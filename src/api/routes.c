@@ -5,7 +5,8 @@
 #include "base/mem.h"
 #include "wsc/error.h"
 
-int routes_add(struct routes *r, const char *method, const char *path, enum route_kind kind, const void *target, void *user)
+int routes_add(struct routes *r, const char *method, const char *path, enum route_kind kind, const void *target,
+	       void *user)
 {
 	struct route *row;
 	size_t len = strlen(method);

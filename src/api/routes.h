@@ -10,10 +10,16 @@
 #include "proto/http1.h"
 
 enum route_kind {
-	ROUTE_WEBSOCKET, ROUTE_SSE,
-	ROUTE_SEND, ROUTE_BROADCAST, ROUTE_ONLINE, ROUTE_STATS,
-	ROUTE_OLD_ONLINE, ROUTE_OLD_STATS, /* /wsc/...: the same answers and the hub's older names */
-	ROUTE_LIVEZ, ROUTE_READYZ,
+	ROUTE_WEBSOCKET,
+	ROUTE_SSE,
+	ROUTE_SEND,
+	ROUTE_BROADCAST,
+	ROUTE_ONLINE,
+	ROUTE_STATS,
+	ROUTE_OLD_ONLINE,
+	ROUTE_OLD_STATS, /* /wsc/...: the same answers and the hub's older names */
+	ROUTE_LIVEZ,
+	ROUTE_READYZ,
 	ROUTE_ASSET,       /* an API document */
 	ROUTE_LOCAL_ASSET, /* a file of the first page: answers only on loopback */
 	ROUTE_PROGRAM      /* the program's own */
@@ -21,7 +27,7 @@ enum route_kind {
 
 struct route {
 	char *path;
-	char method[16];  /* GET (which HEAD shares), POST, ... */
+	char method[16]; /* GET (which HEAD shares), POST, ... */
 	enum route_kind kind;
 	const void *target; /* asset, or the program's handler */
 	void *user;
@@ -33,7 +39,8 @@ struct routes {
 };
 
 /* 0, -WSC_ENOMEM, or -WSC_ESTATE when path and method are taken. */
-int routes_add(struct routes *r, const char *method, const char *path, enum route_kind kind, const void *target, void *user);
+int routes_add(struct routes *r, const char *method, const char *path, enum route_kind kind, const void *target,
+	       void *user);
 void routes_deinit(struct routes *r);
 
 enum route_found { ROUTE_FOUND, ROUTE_NO_PATH, ROUTE_NO_METHOD };

@@ -44,17 +44,17 @@ void ask_stats(struct shard *sh, struct buf *body, bool older)
 
 struct online {
 	struct task task;
-	unsigned home;         /* the shard that asked */
+	unsigned home; /* the shard that asked */
 	slab_handle conn;
 	bool older;
 	uint32_t limit, rows;
-	bool more;             /* there are users behind the page */
-	struct buf page;       /* rows as JSON */
-	struct buf after;      /* the cursor: the last user of the page */
+	bool more;        /* there are users behind the page */
+	struct buf page;  /* rows as JSON */
+	struct buf after; /* the cursor: the last user of the page */
 	bool has_after;
-	struct buf asked;      /* user ids that were asked for, each behind its length byte */
+	struct buf asked; /* user ids that were asked for, each behind its length byte */
 	uint32_t nasked;
-	struct buf row[];      /* one per asked id */
+	struct buf row[]; /* one per asked id */
 };
 
 static void online_free(struct online *o)
@@ -82,7 +82,8 @@ static void online_done(struct shard *sh, struct task *t)
 	}
 	if (c) {
 		ask_totals(sh->set, &totals);
-		answer_online(&body, buf_bytes(&o->page), totals.online_users, o->more ? buf_bytes(&o->after) : BYTES(""), o->older);
+		answer_online(&body, buf_bytes(&o->page), totals.online_users,
+			      o->more ? buf_bytes(&o->after) : BYTES(""), o->older);
 		body.failed |= o->page.failed;
 		http_online(c, &body);
 	}

@@ -10,9 +10,9 @@
 
 #define FLUSH_PIECES 64u
 #define FLUSH_ROUNDS 4
-#define CLOSE_WAIT_MS 5000u  /* contract "Close codes": how long the peer may take to answer */
-#define LINGER_MS 2000u      /* how long an HTTP or event-stream peer may take to read the end */
-#define ACCEPT_RESERVE 64u   /* connections beyond the cap that are still told 503 */
+#define CLOSE_WAIT_MS 5000u /* contract "Close codes": how long the peer may take to answer */
+#define LINGER_MS 2000u     /* how long an HTTP or event-stream peer may take to read the end */
+#define ACCEPT_RESERVE 64u  /* connections beyond the cap that are still told 503 */
 
 /* ---- birth and death ------------------------------------------------------------------------------------------- */
 
@@ -58,7 +58,8 @@ fail:
 /* What any client can bring about by itself is not news: it would let strangers fill the log. */
 static bool is_news(const struct wsc_disconnect *why)
 {
-	return !why->by_client && (why->code == WS_CODE_INTERNAL || why->code == WS_CODE_TRY_LATER || why->code >= 4400);
+	return !why->by_client &&
+	       (why->code == WS_CODE_INTERNAL || why->code == WS_CODE_TRY_LATER || why->code >= 4400);
 }
 
 /* "Why was this user disconnected?" */
@@ -72,8 +73,8 @@ static void log_end(const struct conn *c, const struct wsc_disconnect *why)
 		return;
 	client_id_text(c, id);
 	LOG_WRITE(lg, level, "session closed", KV_BYTES("user", session_user(&c->session)), KV_STR("client_id", id),
-	          KV_STR("transport", c->session.transport == HUB_SSE ? "sse" : "websocket"), KV_U64("code", why->code),
-	          KV_STR("why", why->reason), KV_BOOL("by_client", why->by_client));
+		  KV_STR("transport", c->session.transport == HUB_SSE ? "sse" : "websocket"), KV_U64("code", why->code),
+		  KV_STR("why", why->reason), KV_BOOL("by_client", why->by_client));
 }
 
 /* The session is over: the program is told, the hub forgets it. */
@@ -232,7 +233,8 @@ static void add_gap_notice(struct conn *c)
 
 	snprintf(content, sizeof content, "%u messages were dropped: this client reads too slowly", s->gap);
 	snprintf(data, sizeof data, "{\"dropped\":%u}", s->gap);
-	if (add_ctl_message(c, shard_message(sh, BYTES("gap"), session_user(s), bytes_str(content), bytes_str(data), BYTES(""))))
+	if (add_ctl_message(c, shard_message(sh, BYTES("gap"), session_user(s), bytes_str(content), bytes_str(data),
+					     BYTES(""))))
 		hub_gap_sent(sh->hub, s);
 }
 
@@ -286,7 +288,10 @@ static bool collect(struct conn *c, struct out *o)
 		add_piece(o, wire, false);
 	}
 	if (!ctl_empty(c))
-		add_piece(o, bytes_of(c->at.extra->ctl.at + c->at.extra->ctl_sent, c->at.extra->ctl.len - c->at.extra->ctl_sent), true);
+		add_piece(o,
+			  bytes_of(c->at.extra->ctl.at + c->at.extra->ctl_sent,
+				   c->at.extra->ctl.len - c->at.extra->ctl_sent),
+			  true);
 	for (; i < n && !held && o->bytes < 4 * SHARD_GATHER_BYTES; i++) {
 		wire = wire_form(c, m[i]);
 		if (!wire.at)
@@ -393,7 +398,9 @@ void conn_flush(struct conn *c)
 	}
 	begin_closing(c);
 	/* Blocked or not, it is offered once: a slow reader is judged by what the socket refuses now. A refusal without a session has no second turn. */
-	for (int round = 0; round == 0 || (!stream_blocked(&c->stream) && (round < FLUSH_ROUNDS || s->state == SESSION_NONE)); round++) {
+	for (int round = 0;
+	     round == 0 || (!stream_blocked(&c->stream) && (round < FLUSH_ROUNDS || s->state == SESSION_NONE));
+	     round++) {
 		ptrdiff_t sent;
 
 		if (!collect(c, &o)) {
@@ -429,7 +436,9 @@ void conn_flush(struct conn *c)
 void conn_error(struct conn *c, enum api_code code, struct bytes why, struct bytes ref, struct bytes extra)
 {
 	struct shard *sh = conn_shard(c);
-	struct envelope_fault fault = { .code = bytes_str(api_code_text(code)), .ref = envelope_plain(ref), .extra = extra };
+	struct envelope_fault fault = { .code = bytes_str(api_code_text(code)),
+					.ref = envelope_plain(ref),
+					.extra = extra };
 	char id[ULID_LEN];
 	struct envelope_out o;
 	struct msg *m;

@@ -29,12 +29,12 @@ struct submission;
 
 /* What a WebSocket or event stream needs only now and then. */
 struct conn_extra {
-	struct buf ctl;      /* response head, control frames, gap notices, the close frame: goes out between messages */
+	struct buf ctl; /* response head, control frames, gap notices, the close frame: goes out between messages */
 	size_t ctl_sent;
-	struct buf message;  /* a fragmented message so far */
-	struct buf held;     /* input that could not be taken: half a header, or what waits behind a pending hook */
+	struct buf message; /* a fragmented message so far */
+	struct buf held;    /* input that could not be taken: half a header, or what waits behind a pending hook */
 	struct submission *pending; /* a message of this connection that a hook has not answered yet */
-	size_t pong_at;      /* where the last pong begins in ctl while the socket is full, SIZE_MAX: none */
+	size_t pong_at;             /* where the last pong begins in ctl while the socket is full, SIZE_MAX: none */
 };
 
 struct conn {
@@ -53,15 +53,15 @@ struct conn {
 		struct conn_extra *extra; /* the others: NULL when there is nothing to hold */
 	} at;
 	struct rate_bucket control;
-	uint64_t secret;      /* the half of the client id that nobody can guess */
-	uint32_t pings;       /* beats of the present silence that we have pinged for */
-	uint16_t close_code;  /* what ended it */
+	uint64_t secret;     /* the half of the client id that nobody can guess */
+	uint32_t pings;      /* beats of the present silence that we have pinged for */
+	uint16_t close_code; /* what ended it */
 	uint8_t kind, phase;
-	bool accepted;        /* on_client_connect said yes: on_client_disconnect is owed */
-	bool close_queued;    /* the close frame or closed event is in ctl */
-	bool peer_closed;     /* a close frame has come */
+	bool accepted;     /* on_client_connect said yes: on_client_disconnect is owed */
+	bool close_queued; /* the close frame or closed event is in ctl */
+	bool peer_closed;  /* a close frame has come */
 	bool by_client;
-	bool held_input;      /* input waits in extra->held for a hook or a queue */
+	bool held_input; /* input waits in extra->held for a hook or a queue */
 };
 /* An idle client: connection, stream, session and codec in one slab object. */
 _Static_assert(sizeof(struct conn) <= 296, "design: a budget before structs exist");

@@ -17,10 +17,10 @@
 #include "proto/query.h"
 #include "wsc/error.h"
 
-#define IDLE_MS 75000u      /* a kept-alive connection without a request */
-#define BODY_FACTOR 3u      /* a whole body may take this many header_timeouts */
+#define IDLE_MS 75000u /* a kept-alive connection without a request */
+#define BODY_FACTOR 3u /* a whole body may take this many header_timeouts */
 #define LINGER_MS 2000u
-#define OUT_HIGH 65536u     /* answers that wait for the socket: then no further request is taken */
+#define OUT_HIGH 65536u /* answers that wait for the socket: then no further request is taken */
 #define JSON_TYPE "application/json; charset=utf-8"
 
 struct wsc_response {
@@ -68,7 +68,8 @@ void http_begin(struct conn *c)
 {
 	struct shard *sh = conn_shard(c);
 
-	http_of(c)->overloaded = atomic_load_explicit(&sh->set->shared.connections, memory_order_relaxed) > sh->set->max_connections;
+	http_of(c)->overloaded =
+		atomic_load_explicit(&sh->set->shared.connections, memory_order_relaxed) > sh->set->max_connections;
 	arm(c, sh->set->opt.header_timeout_ms);
 }
 
@@ -127,13 +128,17 @@ static bool flush(struct conn *c)
 
 static void run(struct conn *c);
 
-void http_answer(struct conn *c, uint16_t status, const char *type, struct bytes body, const struct http1_out_field *fields,
-                 size_t nfields)
+void http_answer(struct conn *c, uint16_t status, const char *type, struct bytes body,
+		 const struct http1_out_field *fields, size_t nfields)
 {
 	struct http_conn *h = http_of(c);
-	struct http1_response r = { .status = status, .keep_alive = h->keep_alive &= !conn_shard(c)->draining, .content_type = type, .body = body,
-		                    .fields = fields, .nfields = nfields,
-		                    .head_only = h->state != HTTP_HEAD && h->head.method == HTTP1_HEAD };
+	struct http1_response r = { .status = status,
+				    .keep_alive = h->keep_alive &= !conn_shard(c)->draining,
+				    .content_type = type,
+				    .body = body,
+				    .fields = fields,
+				    .nfields = nfields,
+				    .head_only = h->state != HTTP_HEAD && h->head.method == HTTP1_HEAD };
 
 	if (http1_write_response(&h->out, &r) != 0 || h->out.failed) {
 		conn_kill(c, WS_CODE_INTERNAL, false);
@@ -161,13 +166,15 @@ size_t http_cors(const struct conn *c, struct http1_out_field *out)
 		return 1;
 	}
 	out[0] = (struct http1_out_field){ "Access-Control-Allow-Origin", origin };
-	out[1] = (struct http1_out_field){ "Access-Control-Expose-Headers", BYTES("X-WSC-Client-ID, X-WSC-Node-ID, Retry-After") };
+	out[1] = (struct http1_out_field){ "Access-Control-Expose-Headers",
+					   BYTES("X-WSC-Client-ID, X-WSC-Node-ID, Retry-After") };
 	out[2] = (struct http1_out_field){ "Vary", BYTES("Origin") };
 	return 3;
 }
 
 /* A refusal: body, the fields of its status, and an end if the request was not understood. */
-void http_refuse(struct conn *c, uint16_t status, enum api_code code, struct bytes why, const struct http1_out_field *more)
+void http_refuse(struct conn *c, uint16_t status, enum api_code code, struct bytes why,
+		 const struct http1_out_field *more)
 {
 	struct http1_out_field fields[8];
 	struct buf body = BUF_INIT;
@@ -184,8 +191,8 @@ void http_refuse(struct conn *c, uint16_t status, enum api_code code, struct byt
 		char address[IP_TEXT_MAX];
 
 		ip_format(&http_of(c)->client, address);
-		log_debug(&conn_shard(c)->set->log, "request refused", KV_STR("address", address), KV_U64("status", status),
-		          KV_STR("code", api_code_text(code)), KV_BYTES("why", why));
+		log_debug(&conn_shard(c)->set->log, "request refused", KV_STR("address", address),
+			  KV_U64("status", status), KV_STR("code", api_code_text(code)), KV_BYTES("why", why));
 	}
 	answer_failure(&body, code, why);
 	http_answer(c, status, JSON_TYPE, buf_bytes(&body), fields, n);
@@ -248,7 +255,8 @@ void http_sent(struct conn *c, uint32_t delivered)
 	if (h->broadcast)
 		answer_broadcast(&body, buf_bytes(&h->remembered[0]), buf_bytes(&h->remembered[2]), delivered);
 	else
-		answer_sent(&body, buf_bytes(&h->remembered[0]), buf_bytes(&h->remembered[1]), buf_bytes(&h->remembered[2]), delivered);
+		answer_sent(&body, buf_bytes(&h->remembered[0]), buf_bytes(&h->remembered[1]),
+			    buf_bytes(&h->remembered[2]), delivered);
 	answer_ok(c, &body);
 }
 
@@ -315,8 +323,10 @@ static void serve_asset(struct conn *c)
 	n = http_cors(c, fields);
 	fields[n++] = (struct http1_out_field){ "Cache-Control", BYTES("no-cache") };
 	fields[n++] = (struct http1_out_field){ "X-Content-Type-Options", BYTES("nosniff") };
-	fields[n++] = (struct http1_out_field){ "Content-Security-Policy",
-		BYTES("default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'") };
+	fields[n++] = (struct http1_out_field){
+		"Content-Security-Policy",
+		BYTES("default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'")
+	};
 	http_answer(c, 200, a->type, bytes_of(a->at, a->len), fields, n);
 }
 
@@ -331,7 +341,8 @@ static bool is_ours(struct bytes name)
 
 int wsc_response_header(struct wsc_response *r, const char *name, const char *value)
 {
-	if (!name || !value || !http1_token_valid(bytes_str(name)) || is_ours(bytes_str(name)) || !http1_value_valid(bytes_str(value)))
+	if (!name || !value || !http1_token_valid(bytes_str(name)) || is_ours(bytes_str(name)) ||
+	    !http1_value_valid(bytes_str(value)))
 		return -WSC_EINVAL;
 	buf_add(&r->fields, bytes_of(name, strlen(name) + 1));
 	buf_add(&r->fields, bytes_of(value, strlen(value) + 1));
@@ -362,7 +373,9 @@ static void answer_program(struct conn *c, struct wsc_response *r)
 		fields[n++] = (struct http1_out_field){ at, bytes_str(value) };
 		at = value + strlen(value) + 1;
 	}
-	if (!r->given || r->status < 200 || r->status > 599 || !http1_value_valid(bytes_str((const char *)r->type.at)) || r->body.failed || r->fields.failed || r->type.failed)
+	if (!r->given || r->status < 200 || r->status > 599 ||
+	    !http1_value_valid(bytes_str((const char *)r->type.at)) || r->body.failed || r->fields.failed ||
+	    r->type.failed)
 		refuse_str(c, API_INTERNAL, "the program's handler gave no valid answer");
 	else
 		http_answer(c, (uint16_t)r->status, (const char *)r->type.at, buf_bytes(&r->body), fields, n);
@@ -376,7 +389,8 @@ static void serve_program(struct conn *c)
 	wsc_handler_fn *handler;
 
 	buf_add_u8(&h->body, 0); /* so that a handler may treat it as text */
-	if (h->body.failed || request_init(&req, &h->head, h->path, bytes_of(h->body.at, h->body.len - 1), &h->client) < 0) {
+	if (h->body.failed ||
+	    request_init(&req, &h->head, h->path, bytes_of(h->body.at, h->body.len - 1), &h->client) < 0) {
 		refuse_str(c, API_OVERLOADED, "out of memory");
 		return;
 	}
@@ -396,7 +410,8 @@ static void serve_ready(struct conn *c)
 	if (atomic_load_explicit(&conn_shard(c)->set->shared.draining, memory_order_relaxed))
 		refuse_str(c, API_SHUTTING_DOWN, "the server is going away");
 	else
-		http_answer(c, 200, JSON_TYPE, BYTES("{\"success\":true,\"message\":\"Ready\",\"data\":{\"status\":\"ok\"}}"), NULL, 0);
+		http_answer(c, 200, JSON_TYPE,
+			    BYTES("{\"success\":true,\"message\":\"Ready\",\"data\":{\"status\":\"ok\"}}"), NULL, 0);
 }
 
 /* The request is whole. */
@@ -435,7 +450,8 @@ static void serve(struct conn *c)
 		break;
 	}
 	case ROUTE_LIVEZ:
-		http_answer(c, 200, JSON_TYPE, BYTES("{\"success\":true,\"message\":\"Alive\",\"data\":{\"status\":\"ok\"}}"), NULL, 0);
+		http_answer(c, 200, JSON_TYPE,
+			    BYTES("{\"success\":true,\"message\":\"Alive\",\"data\":{\"status\":\"ok\"}}"), NULL, 0);
 		break;
 	case ROUTE_READYZ:
 		serve_ready(c);
@@ -505,8 +521,7 @@ static bool ip_allowed(const struct conn *c)
 
 	if (ip_match(opt->blocked.at, opt->blocked.n, ip))
 		return false;
-	return !opt->only_whitelist || ip->len == 0 ||
-	       ip_match(opt->whitelist.at, opt->whitelist.n, ip);
+	return !opt->only_whitelist || ip->len == 0 || ip_match(opt->whitelist.at, opt->whitelist.n, ip);
 }
 
 static bool decode_path(struct http_conn *h)
@@ -527,7 +542,8 @@ static void preflight(struct conn *c)
 	struct buf allow = BUF_INIT;
 	size_t n = http_cors(c, fields);
 
-	if (!routes_allow(&conn_shard(c)->set->routes, http_of(c)->path, &allow) && !bytes_eq(http_of(c)->path, BYTES("*"))) {
+	if (!routes_allow(&conn_shard(c)->set->routes, http_of(c)->path, &allow) &&
+	    !bytes_eq(http_of(c)->path, BYTES("*"))) {
 		refuse_str(c, API_NOT_FOUND, "there is nothing at this path");
 		return;
 	}
@@ -536,8 +552,10 @@ static void preflight(struct conn *c)
 	fields[n++] = (struct http1_out_field){ "Allow", buf_bytes(&allow) };
 	if (http1_find(&http_of(c)->head, BYTES("origin"))) {
 		fields[n++] = (struct http1_out_field){ "Access-Control-Allow-Methods", buf_bytes(&allow) };
-		fields[n++] = (struct http1_out_field){ "Access-Control-Allow-Headers",
-			BYTES("Content-Type, X-User-ID, Authorization, Last-Event-ID, Cache-Control") };
+		fields[n++] = (struct http1_out_field){
+			"Access-Control-Allow-Headers",
+			BYTES("Content-Type, X-User-ID, Authorization, Last-Event-ID, Cache-Control")
+		};
 		fields[n++] = (struct http1_out_field){ "Access-Control-Max-Age", BYTES("600") };
 	}
 	http_answer(c, 204, NULL, BYTES(""), fields, n);
@@ -568,7 +586,7 @@ static void refuse_method(struct conn *c)
 
 	routes_allow(&conn_shard(c)->set->routes, http_of(c)->path, &allow);
 	http_refuse(c, 0, API_METHOD_NOT_ALLOWED, BYTES("this path does not take this method; see Allow"),
-	            &(struct http1_out_field){ "Allow", buf_bytes(&allow) });
+		    &(struct http1_out_field){ "Allow", buf_bytes(&allow) });
 	buf_deinit(&allow);
 }
 

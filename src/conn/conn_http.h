@@ -8,17 +8,17 @@
 #include "proto/http1_response.h"
 
 enum http_state {
-	HTTP_HEAD,   /* reading a head */
-	HTTP_BODY,   /* reading its body */
-	HTTP_WAIT,   /* a hook, the hub or other shards have the request; nothing is read */
-	HTTP_LINGER  /* the last answer is sent, our side is shut; what still comes is thrown away */
+	HTTP_HEAD,  /* reading a head */
+	HTTP_BODY,  /* reading its body */
+	HTTP_WAIT,  /* a hook, the hub or other shards have the request; nothing is read */
+	HTTP_LINGER /* the last answer is sent, our side is shut; what still comes is thrown away */
 };
 
 /* Who wants a session, as it comes out of the request. Views into @scratch. */
 struct opening {
 	enum hub_transport transport;
-	bool wsc_v1;               /* refusals are told by close code */
-	bool has_after;            /* after= or Last-Event-ID: wants to resume */
+	bool wsc_v1;    /* refusals are told by close code */
+	bool has_after; /* after= or Last-Event-ID: wants to resume */
 	char accept[WS_ACCEPT_LEN];
 	uint8_t *scratch;
 	struct bytes ticket_id, role, device_id, client_type, query_user, query_type;
@@ -41,14 +41,14 @@ struct http_conn {
 	struct http1_head head;
 	struct http1_body body_state;
 	const struct route *route;
-	struct bytes path;         /* decoded, in path_text */
+	struct bytes path; /* decoded, in path_text */
 	struct buf path_text;
-	struct buf user;           /* X-User-ID of a send */
-	struct buf remembered[3];  /* id, to, type of a send */
+	struct buf user;          /* X-User-ID of a send */
+	struct buf remembered[3]; /* id, to, type of a send */
 	bool broadcast, keep_alive, overloaded, running, continued, shut;
 	uint64_t deadline_ms;
 	uint32_t requests;
-	enum api_code barred;      /* a handshake that is refused whatever it says; API_OK: none */
+	enum api_code barred; /* a handshake that is refused whatever it says; API_OK: none */
 	const char *barred_why;
 	struct opening *open;
 };
@@ -59,9 +59,11 @@ static inline struct http_conn *http_of(const struct conn *c)
 }
 
 /* Answers with a body; @fields are further fields. Then the next request, or the end. */
-void http_answer(struct conn *c, uint16_t status, const char *type, struct bytes body, const struct http1_out_field *fields, size_t nfields);
+void http_answer(struct conn *c, uint16_t status, const char *type, struct bytes body,
+		 const struct http1_out_field *fields, size_t nfields);
 /* A refusal with @status (0: the code's own); @more: a further field, or NULL. */
-void http_refuse(struct conn *c, uint16_t status, enum api_code code, struct bytes why, const struct http1_out_field *more);
+void http_refuse(struct conn *c, uint16_t status, enum api_code code, struct bytes why,
+		 const struct http1_out_field *more);
 /* The CORS fields for an allowed Origin; returns how many were written to @out (room for 4). */
 size_t http_cors(const struct conn *c, struct http1_out_field *out);
 /* Is the Origin of the request one that may use the gateway? */

@@ -67,7 +67,9 @@ static struct buf become(struct conn *c, bool *ok)
 
 	*ok = write_head(c, &out) == 0;
 	if (transport == HUB_SSE)
-		buf_add(&out, bytes_of(retry, sse_write_retry(retry, RETRY_BASE_MS + (uint32_t)rng_below(&sh->rng, RETRY_JITTER_MS))));
+		buf_add(&out,
+			bytes_of(retry, sse_write_retry(retry, RETRY_BASE_MS + (uint32_t)rng_below(&sh->rng,
+												   RETRY_JITTER_MS))));
 	h->next = h->out = BUF_INIT;
 	http_free(h);
 	c->at.extra = NULL;
@@ -137,7 +139,9 @@ static struct msg *connected_message(struct conn *c)
 	buf_add_str(&extra, "\"user_id\":");
 	json_add_string(&extra, session_user(&c->session));
 	buf_addf(&extra, ",\"client_id\":\"%s\"", id);
-	m = extra.failed ? NULL : shard_message(conn_shard(c), BYTES("connected"), session_user(&c->session), BYTES("connected"), BYTES(""), buf_bytes(&extra));
+	m = extra.failed ? NULL
+			 : shard_message(conn_shard(c), BYTES("connected"), session_user(&c->session),
+					 BYTES("connected"), BYTES(""), buf_bytes(&extra));
 	buf_deinit(&extra);
 	return m;
 }
@@ -152,7 +156,10 @@ static struct msg *program_message(struct shard *sh, const struct wsc_message *w
 		data = BYTES("");
 	}
 	return shard_message(sh, w->type ? bytes_str(w->type) : BYTES("welcome"), to,
-	                     bytes_of(w->content, w->content_len ? w->content_len : w->content ? strlen(w->content) : 0), data, BYTES(""));
+			     bytes_of(w->content, w->content_len ? w->content_len
+						  : w->content   ? strlen(w->content)
+								 : 0),
+			     data, BYTES(""));
 }
 
 static struct msg *welcome(struct conn *c)
@@ -166,7 +173,8 @@ static struct msg *welcome(struct conn *c)
 	if (!hooks->welcome_message)
 		return NULL;
 	client_of(c, &client, id);
-	return hooks->welcome_message(hooks->user, &client, &w) ? program_message(sh, &w, session_user(&c->session)) : NULL;
+	return hooks->welcome_message(hooks->user, &client, &w) ? program_message(sh, &w, session_user(&c->session))
+								: NULL;
 }
 
 /* The first messages, in order: connected (SSE), the welcome, the answer to a wish to resume. */
@@ -180,8 +188,9 @@ static unsigned front_messages(struct conn *c, bool sse, bool wants_resume, stru
 		n++;
 	/* There is no log: whatever was missed is missed, and the client is told so. */
 	if (wants_resume)
-		front[n++] = shard_message(conn_shard(c), BYTES("resumed"), session_user(&c->session), BYTES("nothing is stored (store.kind: none)"),
-		                           BYTES("{\"complete\":false}"), BYTES(""));
+		front[n++] = shard_message(conn_shard(c), BYTES("resumed"), session_user(&c->session),
+					   BYTES("nothing is stored (store.kind: none)"), BYTES("{\"complete\":false}"),
+					   BYTES(""));
 	return n;
 }
 
@@ -266,7 +275,7 @@ static struct saved_client *save_client(const struct conn *c)
 
 	client_of(c, &w, id);
 	s = mem_alloc(sizeof *s + strlen(w.user_id) + strlen(w.user_type) + strlen(w.ticket_id) + strlen(w.role) +
-	              strlen(w.device_id) + strlen(w.client_type) + 6);
+		      strlen(w.device_id) + strlen(w.client_type) + 6);
 	if (!s)
 		return NULL;
 	at = s->text;
@@ -287,8 +296,10 @@ static void connect_too_late(struct shard *sh, struct wsc_pending *p)
 {
 	const struct wsc_hooks *hooks = &sh->set->hooks;
 	struct saved_client *s = p->target;
-	struct wsc_disconnect why = { .code = p->timed_out ? 4403 : WS_CODE_ABNORMAL, .by_client = !p->timed_out,
-		                      .reason = p->timed_out ? "the program did not answer in time" : "gone before it was let in" };
+	struct wsc_disconnect why = { .code = p->timed_out ? 4403 : WS_CODE_ABNORMAL,
+				      .by_client = !p->timed_out,
+				      .reason = p->timed_out ? "the program did not answer in time"
+							     : "gone before it was let in" };
 
 	if (p->verdict == 0 && hooks->on_client_disconnect) {
 		s->client.connections = 0;
@@ -357,7 +368,8 @@ static uint64_t caller_hash(const struct conn *c)
 	struct bytes agent = http1_header(&h->head, BYTES("user-agent"));
 	const uint64_t *seed = conn_shard(c)->set->seed;
 
-	return siphash13(seed, h->head.target) ^ siphash13(seed, agent) * 3 ^ siphash13(seed, bytes_of(h->client.at, h->client.len)) * 5;
+	return siphash13(seed, h->head.target) ^ siphash13(seed, agent) * 3 ^
+	       siphash13(seed, bytes_of(h->client.at, h->client.len)) * 5;
 }
 
 static void attach(struct conn *c)
@@ -365,8 +377,14 @@ static void attach(struct conn *c)
 	struct shard *sh = conn_shard(c);
 	struct opening *o = http_of(c)->open;
 	struct hub_identity id = {
-		.user_id = bytes_str(o->user_id), .ticket_id = o->ticket_id, .role = o->role, .device_id = o->device_id,
-		.client_type = o->client_type, .user_type = o->user_type, .transport = (uint8_t)o->transport, .handle = conn_handle(c),
+		.user_id = bytes_str(o->user_id),
+		.ticket_id = o->ticket_id,
+		.role = o->role,
+		.device_id = o->device_id,
+		.client_type = o->client_type,
+		.user_type = o->user_type,
+		.transport = (uint8_t)o->transport,
+		.handle = conn_handle(c),
 	};
 	int r;
 
@@ -375,7 +393,8 @@ static void attach(struct conn *c)
 		if (evicted_recently(sh, c->u.sse.caller)) {
 			opening_free(o);
 			http_of(c)->open = NULL;
-			http_answer(c, 204, NULL, BYTES(""), NULL, 0); /* an EventSource does not come back after this */
+			http_answer(c, 204, NULL, BYTES(""), NULL,
+				    0); /* an EventSource does not come back after this */
 			return;
 		}
 	}
@@ -387,7 +406,8 @@ static void attach(struct conn *c)
 	c->session = (struct session){ .last_rx_ms = (uint32_t)now_ms(sh->now) };
 	r = hub_attach(sh->hub, &c->session, &id, sh->now);
 	if (r == HUB_TOO_MANY)
-		refuse(c, API_TOO_MANY_CONNECTIONS, "this user has as many connections as allowed (max_connections_per_user)");
+		refuse(c, API_TOO_MANY_CONNECTIONS,
+		       "this user has as many connections as allowed (max_connections_per_user)");
 	else if (r < 0)
 		refuse(c, API_OVERLOADED, "out of memory");
 	else if (r == HUB_WAIT)
@@ -546,7 +566,8 @@ static void identify(struct conn *c)
 	if (conn_shard(c)->set->hooks.authenticate_user)
 		ask_program(c);
 	else if (!user.len)
-		refuse(c, API_USER_ID_REQUIRED, "user_id is required: in the query, as ?user_id=alice, or in the header X-User-ID");
+		refuse(c, API_USER_ID_REQUIRED,
+		       "user_id is required: in the query, as ?user_id=alice, or in the header X-User-ID");
 	else
 		identified(c, user, h->open->query_type);
 }
@@ -558,9 +579,13 @@ static bool read_query(struct conn *c)
 {
 	struct http_conn *h = http_of(c);
 	struct opening *o = h->open;
-	const struct { struct bytes key; struct bytes *to; } keys[] = {
-		{ BYTES("user_id"), &o->query_user }, { BYTES("user_type"), &o->query_type }, { BYTES("ticket_id"), &o->ticket_id },
-		{ BYTES("role"), &o->role }, { BYTES("device_id"), &o->device_id }, { BYTES("client_type"), &o->client_type },
+	const struct {
+		struct bytes key;
+		struct bytes *to;
+	} keys[] = {
+		{ BYTES("user_id"), &o->query_user },  { BYTES("user_type"), &o->query_type },
+		{ BYTES("ticket_id"), &o->ticket_id }, { BYTES("role"), &o->role },
+		{ BYTES("device_id"), &o->device_id }, { BYTES("client_type"), &o->client_type },
 	};
 	struct bytes key, value;
 	struct query_iter it;
@@ -568,7 +593,8 @@ static bool read_query(struct conn *c)
 
 	query_begin(&it, h->head.query, o->scratch);
 	while ((r = query_next(&it, &key, &value)) == 0) {
-		o->has_after |= bytes_eq(key, BYTES("after")) || bytes_eq(key, BYTES("last_event_id")) || bytes_eq(key, BYTES("Last-Event-ID"));
+		o->has_after |= bytes_eq(key, BYTES("after")) || bytes_eq(key, BYTES("last_event_id")) ||
+				bytes_eq(key, BYTES("Last-Event-ID"));
 		for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
 			if (bytes_eq(key, keys[i].key) && !keys[i].to->at)
 				*keys[i].to = value;
@@ -579,8 +605,9 @@ static bool read_query(struct conn *c)
 	}
 	for (size_t i = 1; i < sizeof keys / sizeof keys[0]; i++)
 		if (keys[i].to->len && !envelope_id_ok(*keys[i].to)) {
-			refuse(c, API_BAD_REQUEST, "user_type, ticket_id, role, device_id and client_type must be 1 to 128 bytes of UTF-8 "
-			                           "without control characters");
+			refuse(c, API_BAD_REQUEST,
+			       "user_type, ticket_id, role, device_id and client_type must be 1 to 128 bytes of UTF-8 "
+			       "without control characters");
 			return false;
 		}
 	o->has_after |= http1_header(&h->head, BYTES("last-event-id")).len > 0;
@@ -644,7 +671,8 @@ void open_begin(struct conn *c, enum hub_transport transport)
 	else if (conn_shard(c)->draining)
 		refuse(c, API_SHUTTING_DOWN, "the server is going away");
 	else if (!connect_allowed(conn_shard(c), &h->client, &retry_s))
-		refuse_status(c, 0, API_RATE_LIMITED, BYTES("too many new connections from this address (security.connect_rate)"), retry_s);
+		refuse_status(c, 0, API_RATE_LIMITED,
+			      BYTES("too many new connections from this address (security.connect_rate)"), retry_s);
 	else if (read_query(c))
 		identify(c);
 }

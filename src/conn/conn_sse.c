@@ -61,7 +61,9 @@ void sse_queue_close(struct conn *c)
 	buf_addf(&data, "{\"code\":%u,\"reason\":", s->close_code);
 	json_add_string(&data, bytes_str(s->close_reason));
 	buf_addf(&data, ",\"reconnect\":%s}", may_reconnect(s->close_code) ? "true" : "false");
-	m = data.failed ? NULL : shard_message(sh, BYTES("closed"), session_user(s), bytes_str(s->close_reason), buf_bytes(&data), BYTES(""));
+	m = data.failed ? NULL
+			: shard_message(sh, BYTES("closed"), session_user(s), bytes_str(s->close_reason),
+					buf_bytes(&data), BYTES(""));
 	buf_deinit(&data);
 	if (!m)
 		return;

@@ -67,7 +67,8 @@ static bool message_allowed(struct conn *c)
 		return true;
 	case RATE_REFUSE:
 		snprintf(extra, sizeof extra, "\"retry_after_ms\":%u", retry);
-		conn_error(c, API_RATE_LIMITED, BYTES("too many messages: this one was not delivered"), BYTES(""), bytes_str(extra));
+		conn_error(c, API_RATE_LIMITED, BYTES("too many messages: this one was not delivered"), BYTES(""),
+			   bytes_str(extra));
 		return false;
 	case RATE_CLOSE:
 		hub_close(sh->hub, &c->session, 4429, "too many messages for too long", false);
@@ -246,7 +247,8 @@ void ws_queue_close(struct conn *c)
 	if (!x)
 		return;
 	/* The answer to a close frame carries its code, and no reason. */
-	buf_add(&x->ctl, bytes_of(frame, ws_close(frame, code, c->by_client ? BYTES("") : bytes_str(c->session.close_reason))));
+	buf_add(&x->ctl,
+		bytes_of(frame, ws_close(frame, code, c->by_client ? BYTES("") : bytes_str(c->session.close_reason))));
 }
 
 /* ---- silence ------------------------------------------------------------------------------------------------------ */

@@ -90,11 +90,13 @@ void wsc_finish(struct wsc_pending *p, int verdict, const char *reason)
 	finish(p, verdict, 0, reason);
 }
 
-void wsc_finish_identity(struct wsc_pending *p, int verdict, const struct wsc_identity *identity, int status, const char *reason)
+void wsc_finish_identity(struct wsc_pending *p, int verdict, const struct wsc_identity *identity, int status,
+			 const char *reason)
 {
 	if (identity)
 		p->identity = *identity;
-	p->identity.user_id[sizeof p->identity.user_id - 1] = p->identity.user_type[sizeof p->identity.user_type - 1] = 0;
+	p->identity.user_id[sizeof p->identity.user_id - 1] = p->identity.user_type[sizeof p->identity.user_type - 1] =
+		0;
 	finish(p, verdict, status, reason);
 }
 
@@ -110,7 +112,8 @@ void wsc_finish_message(struct wsc_pending *p, int verdict, const struct wsc_mes
 	finish(p, verdict, 0, reason);
 }
 
-bool hook_wait(struct wsc_call *call, void (*answer)(struct shard *, struct wsc_pending *), void *target, slab_handle conn)
+bool hook_wait(struct wsc_call *call, void (*answer)(struct shard *, struct wsc_pending *), void *target,
+	       slab_handle conn)
 {
 	struct wsc_pending *p = call->pending;
 
@@ -192,7 +195,8 @@ void client_of(const struct conn *c, struct wsc_client *out, char id_text[CLIENT
 	};
 }
 
-int request_init(struct wsc_request *r, const struct http1_head *head, struct bytes path, struct bytes body, const struct ip *client)
+int request_init(struct wsc_request *r, const struct http1_head *head, struct bytes path, struct bytes body,
+		 const struct ip *client)
 {
 	*r = (struct wsc_request){ .head = head, .body = body };
 	r->path = mem_strndup(path.at, path.len);

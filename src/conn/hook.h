@@ -20,13 +20,13 @@ struct wsc_pending {
 	 * follows when it is finished after all). */
 	void (*answer)(struct shard *sh, struct wsc_pending *p);
 	void (*late)(struct shard *sh, struct wsc_pending *p);
-	void *target;       /* the answer's own */
+	void *target; /* the answer's own */
 	slab_handle conn;
 	bool timed_out;
 	int verdict, status;
 	char reason[HOOK_REASON_MAX];
 	struct wsc_identity identity;
-	char *edited;       /* JSON text of the edited message; NULL: as it was. Owned */
+	char *edited; /* JSON text of the edited message; NULL: as it was. Owned */
 	size_t edited_len;
 	bool edit_failed;
 };
@@ -42,7 +42,8 @@ void hook_call_init(struct wsc_call *call, struct shard *sh);
 /*
  * The hook has returned WSC_PENDING: @answer is called later. False: it has not called wsc_defer(), which is a refusal.
  */
-bool hook_wait(struct wsc_call *call, void (*answer)(struct shard *, struct wsc_pending *), void *target, slab_handle conn);
+bool hook_wait(struct wsc_call *call, void (*answer)(struct shard *, struct wsc_pending *), void *target,
+	       slab_handle conn);
 /* The hook has answered at once although it had called wsc_defer(): nobody waits any more. */
 void hook_forget(struct wsc_call *call);
 /* Pending calls that took too long. */
@@ -61,12 +62,13 @@ void client_id_text(const struct conn *c, char out[CLIENT_ID_TEXT]);
 struct wsc_request {
 	const struct http1_head *head;
 	struct bytes body;
-	char *path;          /* decoded, NUL-terminated */
+	char *path; /* decoded, NUL-terminated */
 	char method[HTTP1_METHOD_MAX + 1];
 	char address[IP_TEXT_MAX];
 };
 /* 0 or -WSC_ENOMEM; undone by request_deinit(). */
-int request_init(struct wsc_request *r, const struct http1_head *head, struct bytes path, struct bytes body, const struct ip *client);
+int request_init(struct wsc_request *r, const struct http1_head *head, struct bytes path, struct bytes body,
+		 const struct ip *client);
 void request_deinit(struct wsc_request *r);
 
 #endif

@@ -28,12 +28,17 @@ void shard_ulid(struct shard *sh, char out[ULID_LEN])
 }
 
 struct msg *shard_message(struct shard *sh, struct bytes type, struct bytes to, struct bytes content, struct bytes data,
-                          struct bytes extra)
+			  struct bytes extra)
 {
 	char id[ULID_LEN];
 	struct envelope_out o = {
-		.type = envelope_plain(type), .from = envelope_plain(BYTES("system")), .to = envelope_plain(to),
-		.content = envelope_plain(content), .create_at = envelope_plain(shard_stamp(sh)), .data = data, .extra = extra,
+		.type = envelope_plain(type),
+		.from = envelope_plain(BYTES("system")),
+		.to = envelope_plain(to),
+		.content = envelope_plain(content),
+		.create_at = envelope_plain(shard_stamp(sh)),
+		.data = data,
+		.extra = extra,
 	};
 	struct msg *m;
 
@@ -51,7 +56,8 @@ void shard_problem(struct shard *sh, enum wsc_severity severity, const char *sou
 
 	LOG_WRITE(&sh->set->log, severity == WSC_ERROR ? LOG_ERROR : LOG_WARN, text, KV_STR("source", source));
 	if (hooks->on_error)
-		hooks->on_error(hooks->user, &(struct wsc_problem){ .severity = severity, .source = source, .text = text });
+		hooks->on_error(hooks->user,
+				&(struct wsc_problem){ .severity = severity, .source = source, .text = text });
 }
 
 void shard_problem_errno(struct shard *sh, const char *source, int error)

@@ -50,7 +50,7 @@ struct nets {
 struct options {
 	uint64_t heartbeat_ms, client_timeout_ms, sse_heartbeat_ms, hook_timeout_ms, header_timeout_ms;
 	uint64_t max_message_bytes;
-	uint64_t max_content_bytes;    /* 0: no limit of its own */
+	uint64_t max_content_bytes; /* 0: no limit of its own */
 	enum sender_policy sender;
 	struct rate_limit message_rate; /* per_second 0: none */
 	struct rate_limit control_rate;
@@ -71,20 +71,20 @@ struct settings {
 	struct ws_limits ws;
 	struct listen_options listen;
 	uint64_t max_connections;
-	uint64_t seed[2];     /* of every table of this process */
+	uint64_t seed[2]; /* of every table of this process */
 	uint64_t started_mono_ms;
 	unsigned nshards;
 	struct shard **shards;
 	struct connect_table *connects;
 	struct reasons *reasons; /* see reason_keep() */
-	uint32_t chop;        /* test mode of the loop: cut reads and writes to this many bytes; 0: off */
+	uint32_t chop;           /* test mode of the loop: cut reads and writes to this many bytes; 0: off */
 	/* Queues @t for shard @to from any thread; 0 or -WSC_EAGAIN (never when @must). */
 	int (*post_foreign)(struct settings *set, unsigned to, struct task *t, bool must);
-	void *owner;          /* struct wsc_gateway */
+	void *owner; /* struct wsc_gateway */
 	struct {
 		_Atomic uint64_t connections; /* sockets of any kind */
 		_Atomic bool draining;
-		_Atomic uint64_t cut;         /* connections that the drain could not wait for */
+		_Atomic uint64_t cut; /* connections that the drain could not wait for */
 	} shared;
 };
 
@@ -126,14 +126,14 @@ struct shard {
 	struct now now;
 	char stamp[RFC3339_LEN]; /* of @stamp_ms */
 	uint64_t stamp_ms;
-	struct list dead;        /* connections to be freed at the end of the turn, by stream.link */
-	struct list program;     /* submissions of the program that wait for a hook, oldest first */
+	struct list dead;    /* connections to be freed at the end of the turn, by stream.link */
+	struct list program; /* submissions of the program that wait for a hook, oldest first */
 	struct listener listeners[SHARD_LISTENERS];
 	unsigned nlisteners;
 	bool draining;
 	uint64_t accept_error_ms; /* when the last one was reported */
 	uint64_t drain_deadline_ms;
-	uint8_t *gather;         /* several small pieces become one send */
+	uint8_t *gather;                     /* several small pieces become one send */
 	struct evicted evicted[EVICTED_MAX]; /* a ring */
 	uint32_t evicted_next;
 	struct shard_counters counters;
@@ -158,7 +158,7 @@ struct bytes shard_stamp(struct shard *sh);
 void shard_ulid(struct shard *sh, char out[ULID_LEN]);
 /* One message of the gateway's own, from "system". @data: JSON object or empty, @extra: JSON members or empty. NULL: no memory. */
 struct msg *shard_message(struct shard *sh, struct bytes type, struct bytes to, struct bytes content, struct bytes data,
-                          struct bytes extra);
+			  struct bytes extra);
 /* Tells the log and the hook on_error. */
 void shard_problem(struct shard *sh, enum wsc_severity severity, const char *source, const char *text);
 /* An error of the system, with its text. */

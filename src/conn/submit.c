@@ -15,18 +15,28 @@
 static int error_of_code(enum api_code code)
 {
 	switch (code) {
-	case API_USER_OFFLINE: return -WSC_EOFFLINE;
-	case API_REFUSED: return -WSC_EREFUSED;
-	case API_HOOK_TIMEOUT: case API_TIMED_OUT: return -WSC_ETIMEDOUT;
-	case API_NOT_IN_TICKET: return -WSC_ENOTINTICKET;
-	case API_NOT_SUPPORTED: return -WSC_ENOTSUPPORTED;
-	case API_OVERLOADED: return -WSC_EAGAIN;
-	case API_INTERNAL: return -WSC_ENOMEM;
-	default: return -WSC_EBADMESSAGE;
+	case API_USER_OFFLINE:
+		return -WSC_EOFFLINE;
+	case API_REFUSED:
+		return -WSC_EREFUSED;
+	case API_HOOK_TIMEOUT:
+	case API_TIMED_OUT:
+		return -WSC_ETIMEDOUT;
+	case API_NOT_IN_TICKET:
+		return -WSC_ENOTINTICKET;
+	case API_NOT_SUPPORTED:
+		return -WSC_ENOTSUPPORTED;
+	case API_OVERLOADED:
+		return -WSC_EAGAIN;
+	case API_INTERNAL:
+		return -WSC_ENOMEM;
+	default:
+		return -WSC_EBADMESSAGE;
 	}
 }
 
-static void tell_program(wsc_done_fn *done, void *user, int error, struct bytes why, struct bytes id, uint32_t delivered)
+static void tell_program(wsc_done_fn *done, void *user, int error, struct bytes why, struct bytes id,
+			 uint32_t delivered)
 {
 	char reason[WHY_MAX], id_text[ENVELOPE_ID_MAX + 1];
 	struct wsc_outcome o = { .error = error, .reason = reason, .id = id_text, .delivered_count = delivered };
@@ -89,7 +99,8 @@ static void answer_ping(struct shard *sh, struct submission *sub)
 /* The sender must be who it says. With overwrite, final_text() writes the true one; with hook, the hook judges. */
 static bool sender_ok(struct shard *sh, const struct submission *sub, const struct envelope *e)
 {
-	if (!envelope_has(e, ENVELOPE_FROM) || sub->origin == SUBMIT_PROGRAM || envelope_is(e, ENVELOPE_FROM, sub->user))
+	if (!envelope_has(e, ENVELOPE_FROM) || sub->origin == SUBMIT_PROGRAM ||
+	    envelope_is(e, ENVELOPE_FROM, sub->user))
 		return true;
 	return sub->origin == SUBMIT_WS && sh->set->opt.sender != SENDER_REJECT;
 }
@@ -124,23 +135,30 @@ static bool check(struct shard *sh, struct submission *sub, const struct envelop
 	if (ws && is_ping(e))
 		return answer_ping(sh, sub), false;
 	if (ws && envelope_is(e, ENVELOPE_TYPE, BYTES("ack")))
-		return fail_str(sh, sub, API_NOT_SUPPORTED, "acks need a store, which this version does not have", ref), false;
+		return fail_str(sh, sub, API_NOT_SUPPORTED, "acks need a store, which this version does not have", ref),
+		       false;
 	if (!sender_ok(sh, sub, e)) {
-		snprintf(why, sizeof why, "from is not %.*s, who sends this", (int)sub->user.len, (const char *)sub->user.at);
+		snprintf(why, sizeof why, "from is not %.*s, who sends this", (int)sub->user.len,
+			 (const char *)sub->user.at);
 		return fail_str(sh, sub, API_SENDER_MISMATCH, why, ref), false;
 	}
 	if (!sub->broadcast && !envelope_has(e, ENVELOPE_TO) && (http || !envelope_has(e, ENVELOPE_TICKET_ID))) {
 		if (http)
-			return fail_str(sh, sub, API_MISSING_FIELD, "to is required: the user id of the receiver", ref), false;
+			return fail_str(sh, sub, API_MISSING_FIELD, "to is required: the user id of the receiver", ref),
+			       false;
 		return fail_str(sh, sub, API_NO_RECIPIENT, "to or ticket_id is required", ref), false;
 	}
 	if (envelope_check_payload(e) != ENVELOPE_OK)
-		return fail_str(sh, sub, http ? API_MISSING_FIELD : API_BAD_MESSAGE, "content or data is required", ref), false;
+		return fail_str(sh, sub, http ? API_MISSING_FIELD : API_BAD_MESSAGE, "content or data is required",
+				ref),
+		       false;
 	if (envelope_has(e, ENVELOPE_REQUIRE_ACK) && e->known[ENVELOPE_REQUIRE_ACK].type == JSON_TRUE)
-		return fail_str(sh, sub, API_NOT_SUPPORTED, "require_ack needs a store, which this version does not have", ref), false;
+		return fail_str(sh, sub, API_NOT_SUPPORTED,
+				"require_ack needs a store, which this version does not have", ref),
+		       false;
 	if (!content_fits(sh, e)) {
 		snprintf(why, sizeof why, "content is longer than security.max_content_length, %llu bytes",
-		         (unsigned long long)sh->set->opt.max_content_bytes);
+			 (unsigned long long)sh->set->opt.max_content_bytes);
 		return fail_str(sh, sub, API_BAD_MESSAGE, why, ref), false;
 	}
 	return true;
@@ -171,7 +189,8 @@ static bool false_sender(struct shard *sh, const struct submission *sub, const s
 }
 
 /* Fills in what the sender has left out: id, type, from, create_at. */
-static void final_text(struct shard *sh, struct submission *sub, const struct envelope *e, const struct edits *ed, struct final *f)
+static void final_text(struct shard *sh, struct submission *sub, const struct envelope *e, const struct edits *ed,
+		       struct final *f)
 {
 	struct envelope_out *o = &f->out;
 
@@ -287,7 +306,8 @@ static struct envelope_text edited_text(const char *was, const char *is, size_t 
 	return envelope_plain(bytes_of(is, len ? len : strlen(is)));
 }
 
-static void edit_extra(struct edits *ed, struct buf *extra, enum envelope_key key, const char *name, const char *was, const char *is)
+static void edit_extra(struct edits *ed, struct buf *extra, enum envelope_key key, const char *name, const char *was,
+		       const char *is)
 {
 	if (was == is)
 		return;
@@ -305,7 +325,10 @@ static bool edits_of(struct edits *ed, const struct wsc_message *was, const stru
 	struct json_value v;
 
 	ed->type = edited_text(was->type, is->type, 0);
-	ed->content = edited_text(was->content, is->content, is->content == was->content ? 0 : is->content_len == was->content_len ? 0 : is->content_len);
+	ed->content = edited_text(was->content, is->content,
+				  is->content == was->content           ? 0
+				  : is->content_len == was->content_len ? 0
+									: is->content_len);
 	ed->create_at = edited_text(was->create_at, is->create_at, 0);
 	ed->any = ed->type.s.at || ed->content.s.at || ed->create_at.s.at;
 	if (is->data != was->data && is->data) {
@@ -322,7 +345,8 @@ static bool edits_of(struct edits *ed, const struct wsc_message *was, const stru
 	       (!ed->content.s.at || utf8_valid(ed->content.s));
 }
 
-static void json_extra(struct edits *ed, struct buf *extra, const struct envelope *e2, enum envelope_key key, const char *name)
+static void json_extra(struct edits *ed, struct buf *extra, const struct envelope *e2, enum envelope_key key,
+		       const char *name)
 {
 	if (!envelope_has(e2, key))
 		return;
@@ -387,7 +411,8 @@ static enum step wait_for(struct shard *sh, struct submission *sub, struct wsc_c
 	return STEP_WAIT;
 }
 
-static void client_of_sender(struct shard *sh, const struct submission *sub, struct wsc_client *out, char id[CLIENT_ID_TEXT], char *user)
+static void client_of_sender(struct shard *sh, const struct submission *sub, struct wsc_client *out,
+			     char id[CLIENT_ID_TEXT], char *user)
 {
 	struct conn *c = conn_get(sh, sub->conn);
 
@@ -397,8 +422,14 @@ static void client_of_sender(struct shard *sh, const struct submission *sub, str
 	}
 	memcpy(user, sub->user.at, sub->user.len);
 	user[sub->user.len] = 0;
-	*out = (struct wsc_client){ .client_id = "", .user_id = user, .user_type = "", .ticket_id = "", .role = "",
-		                    .device_id = "", .client_type = "", .transport = WSC_HTTP };
+	*out = (struct wsc_client){ .client_id = "",
+				    .user_id = user,
+				    .user_type = "",
+				    .ticket_id = "",
+				    .role = "",
+				    .device_id = "",
+				    .client_type = "",
+				    .transport = WSC_HTTP };
 }
 
 static enum step ask_received(struct shard *sh, struct submission *sub, const struct envelope *e, struct bytes ref)
@@ -440,7 +471,8 @@ static enum step ask_send(struct shard *sh, struct submission *sub, const struct
 		return fail_str(sh, sub, API_OVERLOADED, "out of memory", ref), STEP_DONE;
 	hook_call_init(&call, sh);
 	m = v.m;
-	verdict = sub->broadcast ? hooks->on_broadcast(hooks->user, &call, &m) : hooks->on_message_send(hooks->user, &call, &m);
+	verdict = sub->broadcast ? hooks->on_broadcast(hooks->user, &call, &m)
+				 : hooks->on_message_send(hooks->user, &call, &m);
 	if (verdict == WSC_PENDING) {
 		step = wait_for(sh, sub, &call, ref);
 		goto out;
@@ -510,7 +542,8 @@ static void publish_failed(struct shard *sh, struct submission *sub, const struc
 	if (r == HUB_NOT_IN_TICKET)
 		fail_str(sh, sub, API_NOT_IN_TICKET, "you are not connected with this ticket_id", p->ref);
 	else
-		fail_str(sh, sub, API_OVERLOADED, r == HUB_BUSY ? "too much is waiting; try again" : "out of memory", p->ref);
+		fail_str(sh, sub, API_OVERLOADED, r == HUB_BUSY ? "too much is waiting; try again" : "out of memory",
+			 p->ref);
 }
 
 static void publish(struct shard *sh, struct submission *sub, const struct envelope *e)
@@ -537,8 +570,10 @@ static void publish(struct shard *sh, struct submission *sub, const struct envel
 		p.to = envelope_string(e, p.scope == HUB_TO_USER ? ENVELOPE_TO : ENVELOPE_TICKET_ID, to_scratch);
 	}
 	if (sub->origin == SUBMIT_HTTP && (c = conn_get(sh, sub->conn)))
-		http_remember(c, f.id, p.to, envelope_has(e, ENVELOPE_TYPE) ? envelope_string(e, ENVELOPE_TYPE, type_scratch) : f.out.type.s,
-		              sub->broadcast);
+		http_remember(c, f.id, p.to,
+			      envelope_has(e, ENVELOPE_TYPE) ? envelope_string(e, ENVELOPE_TYPE, type_scratch)
+							     : f.out.type.s,
+			      sub->broadcast);
 	r = hub_publish(sh->hub, &p, sh->now);
 	if (r == 0)
 		count_accepted(sh, sub);
@@ -557,7 +592,8 @@ static bool stages(struct shard *sh, struct submission *sub)
 
 	err = envelope_parse(&e, sub->text, sh->set->seed);
 	if (err != ENVELOPE_OK) {
-		fail(sh, sub, err == ENVELOPE_NO_MEMORY ? API_OVERLOADED : API_BAD_MESSAGE, envelope_explain(&e, err, why), envelope_id_before(&e, scratch));
+		fail(sh, sub, err == ENVELOPE_NO_MEMORY ? API_OVERLOADED : API_BAD_MESSAGE,
+		     envelope_explain(&e, err, why), envelope_id_before(&e, scratch));
 		return true;
 	}
 	if (sub->stage == STAGE_CHECK) {
@@ -646,7 +682,8 @@ static bool verdict_ok(struct shard *sh, struct submission *sub, struct wsc_pend
 	if (p->timed_out)
 		fail_str(sh, sub, API_HOOK_TIMEOUT, "the program did not answer in time", ref);
 	else if (p->verdict != (received ? WSC_ALLOW : 0))
-		fail(sh, sub, API_REFUSED, hook_reason(p->reason, received ? "refused by the program" : "stopped by the program"), ref);
+		fail(sh, sub, API_REFUSED,
+		     hook_reason(p->reason, received ? "refused by the program" : "stopped by the program"), ref);
 	else if (apply_edit(sh, sub, p, &ok), !ok)
 		fail_str(sh, sub, API_INTERNAL, "the program's edit of the message is not valid", ref);
 	else
@@ -690,19 +727,24 @@ static void resumed(struct shard *sh, struct wsc_pending *p)
 
 bool submit_ws(struct conn *c, struct bytes text)
 {
-	struct submission sub = { .origin = SUBMIT_WS, .conn = conn_handle(c), .text = text, .user = session_user(&c->session) };
+	struct submission sub = {
+		.origin = SUBMIT_WS, .conn = conn_handle(c), .text = text, .user = session_user(&c->session)
+	};
 
 	return run(conn_shard(c), &sub);
 }
 
 bool submit_http(struct conn *c, struct bytes text, struct bytes user, bool broadcast)
 {
-	struct submission sub = { .origin = SUBMIT_HTTP, .conn = conn_handle(c), .text = text, .user = user, .broadcast = broadcast };
+	struct submission sub = {
+		.origin = SUBMIT_HTTP, .conn = conn_handle(c), .text = text, .user = user, .broadcast = broadcast
+	};
 
 	return run(conn_shard(c), &sub);
 }
 
-struct submission *submit_program_new(uint8_t *text, size_t len, struct bytes from, bool broadcast, wsc_done_fn *done, void *user)
+struct submission *submit_program_new(uint8_t *text, size_t len, struct bytes from, bool broadcast, wsc_done_fn *done,
+				      void *user)
 {
 	struct submission *sub = mem_zalloc(sizeof *sub);
 	char *name = mem_strndup(from.at, from.len);
@@ -786,9 +828,11 @@ static void job_outcome(struct shard *sh, const struct hub_request *r)
 		tell_program(job.done, job.user, 0, BYTES("delivered"), bytes_str(job.id), r->delivered);
 		return;
 	}
-	snprintf(why, sizeof why, "%.*s is offline and nothing is stored (store.kind: none)", (int)r->to.len, (const char *)r->to.at);
+	snprintf(why, sizeof why, "%.*s is offline and nothing is stored (store.kind: none)", (int)r->to.len,
+		 (const char *)r->to.at);
 	tell_program(job.done, job.user, r->result == HUB_NOBODY ? -WSC_EOFFLINE : -WSC_ETIMEDOUT,
-	             r->result == HUB_NOBODY ? bytes_str(why) : BYTES("no answer in time"), bytes_str(job.id), r->delivered);
+		     r->result == HUB_NOBODY ? bytes_str(why) : BYTES("no answer in time"), bytes_str(job.id),
+		     r->delivered);
 }
 
 static void ws_outcome(struct conn *c, const struct hub_request *r)
@@ -800,7 +844,8 @@ static void ws_outcome(struct conn *c, const struct hub_request *r)
 	if (r->result == HUB_TIMED_OUT)
 		snprintf(why, sizeof why, "no answer in time; it is not known who got the message");
 	else if (r->scope == HUB_TO_TICKET)
-		snprintf(why, sizeof why, "nobody else is connected with ticket %.*s", (int)r->to.len, (const char *)r->to.at);
+		snprintf(why, sizeof why, "nobody else is connected with ticket %.*s", (int)r->to.len,
+			 (const char *)r->to.at);
 	else
 		snprintf(why, sizeof why, "%.*s is offline", (int)r->to.len, (const char *)r->to.at);
 	conn_error(c, r->result == HUB_NOBODY ? API_USER_OFFLINE : API_TIMED_OUT, bytes_str(why), r->ref, BYTES(""));
@@ -814,7 +859,7 @@ static void http_outcome(struct conn *c, const struct hub_request *r)
 		http_fail(c, API_TIMED_OUT, BYTES("no answer in time; it is not known who got the message"));
 	} else if (r->result == HUB_NOBODY && r->scope == HUB_TO_USER) {
 		snprintf(why, sizeof why, "%.*s is offline and nothing is stored (store.kind: none)", (int)r->to.len,
-		         (const char *)r->to.at);
+			 (const char *)r->to.at);
 		http_fail(c, API_USER_OFFLINE, bytes_str(why));
 	} else {
 		http_sent(c, r->delivered);
@@ -878,7 +923,8 @@ void kick_run(struct shard *sh, struct task *t)
 		j->done = k->done;
 		j->user = k->user;
 	}
-	if ((k->done && !j) || hub_kick(sh->hub, bytes_of(k->user_id, k->user_len), 4410, reason, j ? h | TOKEN_JOB : 0, BYTES(""), sh->now) != 0) {
+	if ((k->done && !j) || hub_kick(sh->hub, bytes_of(k->user_id, k->user_len), 4410, reason, j ? h | TOKEN_JOB : 0,
+					BYTES(""), sh->now) != 0) {
 		if (j)
 			slab_free(&sh->jobs, h);
 		tell_program(k->done, k->user, -WSC_EAGAIN, BYTES("too much is waiting; try again"), BYTES(""), 0);
@@ -898,7 +944,9 @@ static void add_member(struct buf *b, const char *key, const char *value, size_t
 
 static bool texts_valid(const struct wsc_message *m)
 {
-	const char *const text[] = { m->id, m->type, m->from, m->to, m->ticket_id, m->create_at, m->reply_to_msg_id, m->priority };
+	const char *const text[] = {
+		m->id, m->type, m->from, m->to, m->ticket_id, m->create_at, m->reply_to_msg_id, m->priority
+	};
 
 	for (size_t i = 0; i < sizeof text / sizeof text[0]; i++)
 		if (!utf8_valid(bytes_str(text[i])))

@@ -15,17 +15,17 @@ enum submit_origin { SUBMIT_WS, SUBMIT_HTTP, SUBMIT_PROGRAM };
 enum submit_stage { STAGE_CHECK, STAGE_RECEIVED, STAGE_SEND, STAGE_PUBLISH };
 
 struct submission {
-	struct task task;        /* PROGRAM: how it came here */
-	struct list link;        /* PROGRAM: on shard.program while it waits */
+	struct task task; /* PROGRAM: how it came here */
+	struct list link; /* PROGRAM: on shard.program while it waits */
 	enum submit_origin origin;
 	enum submit_stage stage;
 	bool broadcast;
-	bool heap;               /* text and user are owned */
-	bool waiting;            /* a hook has it */
+	bool heap;    /* text and user are owned */
+	bool waiting; /* a hook has it */
 	slab_handle conn;
-	struct bytes text;       /* JSON */
-	struct bytes user;       /* who sends */
-	wsc_done_fn *done;       /* PROGRAM */
+	struct bytes text; /* JSON */
+	struct bytes user; /* who sends */
+	wsc_done_fn *done; /* PROGRAM */
 	void *done_user;
 };
 
@@ -35,7 +35,8 @@ bool submit_http(struct conn *c, struct bytes text, struct bytes user, bool broa
 /* Runs a program's submission (task.run). */
 void submit_program_run(struct shard *sh, struct task *t);
 /* A heap submission of the program; takes @text (owned, from mem). NULL: no memory, @text is freed. */
-struct submission *submit_program_new(uint8_t *text, size_t len, struct bytes from, bool broadcast, wsc_done_fn *done, void *user);
+struct submission *submit_program_new(uint8_t *text, size_t len, struct bytes from, bool broadcast, wsc_done_fn *done,
+				      void *user);
 void submit_free(struct submission *sub);
 /* Appends @m as JSON: 0, -WSC_EINVAL, -WSC_EBADMESSAGE, -WSC_ENOMEM. */
 int submit_message_json(struct buf *b, const struct wsc_message *m);

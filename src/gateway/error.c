@@ -14,7 +14,7 @@ const char *wsc_strerror(int error)
 #define WSC_ERROR_CASE(name, number, text) \
 	case name:                         \
 		return text;
-	WSC_ERRORS(WSC_ERROR_CASE)
+		WSC_ERRORS(WSC_ERROR_CASE)
 #undef WSC_ERROR_CASE
 	default:
 		return "unknown error";

@@ -30,7 +30,7 @@ enum state { STATE_NEW, STATE_RUNNING, STATE_STOPPED };
 
 struct wsc_gateway {
 	struct settings set;
-	struct config config;     /* owned copy: set.opt points into it */
+	struct config config; /* owned copy: set.opt points into it */
 	bool enabled, faulty, pages;
 	int listen_fd[SHARD_LISTENERS];
 	unsigned nlisten;
@@ -79,7 +79,8 @@ static void set_options(struct wsc_gateway *gw)
 		.max_message_bytes = c->security.max_message_size,
 		.max_content_bytes = c->security.max_content_length,
 		.sender = (enum sender_policy)c->security.sender_mismatch,
-		.message_rate = { rates ? (uint32_t)c->security.message_rate : 0, (uint32_t)c->security.message_burst, 10000 },
+		.message_rate = { rates ? (uint32_t)c->security.message_rate : 0, (uint32_t)c->security.message_burst,
+				  10000 },
 		.control_rate = { rates ? (uint32_t)c->limits.control_rate : 0, (uint32_t)c->limits.control_burst, 0 },
 		.user_types = { c->security.allowed_user_types.at, c->security.allowed_user_types.n },
 		.origins = { c->websocket_origins.at, c->websocket_origins.n },
@@ -89,9 +90,11 @@ static void set_options(struct wsc_gateway *gw)
 		.trusted = { c->security.trusted_proxies.at, c->security.trusted_proxies.n },
 		.only_whitelist = c->security.enable_ip_whitelist,
 	};
-	gw->set.http = (struct http1_limits){ (uint32_t)c->limits.header_bytes, (uint32_t)c->limits.uri_bytes, (uint32_t)c->limits.header_count };
+	gw->set.http = (struct http1_limits){ (uint32_t)c->limits.header_bytes, (uint32_t)c->limits.uri_bytes,
+					      (uint32_t)c->limits.header_count };
 	gw->set.ws = (struct ws_limits){ c->security.max_message_size, (uint32_t)c->limits.fragments };
-	gw->set.listen = (struct listen_options){ BACKLOG, (uint32_t)c->performance.kernel_queue, (uint32_t)config_client_timeout_ms(c) };
+	gw->set.listen = (struct listen_options){ BACKLOG, (uint32_t)c->performance.kernel_queue,
+						  (uint32_t)config_client_timeout_ms(c) };
 	gw->set.log.level = (enum log_level)c->log.level;
 	gw->set.log.format = c->log.format == CONFIG_LOG_JSON ? LOG_JSON : LOG_TEXT;
 }
@@ -110,7 +113,9 @@ static struct hub_options hub_options_of(const struct wsc_gateway *gw)
 
 	return (struct hub_options){
 		.max_messages = { (uint32_t)c->message_buffer_size, (uint32_t)c->sse_message_buffer },
-		.max_queue_bytes = (uint32_t)(c->performance.max_queue_bytes < UINT32_MAX ? c->performance.max_queue_bytes : UINT32_MAX),
+		.max_queue_bytes =
+			(uint32_t)(c->performance.max_queue_bytes < UINT32_MAX ? c->performance.max_queue_bytes
+									       : UINT32_MAX),
 		.max_total_bytes = message_ceiling(gw->nworkers),
 		.max_sessions_per_user = (uint32_t)c->max_connections_per_user,
 		.login = (enum hub_login_policy)c->multi_login,
@@ -187,20 +192,26 @@ static void log_start(struct wsc_gateway *gw)
 	getrlimit(RLIMIT_NOFILE, &fds);
 	for (size_t i = 0; i < c->node_ip.n; i++)
 		log_listening(gw, c->node_ip.at[i]);
-	log_info(lg, "endpoints", KV_STR("websocket", c->paths.websocket), KV_STR("sse", c->paths.sse), KV_STR("api", c->paths.api),
-	         KV_STR("stats", c->paths.stats), KV_STR("online", c->paths.online), KV_STR("health", "/livez /readyz"));
+	log_info(lg, "endpoints", KV_STR("websocket", c->paths.websocket), KV_STR("sse", c->paths.sse),
+		 KV_STR("api", c->paths.api), KV_STR("stats", c->paths.stats), KV_STR("online", c->paths.online),
+		 KV_STR("health", "/livez /readyz"));
 	log_info(lg, "limits", KV_U64("workers", gw->nworkers), KV_U64("descriptors", fds.rlim_cur),
-	         KV_U64("max_connections", gw->set.max_connections), KV_U64("max_message_bytes", c->security.max_message_size),
-	         KV_U64("message_buffer_size", c->message_buffer_size), KV_U64("max_connections_per_user", c->max_connections_per_user));
+		 KV_U64("max_connections", gw->set.max_connections),
+		 KV_U64("max_message_bytes", c->security.max_message_size),
+		 KV_U64("message_buffer_size", c->message_buffer_size),
+		 KV_U64("max_connections_per_user", c->max_connections_per_user));
 	if (gw->set.hooks.authenticate_user) {
 		log_info(lg, "authentication", KV_STR("mode", "the program's own (authenticate_user)"));
 		return;
 	}
-	log_info(lg, "authentication", KV_STR("mode", "open"), KV_STR("identity", "user_id in the query, else header X-User-ID"));
+	log_info(lg, "authentication", KV_STR("mode", "open"),
+		 KV_STR("identity", "user_id in the query, else header X-User-ID"));
 	if (!all_loopback(gw))
-		log_warn(lg, "auth.mode is open on an address that others can reach: anybody may connect and send as any user; "
-		             "put it behind a proxy that authenticates, or listen on 127.0.0.1",
-		         KV_STR("mode", "open"));
+		log_warn(
+			lg,
+			"auth.mode is open on an address that others can reach: anybody may connect and send as any user; "
+			"put it behind a proxy that authenticates, or listen on 127.0.0.1",
+			KV_STR("mode", "open"));
 }
 
 /* ---- life ---------------------------------------------------------------------------------------------------------------- */
@@ -270,7 +281,8 @@ static int may_register(struct wsc_gateway *gw)
 	return r;
 }
 
-static int add(struct wsc_gateway *gw, const char *method, const char *path, enum route_kind kind, const void *target, void *user)
+static int add(struct wsc_gateway *gw, const char *method, const char *path, enum route_kind kind, const void *target,
+	       void *user)
 {
 	int r = routes_add(&gw->set.routes, method, path, kind, target, user);
 
@@ -307,7 +319,7 @@ int wsc_register_api(struct wsc_gateway *gw, const char *prefix)
 
 	for (size_t i = 0; r == 0 && i < sizeof calls / sizeof calls[0]; i++) {
 		int n = prefix ? snprintf(path, sizeof path, "%s/websocket/%s", prefix, calls[i].name)
-		               : snprintf(path, sizeof path, "%s/%s", gw->config.paths.api, calls[i].name);
+			       : snprintf(path, sizeof path, "%s/%s", gw->config.paths.api, calls[i].name);
 
 		if (n < 0 || (size_t)n >= sizeof path || path[0] != '/')
 			return fail(gw, -WSC_EINVAL, "the prefix must begin with / and be shorter than 500 bytes");
@@ -357,7 +369,8 @@ static void make_node_id(struct wsc_gateway *gw)
 	}
 	(void)gethostname(host, sizeof host - 1);
 	for (char *p = host; *p; p++)
-		if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || *p == '-' || *p == '.'))
+		if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || *p == '-' ||
+		      *p == '.'))
 			*p = '-';
 	snprintf(gw->set.node_id, sizeof gw->set.node_id, "%s-%u", host, gw->port);
 }
@@ -374,10 +387,12 @@ static int listen_all(struct wsc_gateway *gw)
 			return fail(gw, -WSC_ECONFIG, "node_ip: at most %u addresses", SHARD_LISTENERS);
 		fd = addr_listen(c->node_ip.at[i], port, &gw->set.listen, &got);
 		if (fd < 0)
-			return fail(gw, fd == -EADDRINUSE ? -WSC_EADDRINUSE : -WSC_ESYSTEM, "cannot listen on %s%s%.0u: %s%s", c->node_ip.at[i],
-			            strncmp(c->node_ip.at[i], "unix:", 5) == 0 ? "" : " port ",
-			            strncmp(c->node_ip.at[i], "unix:", 5) == 0 ? 0u : port, strerrordesc_np(-fd),
-			            fd == -EADDRINUSE ? "; another program listens there: stop it, or set node_port" : "");
+			return fail(gw, fd == -EADDRINUSE ? -WSC_EADDRINUSE : -WSC_ESYSTEM,
+				    "cannot listen on %s%s%.0u: %s%s", c->node_ip.at[i],
+				    strncmp(c->node_ip.at[i], "unix:", 5) == 0 ? "" : " port ",
+				    strncmp(c->node_ip.at[i], "unix:", 5) == 0 ? 0u : port, strerrordesc_np(-fd),
+				    fd == -EADDRINUSE ? "; another program listens there: stop it, or set node_port"
+						      : "");
 		gw->listen_fd[gw->nlisten++] = fd;
 		if (got) /* port 0: all addresses get the one that the first was given */
 			gw->port = port = got;
@@ -393,8 +408,8 @@ static int count_connections(struct wsc_gateway *gw)
 	if (getrlimit(RLIMIT_NOFILE, &fds) < 0 || fds.rlim_cur == RLIM_INFINITY)
 		fds.rlim_cur = 1u << 20;
 	if (fds.rlim_cur <= DESCRIPTOR_RESERVE + 16)
-		return fail(gw, -WSC_ESYSTEM, "only %llu descriptors (ulimit -n): at least %u are needed", (unsigned long long)fds.rlim_cur,
-		            DESCRIPTOR_RESERVE + 17);
+		return fail(gw, -WSC_ESYSTEM, "only %llu descriptors (ulimit -n): at least %u are needed",
+			    (unsigned long long)fds.rlim_cur, DESCRIPTOR_RESERVE + 17);
 	gw->set.max_connections = fds.rlim_cur - DESCRIPTOR_RESERVE;
 	if (wanted && wanted < gw->set.max_connections)
 		gw->set.max_connections = wanted;
@@ -417,9 +432,11 @@ static int make_workers(struct wsc_gateway *gw)
 		if (!gw->workers[i])
 			return fail(gw, -WSC_ENOMEM, "out of memory");
 		gw->set.shards[i] = &gw->workers[i]->shard;
-		r = worker_init(gw->workers[i], &gw->set, i, gw->workers, gw->nworkers, &hub, gw->listen_fd, gw->nlisten, gw->by_host);
+		r = worker_init(gw->workers[i], &gw->set, i, gw->workers, gw->nworkers, &hub, gw->listen_fd,
+				gw->nlisten, gw->by_host);
 		if (r < 0)
-			return fail(gw, r, "cannot start a worker: %s", r == -WSC_ENOMEM ? "out of memory" : strerrordesc_np(errno));
+			return fail(gw, r, "cannot start a worker: %s",
+				    r == -WSC_ENOMEM ? "out of memory" : strerrordesc_np(errno));
 	}
 	return 0;
 }
@@ -570,7 +587,8 @@ void wsc_stop(struct wsc_gateway *gw, unsigned timeout_ms)
 	if (state_of(gw) != STATE_RUNNING)
 		return;
 	if (!atomic_exchange(&gw->set.shared.draining, true))
-		log_info(&gw->set.log, "stopping", KV_U64("connections", atomic_load(&gw->set.shared.connections)), KV_U64("timeout_ms", timeout_ms));
+		log_info(&gw->set.log, "stopping", KV_U64("connections", atomic_load(&gw->set.shared.connections)),
+			 KV_U64("timeout_ms", timeout_ms));
 	/* From now on the kernel refuses who comes, instead of letting them wait for nobody. */
 	for (unsigned i = 0; i < gw->nlisten; i++)
 		(void)shutdown(gw->listen_fd[i], SHUT_RDWR);
@@ -788,12 +806,15 @@ static void adopt_run(struct shard *sh, struct task *t)
 /* Every route answers 503 while the gateway is not enabled. */
 static void answer_disabled(int fd)
 {
-	static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json; charset=utf-8\r\n"
-	                             "Content-Length: 90\r\nConnection: close\r\n\r\n"
-	                             "{\"success\":false,\"error\":\"the gateway is not enabled\",\"message\":null,\"code\":\"not_enabled\"}";
+	static const char answer[] =
+		"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json; charset=utf-8\r\n"
+		"Content-Length: 90\r\nConnection: close\r\n\r\n"
+		"{\"success\":false,\"error\":\"the gateway is not enabled\",\"message\":null,\"code\":\"not_enabled\"}";
 
-	_Static_assert(sizeof "{\"success\":false,\"error\":\"the gateway is not enabled\",\"message\":null,\"code\":\"not_enabled\"}" == 91,
-	               "Content-Length above");
+	_Static_assert(
+		sizeof "{\"success\":false,\"error\":\"the gateway is not enabled\",\"message\":null,\"code\":\"not_enabled\"}" ==
+			91,
+		"Content-Length above");
 	char request[4096];
 
 	(void)!send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -824,7 +845,8 @@ int wsc_adopt(struct wsc_gateway *gw, int fd)
 	if (a) {
 		a->task.run = adopt_run;
 		a->fd = fd;
-		r = worker_post_foreign(gw->workers[atomic_fetch_add(&gw->shared.adopted, 1) % gw->nworkers], &a->task, false);
+		r = worker_post_foreign(gw->workers[atomic_fetch_add(&gw->shared.adopted, 1) % gw->nworkers], &a->task,
+					false);
 	} else {
 		r = -WSC_ENOMEM;
 	}

@@ -99,7 +99,7 @@ static bool to_sockaddr(const char *ip, uint16_t port, struct sockaddr_storage *
 static uint16_t port_of(const struct sockaddr_storage *ss)
 {
 	return ntohs(ss->ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)ss)->sin6_port
-	                                       : ((const struct sockaddr_in *)ss)->sin_port);
+					       : ((const struct sockaddr_in *)ss)->sin_port);
 }
 
 int addr_listen(const char *ip, uint16_t port, const struct listen_options *o, uint16_t *port_out)

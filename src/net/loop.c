@@ -43,7 +43,8 @@ static int open_sources(struct loop *l, bool with_timer)
 		return -errno;
 	if ((r = watch(l, &l->wake, EPOLLIN | EPOLLET)) < 0 || !with_timer)
 		return r;
-	l->timer = (struct source){ .fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC), .kind = SOURCE_TIMER };
+	l->timer = (struct source){ .fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC),
+				    .kind = SOURCE_TIMER };
 	if (l->timer.fd < 0)
 		return -errno;
 	return watch(l, &l->timer, EPOLLIN);
@@ -169,7 +170,8 @@ static void accept_error(struct listener *ln, int error)
 		return;
 	}
 	/* EMFILE, ENFILE, ENOBUFS, ENOMEM and the network's errors: the socket stays readable, so stop looking for a while. */
-	ln->backoff_ms = ln->backoff_ms ? (ln->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : ln->backoff_ms * 2) : BACKOFF_MIN_MS;
+	ln->backoff_ms = ln->backoff_ms ? (ln->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : ln->backoff_ms * 2)
+					: BACKOFF_MIN_MS;
 	ln->resume_ms = UINT64_MAX - 1; /* listener_tick() makes it a time */
 	if (!ln->stopped)
 		unwatch(l, &ln->src);
@@ -332,7 +334,8 @@ static ptrdiff_t send_now(struct stream *s, const struct iovec *piece, int n, si
 	struct iovec chopped;
 
 	if (s->loop->chop && want > s->loop->chop) {
-		chopped = (struct iovec){ piece[0].iov_base, piece[0].iov_len < s->loop->chop ? piece[0].iov_len : s->loop->chop };
+		chopped = (struct iovec){ piece[0].iov_base,
+					  piece[0].iov_len < s->loop->chop ? piece[0].iov_len : s->loop->chop };
 		mh.msg_iov = &chopped;
 		mh.msg_iovlen = 1;
 	}
@@ -362,7 +365,8 @@ ptrdiff_t stream_send(struct stream *s, const struct iovec *piece, int n)
 	if ((size_t)sent < want && !(s->loop->chop && sent > 0))
 		s->src.flags |= STREAM_BLOCKED;
 	else
-		s->src.flags &= (uint8_t)~STREAM_BLOCKED; /* it was tried before its event came: that one is no news any more */
+		s->src.flags &=
+			(uint8_t)~STREAM_BLOCKED; /* it was tried before its event came: that one is no news any more */
 	return sent;
 }
 

@@ -33,10 +33,10 @@ struct source {
 };
 
 enum stream_flag {
-	STREAM_PAUSED = 1,    /* the owner does not want bytes now */
-	STREAM_READABLE = 2,  /* there may be bytes (or an end) to read */
-	STREAM_HANGUP = 4,    /* the peer has shut down or reset: read until the end shows */
-	STREAM_BLOCKED = 8,   /* the socket took less than it was offered */
+	STREAM_PAUSED = 1,   /* the owner does not want bytes now */
+	STREAM_READABLE = 2, /* there may be bytes (or an end) to read */
+	STREAM_HANGUP = 4,   /* the peer has shut down or reset: read until the end shows */
+	STREAM_BLOCKED = 8,  /* the socket took less than it was offered */
 	STREAM_IN_LIST = 16
 };
 
@@ -66,10 +66,10 @@ struct loop_ops {
 struct listener {
 	struct source src;
 	struct loop *loop;
-	uint64_t resume_ms;   /* paused for want of descriptors until then; 0: not paused */
+	uint64_t resume_ms; /* paused for want of descriptors until then; 0: not paused */
 	uint32_t backoff_ms;
-	bool stopped;         /* taken out of the poll set by the owner */
-	uint16_t tag;         /* the owner's */
+	bool stopped; /* taken out of the poll set by the owner */
+	uint16_t tag; /* the owner's */
 };
 
 struct loop {
@@ -77,9 +77,9 @@ struct loop {
 	struct source wake, timer;
 	const struct loop_ops *ops;
 	uint8_t *recv_buf;
-	struct list ready;    /* streams that may have bytes */
+	struct list ready; /* streams that may have bytes */
 	bool woken;
-	uint32_t polled;      /* streams that became ready in the last loop_wait() */
+	uint32_t polled; /* streams that became ready in the last loop_wait() */
 	/* Test mode: 0 off; else every read and write is cut to this many bytes, so that all splits are met. */
 	uint32_t chop;
 	/* Counts of system calls, so that a test can say what a message costs. Single writer, relaxed. */
@@ -108,11 +108,20 @@ int stream_open(struct loop *l, struct stream *s, int fd);
 /* Takes the descriptor out of the loop, unclosed, so that another loop may have it. */
 int stream_detach(struct stream *s);
 void stream_close(struct stream *s);
-static inline bool stream_is_open(const struct stream *s) { return s->src.fd >= 0; }
+static inline bool stream_is_open(const struct stream *s)
+{
+	return s->src.fd >= 0;
+}
 void stream_pause(struct stream *s);
 void stream_resume(struct stream *s);
-static inline bool stream_paused(const struct stream *s) { return s->src.flags & STREAM_PAUSED; }
-static inline bool stream_blocked(const struct stream *s) { return s->src.flags & STREAM_BLOCKED; }
+static inline bool stream_paused(const struct stream *s)
+{
+	return s->src.flags & STREAM_PAUSED;
+}
+static inline bool stream_blocked(const struct stream *s)
+{
+	return s->src.flags & STREAM_BLOCKED;
+}
 /*
  * Offers bytes; returns how many the loop has taken (they may be reused at once). Fewer than offered, 0 included: the
  * socket is full, on_writable comes when it is not. Negative: -errno, the connection is broken.

@@ -56,7 +56,8 @@ static enum proxy_result parse_v1(struct bytes in, struct proxy_header *out)
 	target = word(&line);
 	source_port = word(&line);
 	target_port = word(&line);
-	if (line.len || !port_valid(source_port) || !port_valid(target_port) || !ip_parse(source, &out->ip) || !ip_parse(target, &other))
+	if (line.len || !port_valid(source_port) || !port_valid(target_port) || !ip_parse(source, &out->ip) ||
+	    !ip_parse(target, &other))
 		return PROXY_BAD;
 	if (bytes_eq(family, BYTES("TCP4")))
 		return memchr(source.at, ':', source.len) ? PROXY_BAD : PROXY_DONE;

@@ -18,8 +18,9 @@ enum proxy_result {
 };
 
 struct proxy_header {
-	size_t size;   /* bytes it took */
-	struct ip ip;  /* the client; len 0 when the proxy speaks for itself or does not say (LOCAL, UNKNOWN, a Unix socket) */
+	size_t size; /* bytes it took */
+	struct ip
+		ip; /* the client; len 0 when the proxy speaks for itself or does not say (LOCAL, UNKNOWN, a Unix socket) */
 };
 
 /* @in is all that has come on the connection so far. */

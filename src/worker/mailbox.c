@@ -14,7 +14,7 @@ struct record {
 	_Alignas(ALIGN) uint32_t size; /* of the whole record */
 	uint32_t kind;
 	union {
-		struct hub_relay relay;  /* its views lie behind, in this order: to, sender, ref, body */
+		struct hub_relay relay; /* its views lie behind, in this order: to, sender, ref, body */
 		struct task *task;
 	} u;
 };

@@ -13,8 +13,8 @@
 #include <stdatomic.h>
 #include "conn/shard.h"
 
-#define MAILBOX_HIGH_WATER (4u * 1024 * 1024) /* bytes from one peer that its target has not taken yet */
-#define MAILBOX_FOREIGN_MAX 65536u            /* tasks of the program that may wait; answers have room beyond */
+#define MAILBOX_HIGH_WATER (4u * 1024 * 1024)     /* bytes from one peer that its target has not taken yet */
+#define MAILBOX_FOREIGN_MAX 65536u                /* tasks of the program that may wait; answers have room beyond */
 #define MAILBOX_FOREIGN_BYTES (64u * 1024 * 1024) /* and what they may weigh; an empty mailbox takes any */
 
 struct batch {

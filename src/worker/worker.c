@@ -23,7 +23,7 @@ struct now worker_clock(void)
 	clock_gettime(CLOCK_MONOTONIC, &mono);
 	clock_gettime(CLOCK_REALTIME, &wall);
 	return (struct now){ (uint64_t)mono.tv_sec * 1000000000u + (uint64_t)mono.tv_nsec,
-		             (uint64_t)wall.tv_sec * 1000u + (uint64_t)wall.tv_nsec / 1000000u };
+			     (uint64_t)wall.tv_sec * 1000u + (uint64_t)wall.tv_nsec / 1000000u };
 }
 
 static struct worker *worker_of(struct shard *sh)
@@ -154,7 +154,8 @@ static void run_timers(struct shard *sh)
 /* Below the cap again: connections that wait at the door are let in. */
 static void reopen_listeners(struct shard *sh)
 {
-	if (sh->draining || atomic_load_explicit(&sh->set->shared.connections, memory_order_relaxed) > sh->set->max_connections)
+	if (sh->draining ||
+	    atomic_load_explicit(&sh->set->shared.connections, memory_order_relaxed) > sh->set->max_connections)
 		return;
 	for (unsigned i = 0; i < sh->nlisteners; i++)
 		if (sh->listeners[i].stopped)
@@ -320,7 +321,8 @@ static unsigned route(void *ctx, struct bytes user_id, uint64_t hash)
 	return (unsigned)(hash % ((struct worker *)ctx)->n);
 }
 
-static int init_shard(struct worker *w, struct settings *set, unsigned index, const struct hub_options *hub, bool by_host)
+static int init_shard(struct worker *w, struct settings *set, unsigned index, const struct hub_options *hub,
+		      bool by_host)
 {
 	struct shard *sh = &w->shard;
 	struct hub_options o = *hub;
@@ -347,13 +349,14 @@ static int init_shard(struct worker *w, struct settings *set, unsigned index, co
 	o.ctx = w;
 	sh->hub = hub_new(&o, sh->now);
 	sh->gather = mem_alloc(SHARD_GATHER_BYTES);
-	if (!sh->hub || !sh->gather || slab_init(&sh->conns, sizeof(struct conn)) < 0 || slab_init(&sh->jobs, sizeof(struct job)) < 0)
+	if (!sh->hub || !sh->gather || slab_init(&sh->conns, sizeof(struct conn)) < 0 ||
+	    slab_init(&sh->jobs, sizeof(struct job)) < 0)
 		return -WSC_ENOMEM;
 	return 0;
 }
 
 int worker_init(struct worker *w, struct settings *set, unsigned index, struct worker **all, unsigned n,
-                const struct hub_options *hub, const int *listen_fds, unsigned nlisten, bool by_host)
+		const struct hub_options *hub, const int *listen_fds, unsigned nlisten, bool by_host)
 {
 	struct shard *sh = &w->shard;
 	int r;
@@ -367,7 +370,8 @@ int worker_init(struct worker *w, struct settings *set, unsigned index, struct w
 	if ((r = init_shard(w, set, index, hub, by_host)) < 0)
 		return r;
 	for (; sh->nlisteners < nlisten && sh->nlisteners < SHARD_LISTENERS; sh->nlisteners++)
-		if ((r = listener_open(&sh->loop, &sh->listeners[sh->nlisteners], listen_fds[sh->nlisteners], (uint16_t)sh->nlisteners)) < 0) {
+		if ((r = listener_open(&sh->loop, &sh->listeners[sh->nlisteners], listen_fds[sh->nlisteners],
+				       (uint16_t)sh->nlisteners)) < 0) {
 			errno = -r;
 			return -WSC_ESYSTEM;
 		}

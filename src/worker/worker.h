@@ -15,12 +15,14 @@ struct worker {
 	struct worker **all;
 	unsigned n;
 	struct batch *outgoing[HUB_PEERS_MAX]; /* what this turn posts, newest first */
-	struct { struct task *head, **tail; } self; /* tasks for ourselves */
-	pthread_t thread;
-	bool threaded;   /* has a thread of its own */
-	bool by_host;    /* the host program polls the loop's descriptor */
 	struct {
-		_Atomic bool stop;           /* asked to drain */
+		struct task *head, **tail;
+	} self; /* tasks for ourselves */
+	pthread_t thread;
+	bool threaded; /* has a thread of its own */
+	bool by_host;  /* the host program polls the loop's descriptor */
+	struct {
+		_Atomic bool stop;            /* asked to drain */
 		_Atomic uint64_t deadline_ms; /* until then */
 		_Atomic bool stopped;
 	} shared;
@@ -28,7 +30,7 @@ struct worker {
 
 /* 0, -WSC_ENOMEM or -WSC_ESYSTEM (errno set). @listen_fds are shared by all workers and stay the caller's. */
 int worker_init(struct worker *w, struct settings *set, unsigned index, struct worker **all, unsigned n,
-                const struct hub_options *hub, const int *listen_fds, unsigned nlisten, bool by_host);
+		const struct hub_options *hub, const int *listen_fds, unsigned nlisten, bool by_host);
 /* Kills what is left. All threads must have ended. */
 void worker_deinit(struct worker *w);
 /* One turn, sleeping at most @max_wait_ms (-1: as long as there is nothing to do). False: it has stopped. */

@@ -13,7 +13,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (size_t n = 0; n < size && n < 2 * PROXY_MAX; n++) {
 		p = proxy_parse(bytes_of(data, n), &part);
 		if (r == PROXY_DONE && n >= whole.size)
-			assert(p == PROXY_DONE && part.size == whole.size && memcmp(&part.ip, &whole.ip, sizeof part.ip) == 0);
+			assert(p == PROXY_DONE && part.size == whole.size &&
+			       memcmp(&part.ip, &whole.ip, sizeof part.ip) == 0);
 		else if (r == PROXY_DONE)
 			assert(p == PROXY_MORE);
 		else

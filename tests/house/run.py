@@ -5,6 +5,7 @@
 usage: run.py PROGRAM [TEXT...]   PROGRAM lies in the build directory; only tests whose name contains a TEXT
 Prints "N passed, N failed".
 """
+import json
 import os
 import pathlib
 import re
@@ -145,6 +146,12 @@ class Installation(Temporary):
             self.assertTrue(any(f.endswith("include/" + header) for f in installed), header)
         for page in (p.name for p in (ROOT / "man").rglob("*.[1-8]")):
             self.assertTrue(any(re.search(f"/man/man./{re.escape(page)}(\\.gz)?$", f) for f in installed), page)
+
+    def test_the_library_goes_where_linker_and_pkg_config_of_debian_look(self):
+        # Left alone, meson takes lib64 on a machine that has never built a Debian package.
+        options = json.loads(sh("meson", "introspect", "--buildoptions", ROOT / "meson.build"))
+        value = {o["name"]: o["value"] for o in options}
+        self.assertEqual((value["prefix"], value["libdir"]), ("/usr/local", "lib"))
 
     def test_the_installed_program_runs_alone(self):
         self.assertRegex(sh(next(self.tmp.rglob("bin/wsc")), "version"), r"\d+\.\d+\.\d+")

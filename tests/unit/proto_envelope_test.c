@@ -875,11 +875,17 @@ static void check_kept(struct bytes in, struct bytes out)
 
 TEST(a_refused_message_has_an_id_when_a_good_one_stood_before_the_fault)
 {
-	static const struct { const char *text, *id; } cases[] = {
-		{ "{\"id\":\"m\\u0031\",\"to\":5}", "m1" }, { "{\"id\":\"m1\",\"to\":", "m1" },
-		{ "{\"to\":5,\"id\":\"m1\"}", "" },        { "{\"id\":5}", "" },
-		{ "{\"id\":\"\"}", "" },                   { "{\"id\":null,\"to\":5}", "" },
-		{ "", "" },                              { "[]", "" },
+	static const struct {
+		const char *text, *id;
+	} cases[] = {
+		{ "{\"id\":\"m\\u0031\",\"to\":5}", "m1" },
+		{ "{\"id\":\"m1\",\"to\":", "m1" },
+		{ "{\"to\":5,\"id\":\"m1\"}", "" },
+		{ "{\"id\":5}", "" },
+		{ "{\"id\":\"\"}", "" },
+		{ "{\"id\":null,\"to\":5}", "" },
+		{ "", "" },
+		{ "[]", "" },
 	};
 	uint8_t scratch[ENVELOPE_ID_SCRATCH];
 	struct envelope e;

@@ -44,16 +44,18 @@ TEST(version_2_names_the_client_and_its_tlvs_are_passed_over)
 {
 	good(BYTES(V2 "\x21\x11\0\x0c\xcb\0\x71\x05\x7f\0\0\x01\x03\xe7\0\x50GET"), 28, "203.0.113.5");
 	good(BYTES(V2 "\x21\x11\0\x10\xcb\0\x71\x05\x7f\0\0\x01\x03\xe7\0\x50\x04\0\x01xGET"), 32, "203.0.113.5");
-	good(BYTES(V2 "\x21\x21\0\x24\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\x01\0\x02G"), 52,
-	     "2001:db8::1");
+	good(BYTES(V2
+		   "\x21\x21\0\x24\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\x01\0\x02G"),
+	     52, "2001:db8::1");
 	good(BYTES(V2 "\x20\0\0\0GET"), 16, "");
 	good(BYTES(V2 "\x21\0\0\0GET"), 16, "");
 }
 
 TEST(an_ipv4_address_in_ipv6_clothes_is_ipv4)
 {
-	good(BYTES(V2 "\x21\x21\0\x24\0\0\0\0\0\0\0\0\0\0\xff\xff\xcb\0\x71\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\x01\0\x02"), 52,
-	     "203.0.113.5");
+	good(BYTES(V2
+		   "\x21\x21\0\x24\0\0\0\0\0\0\0\0\0\0\xff\xff\xcb\0\x71\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\x01\0\x02"),
+	     52, "203.0.113.5");
 }
 
 TEST(what_is_no_header_is_left_alone)
@@ -87,7 +89,7 @@ TEST(broken_headers_are_refused)
 		BYTES(V2 "\x22\x11\0\x0c\xcb\0\x71\x05\x7f\0\0\x01\x03\xe7\0\x50"), /* no such command */
 		BYTES(V2 "\x21\x12\0\x0c\xcb\0\x71\x05\x7f\0\0\x01\x03\xe7\0\x50"), /* UDP */
 		BYTES(V2 "\x21\x11\0\x0b\xcb\0\x71\x05\x7f\0\0\x01\x03\xe7\0"),     /* too short for its family */
-		BYTES(V2 "\x21\x11\xff\xff"),                                        /* longer than anybody needs */
+		BYTES(V2 "\x21\x11\xff\xff"),                                       /* longer than anybody needs */
 	};
 	char address[IP_TEXT_MAX], line[128];
 	size_t size;

@@ -29,8 +29,8 @@ struct rig {
 	unsigned long sndbuf; /* of the server's ends; 0: as it comes */
 };
 
-static char *rig_types[] = { (char *)(uintptr_t)"customer", (char *)(uintptr_t)"agent" };
-static char *rig_origins[] = { (char *)(uintptr_t)"*" };
+static char *rig_types[] = { (char *)(uintptr_t) "customer", (char *)(uintptr_t) "agent" };
+static char *rig_origins[] = { (char *)(uintptr_t) "*" };
 
 static int rig_post(struct settings *set, unsigned to, struct task *t, bool must)
 {
@@ -56,10 +56,16 @@ static inline void rig_init(struct rig *r, unsigned workers)
 	raise_descriptor_limit();
 	*r = (struct rig){ .n = workers };
 	r->set.opt = (struct options){
-		.heartbeat_ms = 30000, .client_timeout_ms = 90000, .sse_heartbeat_ms = 30000, .hook_timeout_ms = 5000,
-		.header_timeout_ms = 10000, .max_message_bytes = 1 << 20,
-		.message_rate = { 0, 1, 10000 }, .control_rate = { 0, 1, 0 },
-		.user_types = { rig_types, 2 }, .origins = { rig_origins, 1 },
+		.heartbeat_ms = 30000,
+		.client_timeout_ms = 90000,
+		.sse_heartbeat_ms = 30000,
+		.hook_timeout_ms = 5000,
+		.header_timeout_ms = 10000,
+		.max_message_bytes = 1 << 20,
+		.message_rate = { 0, 1, 10000 },
+		.control_rate = { 0, 1, 0 },
+		.user_types = { rig_types, 2 },
+		.origins = { rig_origins, 1 },
 	};
 	r->set.log.fd = -1;
 	r->set.http = HTTP1_LIMITS;
@@ -77,8 +83,14 @@ static inline void rig_init(struct rig *r, unsigned workers)
 	routes_add(&r->set.routes, "GET", "/online", ROUTE_ONLINE, NULL, NULL);
 	routes_add(&r->set.routes, "GET", "/livez", ROUTE_LIVEZ, NULL, NULL);
 	r->hub = (struct hub_options){
-		.max_messages = { 256, 100 }, .max_queue_bytes = 2 << 20, .max_sessions_per_user = 8, .login = HUB_LOGIN_REPLACE,
-		.slow = HUB_SLOW_CLOSE, .ask_timeout_ms = 5000, .max_pending = 65536, .seed = { 1, 2 },
+		.max_messages = { 256, 100 },
+		.max_queue_bytes = 2 << 20,
+		.max_sessions_per_user = 8,
+		.login = HUB_LOGIN_REPLACE,
+		.slow = HUB_SLOW_CLOSE,
+		.ask_timeout_ms = 5000,
+		.max_pending = 65536,
+		.seed = { 1, 2 },
 	};
 }
 
@@ -268,7 +280,8 @@ static inline void ask_ws(int fd, const char *user)
 
 	snprintf(head, sizeof head,
 		 "GET /ws?user_id=%s HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-		 "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", user);
+		 "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+		 user);
 	put_str(fd, head);
 }
 
@@ -296,7 +309,8 @@ static inline struct conn *rig_conn(struct rig *r, const char *user)
 	struct shard *sh = &r->w[shard_of_user(&r->set, bytes_str(user))]->shard;
 	struct user *u = hub_find(sh->hub, bytes_str(user));
 
-	return u && !list_empty(&u->sessions) ? conn_of_session(container_of(u->sessions.next, struct session, of_user)) : NULL;
+	return u && !list_empty(&u->sessions) ? conn_of_session(container_of(u->sessions.next, struct session, of_user))
+					      : NULL;
 }
 
 struct calls {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * answer: the JSON bodies of the HTTP API (contract "HTTP API"), appended to a buf. Success is
+ * answer: the JSON bodies of the HTTP API (docs/http-api.md), appended to a buf. Success is
  * {"success":true,"message":...,"data":{...}}, failure {"success":false,"error":...,"message":null,"code":...}.
  */
 #ifndef WSC_API_ANSWER_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* origin: may a page of this origin use the gateway (contract "Configuration", websocket_origins; RFC 6454)? */
+/* origin: may a page of this origin use the gateway (websocket_origins in docs/config.md; RFC 6454)? */
 #ifndef WSC_API_ORIGIN_H
 #define WSC_API_ORIGIN_H
 

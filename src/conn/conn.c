@@ -10,7 +10,7 @@
 
 #define FLUSH_PIECES 64u
 #define FLUSH_ROUNDS 4
-#define CLOSE_WAIT_MS 5000u /* contract "Close codes": how long the peer may take to answer */
+#define CLOSE_WAIT_MS 5000u /* how long the peer may take to answer */
 #define LINGER_MS 2000u     /* how long an HTTP or event-stream peer may take to read the end */
 #define ACCEPT_RESERVE 64u  /* connections beyond the cap that are still told 503 */
 

@@ -204,7 +204,7 @@ static void refuse_str(struct conn *c, enum api_code code, const char *why)
 	http_refuse(c, 0, code, bytes_str(why), NULL);
 }
 
-/* What the codec does not accept: answered, and the connection ends (contract "HTTP API": 400 and close). */
+/* What the codec does not accept: answered, and the connection ends (docs/http-api.md: 400 and close). */
 static void reject(struct conn *c, const struct http1_error *e)
 {
 	http_of(c)->keep_alive = false;
@@ -285,7 +285,7 @@ static void serve_publish(struct conn *c, bool broadcast)
 
 /* ---- pages ------------------------------------------------------------------------------------------------------------------ */
 
-/* Contract "Configuration", admin.token: what "on loopback" means. */
+/* What "on loopback" means: nobody in between, and a page that was asked for under a local name. */
 static bool on_loopback(const struct conn *c)
 {
 	static const char *const hosts[] = { "localhost", "127.0.0.1", "[::1]" };

@@ -2,7 +2,7 @@
 /*
  * conn_open: from a request for /ws or /sse to a session: who is it, may it, where does it live, is there room, what does
  * the program say. Each step may end in a refusal, which undoes the ones before; two of them may wait for the program.
- * The connection moves to its user's shard once, before its place is reserved (design: a user lives on one worker).
+ * The connection moves to its user's shard once, before its place is reserved (a user lives on one worker).
  */
 #include "conn/conn_http.h"
 
@@ -554,7 +554,7 @@ static void ask_program(struct conn *c)
 	authenticated(c, verdict, &id, call.status, call.reason);
 }
 
-/* Contract "Identity", auth.mode open: the query, else the header; the header first when a trusted proxy sends it. */
+/* auth.mode open (docs/guide.md): the query, else the header; the header first when a trusted proxy sends it. */
 static void identify(struct conn *c)
 {
 	const struct http_conn *h = http_of(c);

@@ -40,7 +40,7 @@ void sse_on_timer(struct conn *c)
 	sse_arm(c);
 }
 
-/* Should the client come back? Not when it was told to stop (contract "Close codes"). */
+/* Should the client come back? Not when it was told to stop (docs/errors.md, close codes). */
 static bool may_reconnect(uint16_t code)
 {
 	return code != 4409 && code != 4410 && code != 4403 && code != 4401 && code != 4400 && code != 1008;

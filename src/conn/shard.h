@@ -151,7 +151,7 @@ static inline struct shard *shard_of_loop(struct loop *l)
 	return container_of(l, struct shard, loop);
 }
 
-/* The shard that @user_id lives on (design: hash(user_id) % workers). */
+/* The shard that @user_id lives on (hash(user_id) % workers). */
 unsigned shard_of_user(const struct settings *set, struct bytes user_id);
 /* The time of this turn as RFC 3339, formatted once per millisecond. */
 struct bytes shard_stamp(struct shard *sh);

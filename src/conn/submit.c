@@ -70,7 +70,7 @@ static void fail_str(struct shard *sh, struct submission *sub, enum api_code cod
 	fail(sh, sub, code, bytes_str(why), ref);
 }
 
-/* ---- built-in checks (contract "The message", "HTTP API") -------------------------------------------------------- */
+/* ---- built-in checks (docs/messages.md, docs/http-api.md) -------------------------------------------------------- */
 
 static struct bytes ref_of(const struct envelope *e, uint8_t scratch[ENVELOPE_ID_SCRATCH])
 {

@@ -160,7 +160,7 @@ struct envelope_out {
  * keys that count as absent.
  */
 void envelope_out_from(struct envelope_out *o, const struct envelope *e);
-/* An error frame, contract "The message": type error, from system. The caller adds id and create_at. */
+/* An error frame (docs/messages.md): type error, from system. The caller adds id and create_at. */
 void envelope_out_error(struct envelope_out *o, struct envelope_text to, struct bytes content,
 			const struct envelope_fault *fault);
 /* The exact number of bytes that envelope_write() writes. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mailbox: where threads meet, and the only place (design 3). Each ordered pair of workers has one FIFO, and everything
+ * mailbox: where threads meet, and the only place. Each ordered pair of workers has one FIFO, and everything
  * between the two takes it, so order holds. What a turn posts is one batch, handed over with one atomic push. Other threads of
  * the program have a FIFO of tasks of their own.
  *

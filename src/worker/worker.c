@@ -162,7 +162,7 @@ static void reopen_listeners(struct shard *sh)
 			listener_start(&sh->listeners[i]);
 }
 
-/* Those that waited when the phase began: what they cause comes in the next turn (design 7). */
+/* Those that waited when the phase began: what they cause comes in the next turn. */
 static void perform_requests(struct worker *w)
 {
 	struct hub_request r;
@@ -276,7 +276,7 @@ bool worker_turn(struct worker *w, int max_wait_ms)
 		return false;
 	sleep_until_work(w, max_wait_ms);
 	read_and_take(w);
-	/* Many at once: whoever wrote meanwhile is served by the same flush (design 9). */
+	/* Many at once: whoever wrote meanwhile is served by the same flush. */
 	if (sh->loop.polled >= MANY_READY && !hub_pressed(sh->hub) && loop_wait(&sh->loop, 0) == 0)
 		read_and_take(w);
 	if (atomic_load(&w->shared.stop)) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* api_origin: who may use the gateway from a page, and above all who may not (RFC 6454; contract "Configuration"). */
+/* api_origin: who may use the gateway from a page, and above all who may not (RFC 6454; docs/config.md). */
 #include "api/origin.h"
 #include "test.h"
 

@@ -67,7 +67,7 @@ TEST(many_messages_to_one_reader_leave_in_one_send)
 	rig_end(&r);
 }
 
-/* Design 8: what is over its limit is flushed before more is read, so that a fan-in fills no memory and closes nobody. */
+/* What is over its limit is flushed before more is read, so that a fan-in fills no memory and closes nobody. */
 TEST(a_queue_over_its_limit_makes_the_turn_stop_reading_and_flush)
 {
 	struct inbox in = { 0 };

@@ -238,6 +238,7 @@ class Soak:
         await asyncio.gather(*(self.send_ws(i) for i in range(PAIRS)), *(self.send_http(i) for i in range(PAIRS)),
                              *(self.churn(i) for i in range(CHURNERS)), self.broadcast(), self.watch_later())
         self.finish.set()
+        http = Http(self.port)           # the first one has long been closed for its silence
         for user in self.listening:      # one more each, so that every receiver looks whether it is done
             await http.call("POST", "/api/v1/websocket/send", user, {"to": user, "content": "0"})
         _, late = await asyncio.wait(receivers, timeout=10)

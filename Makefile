@@ -11,7 +11,7 @@ PYTHON  := /usr/bin/python3
 GCC_SANITIZE := -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1 -Dfaults=true
 GCC_TSAN     := -Db_sanitize=thread -Db_lundef=false -Doptimization=1
 
-.PHONY: build run test install bench fuzz format lint sanitize tsan valgrind mutants soak debug clang clean help
+.PHONY: build run test install bench fuzz format lint analyze sanitize tsan valgrind mutants soak debug clang clean help
 
 ## build: the release build; leaves the program at build/wsc
 build:
@@ -105,11 +105,18 @@ format:
 	@tools/install-packages.sh build dev
 	@tools/c-files.sh | xargs clang-format -i
 
-## lint: format, clang-tidy, cppcheck, layers; changes nothing
-lint:
+## lint: format, clang-tidy, cppcheck, gcc's analyzer, layers; changes nothing
+lint: analyze
 	@tools/install-packages.sh build test dev
 	@CC=clang tools/configure.sh $(BUILD)-clang
 	@tools/lint.sh $(BUILD)-clang
+
+## analyze: gcc -fanalyzer over src and cmd; every finding is an error unless tools/analyze answers it
+analyze:
+	@tools/install-packages.sh --check build
+	@tools/configure.sh $(BUILD)
+	@ninja -C $(BUILD) --quiet src/assets.c
+	@tools/analyze $(BUILD)
 
 ## clean: removes what the commands above have built
 clean:

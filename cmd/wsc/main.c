@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -120,6 +121,16 @@ static void raise_descriptors(void)
 	}
 }
 
+/* With a private key in memory there is to be no core file and no look from outside; without one both may help. */
+static void keep_keys_in(const struct wsc_config *config)
+{
+	char key[2] = "";
+
+	(void)wsc_config_get(config, "tls.key", key, sizeof key);
+	if (key[0])
+		(void)prctl(PR_SET_DUMPABLE, 0);
+}
+
 static void at_once(int sig)
 {
 	_exit(128 + sig);
@@ -173,6 +184,7 @@ static int serve(struct wsc_config *config)
 	sigprocmask(SIG_BLOCK, &stop, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	raise_descriptors();
+	keep_keys_in(config);
 	wsc_log_to(gateway, STDERR_FILENO, NULL, NULL);
 	if ((r = wsc_register_routes(gateway)) == 0 && (r = wsc_register_api(gateway, NULL)) == 0 &&
 	    (r = wsc_register_pages(gateway)) == 0)

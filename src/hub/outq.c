@@ -66,6 +66,7 @@ static void add(struct outq *q, struct msg *m)
 
 static void drop(struct outq *q, struct msg *m)
 {
+	assert(m); /* count says that there is one */
 	q->count--;
 	q->bytes -= msg_charge(m);
 	msg_unref(m);

@@ -303,7 +303,7 @@ static enum json_error open_level(struct json_walk *w, struct nest *n, bool *is_
 	bool object = *w->at == '{';
 	struct json_value key;
 
-	if (n->depth == JSON_MAX_DEPTH)
+	if (n->depth >= w->max_depth)
 		return JSON_DEPTH;
 	n->objects = n->objects << 1 | object;
 	n->depth++;
@@ -389,7 +389,7 @@ static enum json_error scan_value(struct json_walk *w, struct json_value *v, uns
 /* On the first byte that is not white space. */
 static enum json_error begin(struct json_walk *w, struct bytes text)
 {
-	*w = (struct json_walk){ 0 };
+	*w = (struct json_walk){ .max_depth = JSON_MAX_DEPTH };
 	if (text.len == 0)
 		return JSON_EMPTY;
 	w->at = w->begin = text.at;

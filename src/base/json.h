@@ -17,7 +17,7 @@ enum json_error {
 	JSON_OK = 0,
 	JSON_EMPTY = -1, /* nothing but white space */
 	JSON_SYNTAX = -2,
-	JSON_DEPTH = -3,     /* deeper than JSON_MAX_DEPTH */
+	JSON_DEPTH = -3,     /* deeper than JSON_MAX_DEPTH, or than the walk was told */
 	JSON_UTF8 = -4,      /* a string is not valid UTF-8 */
 	JSON_NOT_OBJECT = -5 /* valid, but something else */
 };
@@ -43,7 +43,8 @@ struct json_member {
  */
 struct json_walk {
 	const uint8_t *at, *begin, *end;
-	bool line_breaks; /* CR or LF met between tokens so far; at the end: anywhere in the text */
+	bool line_breaks;   /* CR or LF met between tokens so far; at the end: anywhere in the text */
+	unsigned max_depth; /* JSON_MAX_DEPTH; may be lowered between json_object_begin() and the first json_object_next() */
 	int state;
 };
 

@@ -252,6 +252,35 @@ static bool ctl_empty(const struct conn *c)
 	return !c->at.extra || !c->at.extra->ctl.len;
 }
 
+uint64_t conn_stall_due(const struct conn *c)
+{
+	const struct shard *sh = conn_shard(c);
+	uint64_t now = now_ms(sh->now);
+
+	return c->stalled_ms ? now - ((uint32_t)now - c->stalled_ms) + sh->set->opt.write_timeout_ms : UINT64_MAX;
+}
+
+bool conn_stall_over(const struct conn *c)
+{
+	return now_ms(conn_shard(c)->now) >= conn_stall_due(c);
+}
+
+/* Only a full socket comes this far, so a reader who keeps up pays nothing for its limit. */
+void conn_stall(struct conn *c, bool moved)
+{
+	struct shard *sh = conn_shard(c);
+
+	if (!stream_blocked(&c->stream)) {
+		c->stalled_ms = 0;
+		return;
+	}
+	if (c->stalled_ms && !moved)
+		return;
+	c->stalled_ms = (uint32_t)now_ms(sh->now) | 1;
+	if (timer_armed(&c->timer) && c->timer.due_ms > conn_stall_due(c))
+		timers_arm(&sh->timers, &c->timer, conn_stall_due(c));
+}
+
 /*
  * Where messages were dropped a notice stands, behind what had begun and before what is left. One at a time: while control
  * bytes wait, the count goes on, so that a reader who stands still costs one notice and not one per flush.
@@ -425,6 +454,10 @@ void conn_flush(struct conn *c)
 	}
 	if (s->state != SESSION_NONE)
 		hub_flushed(sh->hub, s, stream_blocked(&c->stream), sh->now);
+	if (stream_blocked(&c->stream) || c->stalled_ms)
+		conn_stall(c, moved);
+	if (conn_stall_over(c))
+		hub_close_slow(sh->hub, s);
 	begin_closing(c);
 	if (c->close_queued && ctl_empty(c)) {
 		if (!stream_holds(&c->stream)) /* else on_writable comes back here */
@@ -555,29 +588,39 @@ const struct loop_ops conn_loop_ops = {
 
 void conn_on_timer(struct conn *c)
 {
+	struct shard *sh = conn_shard(c);
+
 	if (c->phase == PHASE_DEAD)
 		return;
-	if (c->kind == CONN_HTTP)
+	if (c->kind == CONN_HTTP) {
 		http_on_timer(c);
-	else if (c->phase != PHASE_OPEN)
+	} else if (c->phase != PHASE_OPEN) {
+		/* Whoever takes nothing is not waited for by the kernel either. */
+		if (stream_blocked(&c->stream))
+			stream_abort(&c->stream);
 		conn_kill(c, WS_CODE_ABNORMAL, false);
-	else if (c->kind == CONN_WS)
+	} else if (conn_stall_over(c)) {
+		/* It may take a byte by now, without having told: it is offered them once more, and that flush judges. */
+		hub_writable(sh->hub, &c->session);
+		timers_arm(&sh->timers, &c->timer, now_ms(sh->now) + 100);
+	} else if (c->kind == CONN_WS)
 		ws_on_timer(c);
 	else
 		sse_on_timer(c);
 }
 
-void conn_drain_all(struct shard *sh)
+bool conn_drain(struct shard *sh, uint32_t n)
 {
-	uint32_t pos = 0;
 	struct conn *c;
 
-	while ((c = slab_next(&sh->conns, &pos))) {
+	while (n && (c = slab_next(&sh->conns, &sh->drain_pos))) {
 		if (c->phase == PHASE_DEAD)
 			continue;
+		n--;
 		if (c->kind == CONN_HTTP)
 			http_drain(c);
 		else if (c->session.state != SESSION_NONE)
 			hub_close(sh->hub, &c->session, WS_CODE_GOING_AWAY, "the server is going away", false);
 	}
+	return n > 0;
 }

@@ -56,13 +56,15 @@ struct conn {
 	struct rate_bucket control;
 	uint64_t secret;     /* the half of the client id that nobody can guess */
 	uint32_t pings;      /* beats of the present silence that we have pinged for */
+	uint32_t stalled_ms; /* low 32 bits, never 0: since then the full socket has taken nothing; 0: it is not full */
 	uint16_t close_code; /* what ended it */
 	uint8_t kind, phase;
-	bool accepted;     /* on_client_connect said yes: on_client_disconnect is owed */
-	bool close_queued; /* the close frame or closed event is in ctl */
-	bool peer_closed;  /* a close frame has come */
-	bool by_client;
-	bool held_input; /* input waits in extra->held for a hook or a queue */
+	bool accepted : 1;     /* on_client_connect said yes: on_client_disconnect is owed */
+	bool close_queued : 1; /* the close frame or closed event is in ctl */
+	bool peer_closed : 1;  /* a close frame has come */
+	bool by_client : 1;
+	bool held_input : 1; /* input waits in extra->held for a hook, or because its sender is too loud */
+	bool loud : 1;       /* so much was refused for its rate that nothing is read until the timer fires */
 };
 /* An idle client: connection, stream, session and codec in one slab object. */
 _Static_assert(sizeof(struct conn) <= 304, "the budget of docs/architecture.md");
@@ -108,8 +110,14 @@ void conn_reap(struct shard *sh);
 void conn_on_timer(struct conn *c);
 /* Sends what @c has ready: one send for many messages. */
 void conn_flush(struct conn *c);
-/* Tells every connection that the node is going away. */
-void conn_drain_all(struct shard *sh);
+/* Tells the next @n connections that the node is going away. True: that was all. */
+bool conn_drain(struct shard *sh, uint32_t n);
+/* What a full socket has come to, after an offer of which it took something (@moved) or nothing: limits.write_timeout. */
+void conn_stall(struct conn *c, bool moved);
+/* When the stall of @c is judged, monotonic ms; UINT64_MAX: it does not stand still. */
+uint64_t conn_stall_due(const struct conn *c);
+/* The stall of @c is due to be judged now. */
+bool conn_stall_over(const struct conn *c);
 
 /* Extra state, made on first use; NULL: no memory. */
 struct conn_extra *conn_extra(struct conn *c);
@@ -149,7 +157,7 @@ void open_attached(struct conn *c);
 void ws_begin(struct conn *c);
 void ws_on_data(struct conn *c, uint8_t *data, size_t len);
 void ws_on_timer(struct conn *c);
-/* A hook has answered, or a queue has room again: goes on with the input that waited. */
+/* A hook has answered, a queue has room again, or the pause of a loud sender is over: goes on with the input that waited. */
 void ws_resume(struct conn *c);
 /* @c was flushed; @moved: its socket has taken bytes. An echo that has drained takes the next messages. */
 void ws_flushed(struct conn *c, bool moved);

@@ -57,12 +57,17 @@ void http_free(struct http_conn *h)
 	mem_free(h);
 }
 
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 static void arm(struct conn *c, uint64_t in_ms)
 {
 	struct shard *sh = conn_shard(c);
 
 	http_of(c)->deadline_ms = now_ms(sh->now) + in_ms;
-	timers_arm(&sh->timers, &c->timer, http_of(c)->deadline_ms);
+	timers_arm(&sh->timers, &c->timer, earlier(http_of(c)->deadline_ms, conn_stall_due(c)));
 }
 
 void http_begin(struct conn *c)
@@ -116,21 +121,31 @@ static bool all_out(const struct conn *c)
 	return !http_of(c)->out.len && !stream_holds(&c->stream);
 }
 
+/* One send. False: the connection is gone. */
+static bool offer(struct conn *c)
+{
+	struct http_conn *h = http_of(c);
+	struct iovec iov = { h->out.at + h->out_sent, h->out.len - h->out_sent };
+	ptrdiff_t n = stream_send(&c->stream, &iov, 1);
+
+	if (n < 0) {
+		conn_kill(c, WS_CODE_ABNORMAL, true);
+		return false;
+	}
+	h->out_sent += (size_t)n;
+	if (c->stalled_ms || stream_blocked(&c->stream))
+		conn_stall(c, n > 0);
+	return true;
+}
+
 /* False: the connection is gone. */
 static bool flush(struct conn *c)
 {
 	struct http_conn *h = http_of(c);
 
-	while (h->out_sent < h->out.len && !stream_blocked(&c->stream)) {
-		struct iovec iov = { h->out.at + h->out_sent, h->out.len - h->out_sent };
-		ptrdiff_t n = stream_send(&c->stream, &iov, 1);
-
-		if (n < 0) {
-			conn_kill(c, WS_CODE_ABNORMAL, true);
+	while (h->out_sent < h->out.len && !stream_blocked(&c->stream))
+		if (!offer(c))
 			return false;
-		}
-		h->out_sent += (size_t)n;
-	}
 	if (h->out_sent == h->out.len && h->out.len) {
 		buf_deinit(&h->out);
 		h->out_sent = 0;
@@ -916,11 +931,32 @@ void http_on_writable(struct conn *c)
 	}
 }
 
+/* The answer has waited for the socket for limits.write_timeout: what it refuses now is its end. */
+static void judge_stall(struct conn *c)
+{
+	if (http_of(c)->out.len && !offer(c))
+		return;
+	if (conn_stall_over(c)) {
+		stream_abort(&c->stream);
+		conn_kill(c, WS_CODE_TRY_LATER, false);
+	} else {
+		http_on_writable(c);
+	}
+}
+
 void http_on_timer(struct conn *c)
 {
 	struct http_conn *h = http_of(c);
+	uint64_t now = now_ms(conn_shard(c)->now);
 
-	if (h->state < HTTP_WAIT && (c->stream.src.flags & STREAM_READABLE) && !stream_paused(&c->stream)) {
+	if (conn_stall_over(c)) {
+		judge_stall(c);
+		if (!is_http(c))
+			return;
+	}
+	if (now < h->deadline_ms) {
+		arm(c, h->deadline_ms - now);
+	} else if (h->state < HTTP_WAIT && (c->stream.src.flags & STREAM_READABLE) && !stream_paused(&c->stream)) {
 		/* Bytes that wait for us are not silence. */
 		arm(c, 100);
 	} else if (h->state == HTTP_WAIT) {

@@ -11,9 +11,9 @@ void sse_arm(struct conn *c)
 {
 	struct shard *sh = conn_shard(c);
 	uint32_t quiet = (uint32_t)now_ms(sh->now) - c->u.sse.last_tx_ms;
-	uint64_t beat = sh->set->opt.sse_heartbeat_ms;
+	uint64_t beat = sh->set->opt.sse_heartbeat_ms, due = now_ms(sh->now) + (quiet < beat ? beat - quiet : 1);
 
-	timers_arm(&sh->timers, &c->timer, now_ms(sh->now) + (quiet < beat ? beat - quiet : 1));
+	timers_arm(&sh->timers, &c->timer, due < conn_stall_due(c) ? due : conn_stall_due(c));
 }
 
 void sse_begin(struct conn *c)

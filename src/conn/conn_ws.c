@@ -314,7 +314,8 @@ void ws_arm(struct conn *c)
 
 	if (due > sh->set->opt.client_timeout_ms)
 		due = sh->set->opt.client_timeout_ms;
-	timers_arm(&sh->timers, &c->timer, now_ms(sh->now) + (due > silence ? due - silence : 1));
+	due = now_ms(sh->now) + (due > silence ? due - silence : 1);
+	timers_arm(&sh->timers, &c->timer, due < conn_stall_due(c) ? due : conn_stall_due(c));
 }
 
 /* Bytes that wait in the socket are not silence, and neither is a pause of ours; but an echo waits for its reader. */

@@ -48,8 +48,9 @@ struct nets {
 
 /* What the connections want to know of the configuration; what it points to lives as long as the gateway. */
 struct options {
-	uint64_t heartbeat_ms, client_timeout_ms, sse_heartbeat_ms, hook_timeout_ms, header_timeout_ms;
+	uint64_t heartbeat_ms, client_timeout_ms, sse_heartbeat_ms, hook_timeout_ms, header_timeout_ms, write_timeout_ms;
 	uint64_t max_message_bytes;
+	unsigned json_depth;
 	uint64_t max_content_bytes; /* 0: no limit of its own */
 	enum sender_policy sender;
 	struct rate_limit message_rate; /* per_second 0: none */
@@ -138,7 +139,8 @@ struct shard {
 	unsigned nlisteners;
 	bool draining;
 	uint64_t accept_error_ms; /* when the last one was reported */
-	uint64_t drain_deadline_ms;
+	uint64_t drain_deadline_ms, drain_next_ms; /* the next batch; UINT64_MAX: all have been told */
+	uint32_t drain_pos, drain_batch;
 	uint8_t *gather;                     /* several small pieces become one send */
 	struct evicted evicted[EVICTED_MAX]; /* a ring */
 	uint32_t evicted_next;

@@ -590,7 +590,7 @@ static bool stages(struct shard *sh, struct submission *sub)
 	struct envelope e;
 	enum step step;
 
-	err = envelope_parse(&e, sub->text, sh->set->seed);
+	err = envelope_parse(&e, sub->text, sh->set->opt.json_depth, sh->set->seed);
 	if (err != ENVELOPE_OK) {
 		fail(sh, sub, err == ENVELOPE_NO_MEMORY ? API_OVERLOADED : API_BAD_MESSAGE,
 		     envelope_explain(&e, err, why), envelope_id_before(&e, scratch));
@@ -661,8 +661,8 @@ static void apply_edit(struct shard *sh, struct submission *sub, struct wsc_pend
 	if (!p->edited && !p->edit_failed)
 		return;
 	*ok = false;
-	if (p->edit_failed || envelope_parse(&e2, bytes_of(p->edited, p->edited_len), sh->set->seed) != ENVELOPE_OK ||
-	    envelope_parse(&e, sub->text, sh->set->seed) != ENVELOPE_OK)
+	if (p->edit_failed || envelope_parse(&e2, bytes_of(p->edited, p->edited_len), sh->set->opt.json_depth, sh->set->seed) != ENVELOPE_OK ||
+	    envelope_parse(&e, sub->text, sh->set->opt.json_depth, sh->set->seed) != ENVELOPE_OK)
 		return;
 	edits_of_json(&ed, &e2, &extra);
 	*ok = !extra.failed && own_final(sh, sub, &e, &ed);
@@ -677,7 +677,7 @@ static bool verdict_ok(struct shard *sh, struct submission *sub, struct wsc_pend
 	struct bytes ref = BYTES("");
 	struct envelope e;
 
-	if (envelope_parse(&e, sub->text, sh->set->seed) == ENVELOPE_OK)
+	if (envelope_parse(&e, sub->text, sh->set->opt.json_depth, sh->set->seed) == ENVELOPE_OK)
 		ref = ref_of(&e, scratch);
 	if (p->timed_out)
 		fail_str(sh, sub, API_HOOK_TIMEOUT, "the program did not answer in time", ref);

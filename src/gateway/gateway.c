@@ -76,7 +76,9 @@ static void set_options(struct wsc_gateway *gw)
 		.sse_heartbeat_ms = c->sse_heartbeat_ms,
 		.hook_timeout_ms = c->hook_timeout_ms,
 		.header_timeout_ms = c->limits.header_timeout_ms,
+		.write_timeout_ms = c->limits.write_timeout_ms,
 		.max_message_bytes = c->security.max_message_size,
+		.json_depth = (unsigned)c->limits.json_depth,
 		.max_content_bytes = c->security.max_content_length,
 		.sender = (enum sender_policy)c->security.sender_mismatch,
 		.message_rate = { rates ? (uint32_t)c->security.message_rate : 0, (uint32_t)c->security.message_burst,
@@ -823,7 +825,7 @@ static int message_text(struct wsc_gateway *gw, const struct wsc_message *m, boo
 		return r;
 	if (b->len > gw->config.security.max_message_size)
 		return -WSC_ETOOBIG;
-	return envelope_parse(&e, buf_bytes(b), gw->set.seed) == ENVELOPE_OK ? 0 : -WSC_EBADMESSAGE;
+	return envelope_parse(&e, buf_bytes(b), gw->set.opt.json_depth, gw->set.seed) == ENVELOPE_OK ? 0 : -WSC_EBADMESSAGE;
 }
 
 static int submit(struct wsc_gateway *gw, const struct wsc_message *m, bool broadcast, wsc_done_fn *done, void *user)

@@ -252,6 +252,8 @@ int hub_loaded(struct hub *h, struct session *s, struct msg *const *msgs, unsign
  * @reason is static text.
  */
 void hub_close(struct hub *h, struct session *s, uint16_t code, const char *reason, bool discard);
+/* The same for a reader that is too slow: 1013, counted, what has not begun is dropped. Nothing if it closes already. */
+void hub_close_slow(struct hub *h, struct session *s);
 /* Removes @s altogether, in whatever state it is; its memory is the driver's again. */
 void hub_detach(struct hub *h, struct session *s, struct now now);
 /* Number of counted sessions of the user of @s here, @s included while it is counted. */

@@ -80,8 +80,10 @@ void turn_queued(struct hub *h, struct session *s, bool urgent)
 		turn_ready(h, s);
 }
 
-static void close_slow(struct hub *h, struct session *s)
+void hub_close_slow(struct hub *h, struct session *s)
 {
+	if (s->state == SESSION_NONE || s->state == SESSION_CLOSING)
+		return;
 	count_add(&h->counters.closed_slow, 1);
 	hub_close(h, s, 1013, "slow reader", true);
 }
@@ -90,7 +92,7 @@ static void close_slow(struct hub *h, struct session *s)
 static void judge(struct hub *h, struct session *s)
 {
 	if (over_limit(h, s) && h->o.slow == HUB_SLOW_CLOSE) {
-		close_slow(h, s);
+		hub_close_slow(h, s);
 		return;
 	}
 	while (over_limit(h, s) && outq_drop_oldest(&s->q, &h->pool)) {
@@ -194,7 +196,7 @@ static void refused(struct hub *h, struct session *s)
 	block(h, s);
 	judge(h, s);
 	if (session_accepted(s) && short_of_memory(h) && !s->moved && h->places[PLACE_BLOCKED].next == &s->queue)
-		close_slow(h, s);
+		hub_close_slow(h, s);
 	retry_oldest(h);
 }
 

@@ -328,6 +328,15 @@ void stream_close(struct stream *s)
 	s->src.fd = -1;
 }
 
+void stream_abort(struct stream *s)
+{
+	struct linger now = { .l_onoff = 1 };
+
+	if (s->src.fd >= 0)
+		(void)setsockopt(s->src.fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+	stream_close(s);
+}
+
 void stream_pause(struct stream *s)
 {
 	s->src.flags |= STREAM_PAUSED;

@@ -112,6 +112,8 @@ int stream_open(struct loop *l, struct stream *s, int fd);
 /* Takes the descriptor out of the loop, unclosed, so that another loop may have it. */
 int stream_detach(struct stream *s);
 void stream_close(struct stream *s);
+/* The same with a reset: what the kernel still holds for the peer is thrown away. For one that does not take it. */
+void stream_abort(struct stream *s);
 static inline bool stream_is_open(const struct stream *s)
 {
 	return s->src.fd >= 0;

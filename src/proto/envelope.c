@@ -351,7 +351,7 @@ _Static_assert((int)JSON_EMPTY == (int)ENVELOPE_EMPTY && (int)JSON_SYNTAX == (in
 		       (int)JSON_NOT_OBJECT == (int)ENVELOPE_NOT_OBJECT,
 	       "the scanner's errors are passed on as they are");
 
-enum envelope_error envelope_parse(struct envelope *e, struct bytes text, const uint64_t seed[2])
+enum envelope_error envelope_parse(struct envelope *e, struct bytes text, unsigned max_depth, const uint64_t seed[2])
 {
 	struct key_set unknown;
 	struct json_walk w;
@@ -368,6 +368,7 @@ enum envelope_error envelope_parse(struct envelope *e, struct bytes text, const 
 	unknown.nslots = unknown.count = 0;
 	unknown.steps = 0;
 	err = (int)json_object_begin(&w, text);
+	w.max_depth = max_depth;
 	if (!err)
 		err = (int)take_members(e, &w, &unknown, seed);
 	if (unknown.slots)
@@ -397,7 +398,7 @@ static const struct {
 	[-ENVELOPE_OK] = { "the message is good", NULL },
 	[-ENVELOPE_EMPTY] = { "the message is empty", NULL },
 	[-ENVELOPE_NOT_JSON] = { "the message is not valid JSON", NULL },
-	[-ENVELOPE_TOO_DEEP] = { "the message is nested too deep (64 levels are allowed)", NULL },
+	[-ENVELOPE_TOO_DEEP] = { "the message is nested deeper than limits.json_depth allows", NULL },
 	[-ENVELOPE_NOT_UTF8] = { "the message is not valid UTF-8", NULL },
 	[-ENVELOPE_NOT_OBJECT] = { "the message must be a JSON object", NULL },
 	[-ENVELOPE_KEY_TWICE] = { "the key \"", "\" is there twice" },

@@ -84,9 +84,10 @@ struct envelope {
 
 /*
  * Parses and checks one message. @seed is a random SipHash key of this process: with it, nobody can choose keys that
- * collide. After an error nothing in @e may be used but by envelope_explain() and envelope_id_before().
+ * collide. @max_depth: objects and arrays within each other, the message itself included; at most JSON_MAX_DEPTH.
+ * After an error nothing in @e may be used but by envelope_explain() and envelope_id_before().
  */
-enum envelope_error envelope_parse(struct envelope *e, struct bytes text, const uint64_t seed[2]);
+enum envelope_error envelope_parse(struct envelope *e, struct bytes text, unsigned max_depth, const uint64_t seed[2]);
 /* For messages to somebody: is there something to deliver, content (it may be "") or data? */
 enum envelope_error envelope_check_payload(const struct envelope *e);
 /* A sentence for @err of @e, valid UTF-8, e.g. "create_at is not an RFC 3339 date"; a view into @out. */

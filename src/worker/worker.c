@@ -14,6 +14,7 @@
 #define FLUSH_SLICE_NS 2000000u /* then others get their turn */
 #define FLUSH_CHECK 16u         /* sessions between two looks at the clock */
 #define MANY_READY 32u          /* streams in one poll that make a second look worth its while */
+#define DRAIN_BATCH 64u   /* told to go at once; more, when there is not the time for so many batches */
 #define DRAIN_LOOK_MS 10u       /* while stopping: how often to look whether the other workers are done too */
 
 struct now worker_clock(void)
@@ -195,10 +196,21 @@ static void begin_drain(struct worker *w)
 {
 	struct shard *sh = &w->shard;
 
+	uint64_t now = now_ms(sh->now);
+	uint64_t left = sh->drain_deadline_ms > now ? sh->drain_deadline_ms - now : 0;
+	uint64_t rounds = left / 2 / DRAIN_LOOK_MS + 1; /* the other half is for what they still have to be told */
+
 	sh->draining = true;
 	for (unsigned i = 0; i < sh->nlisteners; i++)
 		listener_close(&sh->listeners[i]);
-	conn_drain_all(sh);
+	sh->drain_batch = (uint32_t)(sh->conns.live / rounds > DRAIN_BATCH ? sh->conns.live / rounds : DRAIN_BATCH);
+}
+
+/* Thousands that come back in the same millisecond would be the next node's trouble: a batch at a time. */
+static void drain_some(struct shard *sh)
+{
+	if (now_ms(sh->now) >= sh->drain_next_ms)
+		sh->drain_next_ms = conn_drain(sh, sh->drain_batch) ? UINT64_MAX : now_ms(sh->now) + DRAIN_LOOK_MS;
 }
 
 static void cut_all(struct shard *sh)
@@ -283,6 +295,7 @@ bool worker_turn(struct worker *w, int max_wait_ms)
 		sh->drain_deadline_ms = atomic_load(&w->shared.deadline_ms); /* a second stop may have less patience */
 		if (!sh->draining)
 			begin_drain(w);
+		drain_some(sh);
 	}
 	run_timers(sh);
 	hub_tick(sh->hub, sh->now);

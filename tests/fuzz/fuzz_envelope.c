@@ -34,7 +34,7 @@ static void check_second_pass(struct bytes written, const struct envelope *befor
 	struct envelope e;
 	struct bytes again;
 
-	assert(envelope_parse(&e, written, seed) == ENVELOPE_OK);
+	assert(envelope_parse(&e, written, JSON_MAX_DEPTH, seed) == ENVELOPE_OK);
 	assert((before->present & ~gone & ~e.present) == 0);
 	assert(e.unknown == before->unknown && !e.line_breaks);
 	envelope_out_from(&o, &e);
@@ -61,7 +61,7 @@ static void check_message(struct bytes text)
 	struct envelope_out o;
 	struct envelope e;
 	char why[ENVELOPE_EXPLAIN_MAX];
-	enum envelope_error err = envelope_parse(&e, text, seed);
+	enum envelope_error err = envelope_parse(&e, text, JSON_MAX_DEPTH, seed);
 	struct bytes written;
 
 	if (err) {

@@ -19,7 +19,7 @@ static const uint64_t seed[2] = { 7, 11 };
 
 static enum envelope_error parse(struct envelope *e, struct bytes text)
 {
-	return envelope_parse(e, text, seed);
+	return envelope_parse(e, text, JSON_MAX_DEPTH, seed);
 }
 
 /* The written message, in @b. */

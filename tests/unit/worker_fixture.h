@@ -62,6 +62,8 @@ static inline void rig_init(struct rig *r, unsigned workers)
 		.hook_timeout_ms = 5000,
 		.header_timeout_ms = 10000,
 		.max_message_bytes = 1 << 20,
+		.json_depth = 64,
+		.write_timeout_ms = 10000,
 		.message_rate = { 0, 1, 10000 },
 		.control_rate = { 0, 1, 0 },
 		.user_types = { rig_types, 2 },

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads cases.txt: every line with its macros filled in, lines with <each ...> as many cases. Knows no socket.
+
+The bytes of a case carry its number in two places that an answer or a delivery shows: "said-NR" in the message that may
+be delivered, "stolen-NR" in the request that must never be served.
+"""
+import os
+import re
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SEND = "/api/v1/websocket/send"
+RECEIVER = "victim"
+KEY = "AAAAAAAAAAAAAAAAAAAAAA=="
+
+
+def message(kind, number):
+    return f'{{"to":"{RECEIVER}","content":"{kind}-{number:04d}"}}'
+
+
+def macros(number):
+    said, stolen = message("said", number), message("stolen", number)
+    ws = ("GET {} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+          f"Sec-WebSocket-Key: {KEY}\r\n")
+    post = f"POST {SEND} HTTP/1.1\r\nHost: h\r\nX-User-ID: a\r\n"
+    request = f"{post}Content-Length: {len(stolen)}\r\n\r\n{stolen}"
+    return {"G": "GET /livez HTTP/1.1\r\nHost: h\r\n", "P": post, "B": said, "BL": str(len(said)), "BX": f"{len(said):x}",
+            "S": request, "SL": str(len(request)), "SX": f"{len(request):x}", "NR": f"{number:04d}",
+            "C": f"{len(said):x}\r\n{said}\r\n0\r\n\r\n", "WS": ws.format("/ws"), "WS2": ws.format("/ws?user_id=u")}
+
+
+def unescape(text):
+    names = {"r": "\r", "n": "\n", "t": "\t", "0": "\0", "\\": "\\"}
+    return re.sub(r"\\(?:x([0-9a-f]{2})|([rnt0\\]))", lambda m: chr(int(m[1], 16)) if m[1] else names[m[2]], text)
+
+
+class Case:
+    """name, said (where the rule stands), data (bytes), statuses (list), sent (deliveries), end: close, open or none."""
+
+    def __init__(self, number, name, answers, said, text):
+        self.number, self.name, self.said = number, name, said
+        self.data = self.fill(text)
+        words = answers.replace(",", " ").split()
+        self.end = words.pop() if words[-1] in ("open", "close", "none") else "close"
+        self.sent = words.count("sent")
+        self.statuses = [int(w) for w in words if w != "sent"]
+        if self.end == "close" and words == [answers] and self.statuses[0] < 400:
+            raise ValueError(f"{name}: what becomes of the connection?")
+
+    def fill(self, text):
+        known = macros(self.number)
+
+        def one(m):
+            if m[2]:
+                return unescape(m[1]) * int(m[2])
+            return known[m[0][1:-1]]
+        # Escapes of the line itself are read last, so that what a macro brings is not read twice: macros hold none.
+        parts = re.split(r"(<[^<>]+>)", text)
+        return "".join(one(re.fullmatch(r"<(.+)\*(\d+)>|<\w+>", p)) if i % 2 else unescape(p)
+                       for i, p in enumerate(parts)).encode("latin-1")
+
+    def __repr__(self):
+        return f"{self.name} ({self.said})"
+
+
+def items(text):
+    """What <each ...> stands for: pairs of how it is shown and its text, still escaped."""
+    for item in text.split(" "):
+        if re.fullmatch(r"[0-9a-f]{2}(-[0-9a-f]{2})?", item):
+            for b in range(int(item[:2], 16), int(item[-2:], 16) + 1):
+                yield f"{b:02x}", f"\\x{b:02x}"
+        else:
+            item = item[1:] if re.fullmatch(r"=..", item) else item
+            yield item, item
+
+
+def read(path=os.path.join(HERE, "cases.txt")):
+    cases, names = [], set()
+    with open(path, encoding="utf-8") as f:
+        for line in f:
+            line = line.rstrip("\n")
+            if not line or line.startswith("#"):
+                continue
+            name, answers, said, text = line.split(" | ", 3)
+            m = re.search(r"<each ([^<>]+)>", text)
+            for shown, item in items(m[1]) if m else [("", "")]:
+                full = f"{name}: {shown}" if m else name
+                if full in names:
+                    raise ValueError(f"two cases are called {full}")
+                names.add(full)
+                one = text[:m.start()] + item + text[m.end():] if m else text
+                cases.append(Case(len(cases) + 1, full, answers, said, one))
+    return cases

@@ -158,6 +158,7 @@ def test_an_echo_is_as_strict_as_any_connection_and_what_came_before_the_fault_i
         ws.expect_close(code)
 
 
+@lib.below_tls
 @row("1.dev.echo_path")
 def test_a_client_who_sends_much_before_it_reads_loses_nothing():
     config = dict(ECHO, message_buffer_size=3, performance={"max_queue_bytes": "1100KiB"})
@@ -213,6 +214,7 @@ def test_an_echo_has_the_rates_of_any_connection():
         ws.expect_close(1008, "control")
 
 
+@lib.below_tls
 @row("1.dev.echo_path", "1.limits")
 def test_messages_of_sixteen_megabytes_and_of_65537_fragments_come_back():
     s = shared(**LARGE)

@@ -619,3 +619,18 @@ def test_the_gateways_own_origin_is_allowed_over_https():
             c = lib.Ws(usual(s), "a", headers=[("Host", host), ("Origin", origin)], check=False)
             eq(c.answer.status, status, origin)
             c.cut()
+
+
+@row("tls.drain")
+def test_the_answer_to_a_close_frame_waits_until_the_socket_takes_it():
+    with tls_server({"performance": {"kernel_queue": "1KiB"}, "security": {"enable_rate_limit": False}}) as s:
+        for i in range(20):
+            c = s.keep(lib.Ws(usual(s), f"slow{i}", rcvbuf=4096))
+            for k in range(10):
+                c.send(to=c.user, content="x" * (15000 + 37 * i))
+            c.send_frame(lib.CLOSE, lib.close_payload(1000))
+            eventually(lambda: not s.is_online(c.user), "the close frame is read")
+            c.expect_close(1000, answer=False)
+            c.expect_end()
+            ok(c.sock.goodbye, "no close_notify")
+            c.cut()

@@ -283,8 +283,9 @@ void ws_on_timer(struct conn *c)
 	uint8_t frame[WS_CONTROL_FRAME_MAX];
 	struct conn_extra *x;
 
-	/* Bytes that wait in the socket are not silence, and neither is a pause of ours. */
-	if ((c->stream.src.flags & STREAM_READABLE) || c->held_input) {
+	/* Bytes that wait in the socket are not silence, seen or not, and neither is a pause of ours. */
+	if ((c->stream.src.flags & STREAM_READABLE) || c->held_input ||
+	    (sh->loop.full && (uint64_t)sh->loop.full * LOOP_EVENTS <= sh->conns.live)) {
 		timers_arm(&sh->timers, &c->timer, now_ms(sh->now) + 100);
 		return;
 	}

@@ -321,7 +321,13 @@ void ws_arm(struct conn *c)
 /* Bytes that wait in the socket are not silence, and neither is a pause of ours; but an echo waits for its reader. */
 static bool waits_for_us(const struct conn *c)
 {
-	return c->held_input ? !conn_is_echo(c) : (c->stream.src.flags & STREAM_READABLE) != 0;
+	const struct shard *sh = conn_shard(c);
+
+	if (c->held_input)
+		return !conn_is_echo(c);
+	/* Seen by the loop, or not yet: polls that were full may not have come to it. */
+	return (c->stream.src.flags & STREAM_READABLE) ||
+	       (sh->loop.full && (uint64_t)sh->loop.full * LOOP_EVENTS <= sh->conns.live);
 }
 
 void ws_on_timer(struct conn *c)

@@ -231,8 +231,12 @@ int loop_wait(struct loop *l, int timeout_ms)
 	count(&l->n_wait);
 	l->polled = 0;
 	n = epoll_wait(l->epfd, ev, LOOP_EVENTS, timeout_ms);
+	/* A process that was stopped and goes on: what came meanwhile must be seen before anybody is called silent. */
+	if (n < 0 && errno == EINTR)
+		n = epoll_wait(l->epfd, ev, LOOP_EVENTS, 0);
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;
+	l->full = n == LOOP_EVENTS ? l->full + 1 : 0;
 	l->polled = (uint32_t)n;
 	return 0;
 }

@@ -84,6 +84,7 @@ struct loop {
 	struct list ready;       /* streams that may have bytes */
 	bool woken;
 	uint32_t polled; /* streams that became ready in the last loop_wait() */
+	uint32_t full;   /* polls in a row without room for more; epoll goes round, so each saw LOOP_EVENTS others */
 	/* Test mode: 0 off; else every read and write is cut to this many bytes, so that all splits are met. */
 	uint32_t chop;
 	/* Counts of system calls, so that a test can say what a message costs. Single writer, relaxed. */

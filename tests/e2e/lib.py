@@ -343,18 +343,20 @@ class Server:
     cwd        where it runs; args: the whole command line behind `wsc` instead of `serve FILE`
     limits     a function for the child before it runs the program (resource limits)
     wrapper    a command in front of the program; its process must become the program's
+    strangers  clients that are not ours may hold on when it ends: its descriptors are not counted then
 
     The server listens on 127.0.0.1 and a free port, and logs JSON, unless the configuration says otherwise. It is ready
     when its start lines are there. When the block ends, clients are cut, then SIGTERM: the exit status must be 0.
     """
 
     def __init__(self, config=None, settings=(), env=None, cwd=None, text=None, args=None, limits=None, wrapper=(),
-                 ready=True):
+                 ready=True, strangers=False):
         self.scratch = Scratch()
         self.clients = []
         self.port = None
         self.mark = 0
         self.secure = False
+        self.strangers = strangers
         if text is None and args is None:
             base = {"node_ip": "127.0.0.1", "node_port": 0}
             base.update(config or {})
@@ -419,6 +421,7 @@ class Server:
         self.address = (here, self.port) if self.port else line["address"][len("unix:"):]
         if self.secure and self.port:
             self.address = self.over_tls(usual_certificate().context())
+        self.own_descriptors = self.descriptors()
 
     def over_tls(self, context, port=None):
         """Its address for a client that speaks TLS."""
@@ -447,6 +450,13 @@ class Server:
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
+    def no_descriptor_is_left(self):
+        """With all clients gone, it holds no more descriptors than when it was ready."""
+        if self.strangers:
+            return
+        eventually(lambda: self.descriptors() <= self.own_descriptors or not self.running(),
+                   f"the server gives its descriptors back; at first there were {self.own_descriptors}", LIMIT * 2)
+
     # ---- its end
 
     def kill(self):
@@ -473,6 +483,7 @@ class Server:
             early = self.process.poll()
             if early is not None:
                 fail("the server ended by itself: exit status", early, "\n" + self.text())
+            self.no_descriptor_is_left()
             self.signal(signal.SIGTERM)
             status = self.wait()
             if status != 0:

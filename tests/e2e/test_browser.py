@@ -212,7 +212,7 @@ def test_the_playground_comes_back_by_itself_after_a_restart():
             eq(first.wait(), 0)
             page.sees("the outage", lambda: page.eval("document.querySelector('#outage').innerText"), "does not answer")
             page.picture("outage")
-            with Server({"node_port": port}) as second:
+            with Server({"node_port": port}, strangers=True) as second:
                 for side in ("left", "right"):
                     eventually(lambda: page.eval(f"user('{side}').dataset.state") == "on", f"{side} is back",
                                lib.LIMIT * 4)

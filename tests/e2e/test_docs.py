@@ -360,7 +360,7 @@ def test_an_event_source_comes_back_by_itself_after_a_restart():
             eventually(lambda: browser.eval("seen").count("connected") == 1, "connected")
             first.signal(signal.SIGTERM)
             eq(first.wait(), 0)
-            with Server({"node_port": port}):
+            with Server({"node_port": port}, strangers=True):
                 eventually(lambda: browser.eval("seen").count("connected") == 2, "connected again", lib.LIMIT * 3)
                 eq(browser.eval("seen"), ["connected", "closed", "connected"])
 

@@ -487,6 +487,7 @@ def shows_the_true_client(proxy, path, headers):
         for value in ("127.0.0.4", "192.0.2.1", "127.0.0.1", "127.0.0.5, 127.0.0.4", "garbage"):
             eq(status(proxy, path, [*headers, (name, value)], "127.0.0.5"), 403, name, value)
         eq(status(proxy, path, [*headers, (name, "127.0.0.5")], "127.0.0.4"), 200, name)
+        eq(status(proxy, path, [*headers, ("Connection", f"close, {name}")], "127.0.0.5"), 403, "hop by hop", name)
 
 
 def seconds(text, word):

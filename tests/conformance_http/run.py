@@ -20,6 +20,7 @@ if len(sys.argv) > 1:
 import behind  # noqa: E402
 import cases  # noqa: E402
 import direct  # noqa: E402
+import proxied  # noqa: E402
 from lib import Server, eq, name, ok  # noqa: E402
 
 CASES = cases.read()
@@ -45,6 +46,33 @@ def test_every_request_means_the_same_when_it_is_cut_in_two():
         tried, stories = direct.run_cuts(s, direct.Inbox(s), CASES, parts // 2, parts)
     print(f"      {tried} cuts", flush=True)
     return len(CASES), stories
+
+
+# ---- the PROXY protocol ----------------------------------------------------------------------------------------------
+
+
+def test_a_trusted_proxys_header_names_the_client_and_a_broken_one_is_refused():
+    return proxied.run(proxied.read(), proxied.whole)
+
+
+def test_a_proxy_header_means_the_same_when_it_comes_in_single_bytes():
+    return proxied.run(proxied.read(), proxied.single_bytes)
+
+
+def test_a_proxy_header_means_the_same_when_it_is_cut_in_two():
+    return proxied.run(proxied.read(), proxied.in_two)
+
+
+def test_a_proxy_header_of_anybody_else_is_a_bad_request():
+    return proxied.from_a_stranger(proxied.read())
+
+
+def test_nobody_hides_behind_or_puts_on_another_address_by_header_or_x_forwarded_for():
+    return proxied.spoof_matrix()
+
+
+def test_a_proxy_header_counts_once_and_for_the_whole_connection():
+    return proxied.only_once()
 
 
 # ---- behind the proxies of docs/guide.md -----------------------------------------------------------------------------

@@ -26,42 +26,48 @@ static bool port_valid(struct bytes s)
 	return s.len > 0 && n <= 65535 && (s.len == 1 || s.at[0] != '0');
 }
 
-/* The next word of @line, which is followed by exactly one space unless it is the last. */
-static struct bytes word(struct bytes *line)
+/* Takes the next word off @line, and the one space that follows it; false when none follows. */
+static bool word(struct bytes *line, struct bytes *w)
 {
 	const uint8_t *space = memchr(line->at, ' ', line->len);
-	struct bytes w = bytes_of(line->at, space ? (size_t)(space - line->at) : line->len);
 
-	bytes_skip(line, space ? w.len + 1 : w.len);
-	return w;
+	*w = bytes_of(line->at, space ? (size_t)(space - line->at) : line->len);
+	bytes_skip(line, space ? w->len + 1 : w->len);
+	return space != NULL;
+}
+
+/* @v6: of IPv6, as it is written. */
+static bool address_valid(struct bytes s, bool v6, struct ip *out)
+{
+	return ip_parse(s, out) && (memchr(s.at, ':', s.len) != NULL) == v6;
 }
 
 /* §2.1: "PROXY TCP4 source destination port port" CR LF, or "PROXY UNKNOWN" and anything. */
 static enum proxy_result parse_v1(struct bytes in, struct proxy_header *out)
 {
 	const uint8_t *lf = memchr(in.at, '\n', in.len < V1_MAX ? in.len : V1_MAX);
-	struct bytes line, family, source, target, source_port, target_port;
+	struct bytes line, family, source, target, port;
 	struct ip other;
+	bool v6;
 
 	if (!lf)
 		return in.len < V1_MAX ? PROXY_MORE : PROXY_BAD;
 	out->size = (size_t)(lf - in.at) + 1;
-	if (out->size < 2 || lf[-1] != '\r')
+	if (out->size < 8 || lf[-1] != '\r')
 		return PROXY_BAD;
 	line = bytes_of(in.at + 6, out->size - 8);
-	family = word(&line);
+	word(&line, &family);
 	if (bytes_eq(family, BYTES("UNKNOWN")))
 		return PROXY_DONE;
-	source = word(&line);
-	target = word(&line);
-	source_port = word(&line);
-	target_port = word(&line);
-	if (line.len || !port_valid(source_port) || !port_valid(target_port) || !ip_parse(source, &out->ip) ||
-	    !ip_parse(target, &other))
+	v6 = bytes_eq(family, BYTES("TCP6"));
+	if (!v6 && !bytes_eq(family, BYTES("TCP4")))
 		return PROXY_BAD;
-	if (bytes_eq(family, BYTES("TCP4")))
-		return memchr(source.at, ':', source.len) ? PROXY_BAD : PROXY_DONE;
-	return bytes_eq(family, BYTES("TCP6")) && memchr(source.at, ':', source.len) ? PROXY_DONE : PROXY_BAD;
+	if (!word(&line, &source) || !address_valid(source, v6, &out->ip) || !word(&line, &target) ||
+	    !address_valid(target, v6, &other))
+		return PROXY_BAD;
+	if (!word(&line, &port) || !port_valid(port))
+		return PROXY_BAD;
+	return port_valid(line) ? PROXY_DONE : PROXY_BAD;
 }
 
 static bool ip_from(const uint8_t *at, size_t len, struct ip *out)
@@ -95,8 +101,9 @@ static enum proxy_result parse_v2(struct bytes in, struct proxy_header *out)
 	case 0x21: /* TCP over IPv6 */
 		return len >= 36 && ip_from(in.at + V2_HEAD, 16, &out->ip) ? PROXY_DONE : PROXY_BAD;
 	case 0x00: /* unspecified */
-	case 0x31: /* a Unix stream */
 		return PROXY_DONE;
+	case 0x31: /* a Unix stream: two paths of 108 bytes */
+		return len >= 216 ? PROXY_DONE : PROXY_BAD;
 	default:
 		return PROXY_BAD;
 	}

@@ -33,30 +33,27 @@ def unescape(text):
     return re.sub(r"\\(?:x([0-9a-f]{2})|([rnt0\\]))", lambda m: chr(int(m[1], 16)) if m[1] else names[m[2]], text)
 
 
+def fill(text, known):
+    """The bytes of a text: macros filled in, escapes read; what a macro brings is not read for escapes again."""
+    def one(m):
+        return unescape(m[1]) * int(m[2]) if m[2] else known[m[0][1:-1]]
+    parts = re.split(r"(<[^<>]+\*\d+>|<\w+>)", text)
+    return "".join(one(re.fullmatch(r"<(.+)\*(\d+)>|<\w+>", p)) if i % 2 else unescape(p)
+                   for i, p in enumerate(parts)).encode("latin-1")
+
+
 class Case:
     """name, said (where the rule stands), data (bytes), statuses (list), sent (deliveries), end: close, open or none."""
 
     def __init__(self, number, name, answers, said, text):
         self.number, self.name, self.said = number, name, said
-        self.data = self.fill(text)
+        self.data = fill(text, macros(number))
         words = answers.replace(",", " ").split()
         self.end = words.pop() if words[-1] in ("open", "close", "none") else "close"
         self.sent = words.count("sent")
         self.statuses = [int(w) for w in words if w != "sent"]
         if self.end == "close" and words == [answers] and self.statuses[0] < 400:
             raise ValueError(f"{name}: what becomes of the connection?")
-
-    def fill(self, text):
-        known = macros(self.number)
-
-        def one(m):
-            if m[2]:
-                return unescape(m[1]) * int(m[2])
-            return known[m[0][1:-1]]
-        # Escapes of the line itself are read last, so that what a macro brings is not read twice: macros hold none.
-        parts = re.split(r"(<[^<>]+>)", text)
-        return "".join(one(re.fullmatch(r"<(.+)\*(\d+)>|<\w+>", p)) if i % 2 else unescape(p)
-                       for i, p in enumerate(parts)).encode("latin-1")
 
     def __repr__(self):
         return f"{self.name} ({self.said})"
@@ -73,20 +70,29 @@ def items(text):
             yield item, item
 
 
-def read(path=os.path.join(HERE, "cases.txt")):
+def each(name, text):
+    """The (name, text) of a line, or those of every item of its <each ...>."""
+    m = re.search(r"<each ([^<>]+)>", text)
+    if not m:
+        return [(name, text)]
+    return [(f"{name}: {shown}", text[:m.start()] + item + text[m.end():]) for shown, item in items(m[1])]
+
+
+def expand(name, text, known):
+    return [(full, fill(one, known)) for full, one in each(name, text)]
+
+
+def read():
     cases, names = [], set()
-    with open(path, encoding="utf-8") as f:
+    with open(os.path.join(HERE, "cases.txt"), encoding="utf-8") as f:
         for line in f:
             line = line.rstrip("\n")
             if not line or line.startswith("#"):
                 continue
             name, answers, said, text = line.split(" | ", 3)
-            m = re.search(r"<each ([^<>]+)>", text)
-            for shown, item in items(m[1]) if m else [("", "")]:
-                full = f"{name}: {shown}" if m else name
+            for full, one in each(name, text):
                 if full in names:
                     raise ValueError(f"two cases are called {full}")
                 names.add(full)
-                one = text[:m.start()] + item + text[m.end():] if m else text
                 cases.append(Case(len(cases) + 1, full, answers, said, one))
     return cases

@@ -17,9 +17,11 @@ sys.dont_write_bytecode = True
 if len(sys.argv) > 1:
     os.environ["E2E_WSC"] = os.path.abspath(sys.argv[1])
 
+import behind  # noqa: E402
 import cases  # noqa: E402
 import direct  # noqa: E402
-from lib import Server  # noqa: E402
+import proxied  # noqa: E402
+from lib import Server, eq, name, ok  # noqa: E402
 
 CASES = cases.read()
 CONFIG = {"websocket_origins": ["https://good.example"]}
@@ -41,7 +43,127 @@ def test_every_request_means_the_same_when_it_comes_in_single_bytes():
 def test_every_request_means_the_same_when_it_is_cut_in_two():
     parts = direct.parts_of_run()
     with Server(CONFIG) as s:
-        return direct.run_cuts(s, direct.Inbox(s), CASES, parts // 2, parts)
+        tried, stories = direct.run_cuts(s, direct.Inbox(s), CASES, parts // 2, parts)
+    print(f"      {tried} cuts", flush=True)
+    return len(CASES), stories
+
+
+# ---- the PROXY protocol ----------------------------------------------------------------------------------------------
+
+
+def test_a_trusted_proxys_header_names_the_client_and_a_broken_one_is_refused():
+    return proxied.run(proxied.read(), proxied.whole)
+
+
+def test_a_proxy_header_means_the_same_when_it_comes_in_single_bytes():
+    return proxied.run(proxied.read(), proxied.single_bytes)
+
+
+def test_a_proxy_header_means_the_same_when_it_is_cut_in_two():
+    return proxied.run(proxied.read(), proxied.in_two)
+
+
+def test_a_proxy_header_of_anybody_else_is_a_bad_request():
+    return proxied.from_a_stranger(proxied.read())
+
+
+def test_nobody_hides_behind_or_puts_on_another_address_by_header_or_x_forwarded_for():
+    return proxied.spoof_matrix()
+
+
+def test_a_proxy_header_counts_once_and_for_the_whole_connection():
+    return proxied.only_once()
+
+
+# ---- behind the proxies of docs/guide.md -----------------------------------------------------------------------------
+
+
+def gateway(**security):
+    """The gateway as the guide configures it, with some more of `security`."""
+    config = behind.gateway()
+    config["security"] = {**config["security"], **security}
+    return config
+
+
+def corpus_behind(proxy_of):
+    with Server(gateway()) as s:
+        n, stories, reached = behind.corpus(proxy_of, s, direct.Inbox(s), CASES)
+        ok(reached > 200, "the proxy let through only", reached)
+        print(f"      the proxy let {reached} requests through", flush=True)
+        return n, stories
+
+
+def test_behind_nginx_no_request_is_hidden_in_another_and_no_answer_goes_astray():
+    return corpus_behind(lambda port: behind.nginx(port, 9, everything=True))
+
+
+def test_behind_haproxy_no_request_is_hidden_in_another_and_no_answer_goes_astray():
+    return corpus_behind(lambda port: behind.haproxy(port, everything=True))
+
+
+def test_behind_haproxy_with_the_proxy_protocol_no_request_is_hidden_and_no_answer_goes_astray():
+    return corpus_behind(lambda port: behind.haproxy(port, everything=True, server_line=behind.with_proxy_v2))
+
+
+ONLINE = "/api/v1/websocket/online"
+
+
+def test_the_guides_nginx_passes_sockets_and_streams_of_whoever_the_application_says():
+    app = behind.WhoAmI()
+
+    def cookie(user):
+        return [("Cookie", f"user={user}")]
+    with Server(gateway(blocked_ips=["127.0.0.5"])) as s, behind.nginx(s.port, app.port) as proxy:
+        behind.speaks_websocket_and_streams(s, proxy, name, cookie)
+        mallory = name("mallory")
+        with behind.Stream(proxy.address, query={"user_id": "alice"}, headers=cookie(mallory)) as stream:
+            eq(stream.connected["user_id"], mallory, "the query is not believed")
+        for path in ("/sse?user_id=alice", "/ws?user_id=alice"):
+            eq(behind.status(proxy, path), 401, path)
+            eq(behind.status(proxy, path, [("X-User-ID", "alice")]), 401, path)
+        forgotten = cookie("forgotten")
+        eq(behind.status(proxy, "/sse?user_id=alice", forgotten), 401, "an application that names nobody")
+        eq(behind.status(proxy, "/sse?user_id=alice", [*forgotten, ("X-User-ID", "alice")]), 401)
+        for path in ("/wsc/stats", "/", "/livez", "/api/v1/websocket/../../../wsc/stats", "//api/v1/websocket/online/"):
+            eq(behind.status(proxy, path), 404, path)
+        behind.shows_the_true_client(proxy, ONLINE, [])
+    return 1, []
+
+
+def haproxy_deployment(server_line):
+    config = {**gateway(blocked_ips=["127.0.0.5"]), "sse_heartbeat": 1}
+    with Server(config) as s, behind.haproxy(s.port, server_line=server_line) as proxy:
+        behind.eventually(lambda: behind.status(proxy, ONLINE) == 200, "HAProxy finds the gateway healthy")
+        behind.speaks_websocket_and_streams(s, proxy, name, lambda user: [])
+        for path in ("/wsc/stats", "/", "/livez", "/xapi/"):
+            eq(behind.status(proxy, path), 404, path)
+        eq(behind.status(proxy, "/sse", [("X-User-ID", "alice")]), 401, "a client's X-User-ID does not get through")
+        behind.shows_the_true_client(proxy, ONLINE, [])
+    return 1, []
+
+
+def test_the_guides_haproxy_passes_sockets_and_streams_and_tells_the_true_client():
+    return haproxy_deployment(None)
+
+
+def test_haproxys_send_proxy_v2_is_understood_and_tells_the_true_client():
+    return haproxy_deployment(behind.with_proxy_v2)
+
+
+def test_haproxys_send_proxy_is_understood_and_tells_the_true_client():
+    return haproxy_deployment(behind.with_proxy_v1)
+
+
+def test_the_guides_timeouts_are_longer_than_the_heartbeats():
+    longest = max(behind.heartbeat())
+    nginx, haproxy = behind.blocks("nginx")[0], behind.blocks("haproxy")[0]
+    eq(len(behind.seconds(nginx, "proxy_read_timeout")), 2, "one for sockets, one for streams")
+    for text, words in ((nginx, ("proxy_read_timeout", "proxy_send_timeout")),
+                        (haproxy, ("timeout client", "timeout server", "timeout tunnel"))):
+        for word in words:
+            found = behind.seconds(text, word)
+            ok(found and min(found) > longest, word, found, "heartbeat", longest)
+    return 1, []
 
 
 def discover():

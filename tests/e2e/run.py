@@ -60,7 +60,8 @@ def discover():
 ROW = re.compile(r"^\| `([^`]+)` \| (.*) \| (.*) \|$")
 # Tests of other suites, by name: where their names stand.
 ELSEWHERE = {"library": "tests/library/*.c", "unit": "tests/unit/*.c", "sim": "tests/sim/*.c",
-             "house": "tests/house/*.py"}
+             "house": "tests/house/*.py", "http": "tests/conformance_http/*.py", "json": "tests/conformance_json/*.py",
+             "oracles": "tests/oracles/*"}
 
 
 def read_map():

@@ -84,6 +84,11 @@ TEST(broken_headers_are_refused)
 		BYTES("PROXY TCP6 1.2.3.4 1.2.3.4 1 2\r\n"),
 		BYTES("PROXY UDP4 1.2.3.4 1.2.3.4 1 2\r\n"),
 		BYTES("PROXY TCP4 1.2.3 1.2.3.4 1 2\r\n"),
+		BYTES("PROXY TCP4 1.2.3.4 1.2.3.4 1 2 \r\n"),
+		BYTES("PROXY TCP4 1.2.3.4 ::1 1 2\r\n"),
+		BYTES("PROXY TCP6 ::1 1.2.3.4 1 2\r\n"),
+		BYTES("PROXY TCP4\r\n"),
+		BYTES(V2 "\x21\x31\0\0"), /* a Unix stream without its paths */
 		BYTES("PROXY \r\n"),
 		BYTES(V2 "\x11\x11\0\x0c\xcb\0\x71\x05\x7f\0\0\x01\x03\xe7\0\x50"), /* version 1 in version 2's form */
 		BYTES(V2 "\x22\x11\0\x0c\xcb\0\x71\x05\x7f\0\0\x01\x03\xe7\0\x50"), /* no such command */

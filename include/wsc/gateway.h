@@ -112,6 +112,13 @@ int wsc_kick(struct wsc_gateway *gateway, const char *user_id, const char *reaso
 struct wsc_stats {
 	uint64_t uptime_seconds, active_connections, websocket_connections, sse_connections, online_users;
 	uint64_t messages_received, messages_sent, broadcasts, total_lifetime;
+	uint64_t messages_dropped; /* taken off a queue unsent: by drop_oldest, or at the close of their connection */
+	uint64_t closed_slow;      /* connections closed with 1013 for reading too slowly */
+	uint64_t closed_replaced;  /* with 4409 */
+	uint64_t memory_limit_bytes,
+		memory_used_bytes; /* limits.memory; what the process held at the last look (0: nobody looks) */
+	unsigned
+		memory_step; /* 0: room; 1: no new compression contexts; 2: small queues; 3: newcomers get 503; 4: the slowest are closed */
 };
 /** Any thread, any hook; never blocks. 0 or negative. */
 int wsc_stats(const struct wsc_gateway *gateway, struct wsc_stats *out);

@@ -74,6 +74,15 @@ void answer_stats(struct buf *b, const struct answer_stats *s, bool older)
 	add_number(b, "messages_sent", s->sent);
 	add_number(b, "broadcasts", s->broadcasts);
 	add_number(b, "total_lifetime", s->lifetime);
+	add_number(b, "messages_dropped", s->dropped);
+	add_number(b, "closed_slow", s->closed_slow);
+	add_number(b, "closed_replaced", s->closed_replaced);
+	buf_add_str(b, "\"memory\":{");
+	add_number(b, "limit_bytes", s->memory_limit);
+	add_number(b, "used_bytes", s->memory_used);
+	add_number(b, "step", s->memory_step);
+	end_object(b);
+	buf_add_u8(b, ',');
 	if (older) {
 		add_number(b, "websocket_count", s->websocket);
 		add_number(b, "sse_count", s->sse);

@@ -16,6 +16,9 @@ void answer_failure(struct buf *b, enum api_code code, struct bytes error);
 struct answer_stats {
 	struct bytes node_id;
 	uint64_t uptime_seconds, websocket, sse, online_users, received, sent, broadcasts, lifetime, wall_ms;
+	uint64_t dropped, closed_slow, closed_replaced; /* messages; connections */
+	uint64_t memory_limit, memory_used;
+	unsigned memory_step;
 };
 /* @older adds what /wsc/stats has beside the rest: "status":"ok" and the hub's older names. */
 void answer_stats(struct buf *b, const struct answer_stats *s, bool older);

@@ -21,6 +21,8 @@ void *mem_realloc(void *p, size_t n);
 /* Not zeroed. @align is a power of two and @n a multiple of it. */
 void *mem_aligned(size_t align, size_t n);
 void mem_free(void *p);
+/* Gives freed memory that the heap has kept back to the system. Takes milliseconds where there is much of it. */
+void mem_trim(void);
 /* NUL-terminated copy of @n bytes. */
 char *mem_strndup(const void *s, size_t n);
 

@@ -16,7 +16,12 @@
 
 void ask_totals(const struct settings *set, struct answer_stats *out)
 {
-	*out = (struct answer_stats){ .node_id = bytes_str(set->node_id) };
+	*out = (struct answer_stats){
+		.node_id = bytes_str(set->node_id),
+		.memory_limit = set->pressure.limit_bytes,
+		.memory_used = counter_get(&set->pressure.shared.used_bytes),
+		.memory_step = atomic_load_explicit(&set->pressure.shared.step, memory_order_relaxed),
+	};
 	for (unsigned i = 0; i < set->nshards; i++) {
 		const struct hub_counters *n = hub_counters(set->shards[i]->hub);
 
@@ -26,6 +31,9 @@ void ask_totals(const struct settings *set, struct answer_stats *out)
 		out->lifetime += counter_get(&n->lifetime);
 		out->sent += counter_get(&n->sent);
 		out->received += counter_get(&set->shards[i]->counters.received);
+		out->dropped += counter_get(&n->dropped);
+		out->closed_slow += counter_get(&n->closed_slow);
+		out->closed_replaced += counter_get(&n->replaced);
 		out->broadcasts += counter_get(&set->shards[i]->counters.broadcasts);
 	}
 }

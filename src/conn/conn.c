@@ -2,6 +2,8 @@
 /* conn: see conn.h. Life and death of a connection, and the way out: from the queue to the socket. */
 #include "conn/hook.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -12,7 +14,10 @@
 #define FLUSH_ROUNDS 4
 #define CLOSE_WAIT_MS 5000u /* how long the peer may take to answer */
 #define LINGER_MS 2000u     /* how long an HTTP or event-stream peer may take to read the end */
-#define ACCEPT_RESERVE 64u  /* connections beyond the cap that are still told 503 */
+#define FULL_BODY \
+	"{\"success\":false,\"error\":\"no descriptor is left on this node\",\"message\":null,\"code\":\"overloaded\"}"
+#define DEFERRED_RUNS 4u   /* stretches of deferred connections in one turn */
+#define ACCEPT_RESERVE 64u /* connections beyond the cap that are still told 503 */
 
 /* ---- birth and death ------------------------------------------------------------------------------------------- */
 
@@ -103,6 +108,44 @@ static void leave(struct conn *c)
 	hub_detach(sh->hub, s, sh->now);
 }
 
+void conn_defer(struct conn *c)
+{
+	struct shard *sh = conn_shard(c);
+
+	stream_pause(&c->stream); /* which takes it off the loop's lists: its link is free */
+	c->deferred = true;
+	sh->ndeferred++;
+	list_push(&sh->deferred, &c->stream.link);
+}
+
+static void undefer(struct conn *c)
+{
+	if (!c->deferred)
+		return;
+	c->deferred = false;
+	conn_shard(c)->ndeferred--;
+	list_remove(&c->stream.link);
+}
+
+void conn_resume(struct conn *c)
+{
+	undefer(c);
+	stream_resume(&c->stream);
+}
+
+void conn_run_deferred(struct shard *sh)
+{
+	for (unsigned n = DEFERRED_RUNS; n && !list_empty(&sh->deferred) && !hub_pressed(sh->hub); n--) {
+		struct conn *c = conn_of_stream(container_of(sh->deferred.next, struct stream, link));
+
+		undefer(c);
+		if (c->kind == CONN_HTTP)
+			http_resume(c);
+		else
+			ws_resume(c);
+	}
+}
+
 void conn_kill(struct conn *c, uint16_t code, bool by_client)
 {
 	struct shard *sh = conn_shard(c);
@@ -117,6 +160,7 @@ void conn_kill(struct conn *c, uint16_t code, bool by_client)
 	leave(c);
 	c->phase = PHASE_DEAD;
 	timers_cancel(&sh->timers, &c->timer);
+	undefer(c);
 	stream_close(&c->stream);
 	list_push(&sh->dead, &c->stream.link);
 	atomic_fetch_sub(&sh->set->shared.connections, 1);
@@ -283,7 +327,7 @@ void conn_stall(struct conn *c, bool moved)
 	}
 	if (c->stalled_ms && !moved)
 		return;
-	c->stalled_ms = (uint32_t)now_ms(sh->now) | 1;
+	c->stalled_ms = (uint32_t)now_ms(sh->now) ? (uint32_t)now_ms(sh->now) : UINT32_MAX;
 	if (timer_armed(&c->timer) && c->timer.due_ms > conn_stall_due(c))
 		timers_arm(&sh->timers, &c->timer, conn_stall_due(c));
 }
@@ -429,7 +473,7 @@ static void finish_close(struct conn *c)
 	/* A codec that has failed cannot read the answer: the peer reads our end instead. */
 	if (c->kind == CONN_SSE || c->u.ws.code)
 		stream_shutdown(&c->stream);
-	stream_resume(&c->stream);
+	conn_resume(c);
 	timers_arm(&sh->timers, &c->timer, now_ms(sh->now) + (c->kind == CONN_WS ? CLOSE_WAIT_MS : LINGER_MS));
 }
 
@@ -579,6 +623,15 @@ static void on_writable(struct stream *st)
 		conn_flush(c); /* a refusal that has no session */
 }
 
+/* Of the loop's own descriptor, so that no file needs to be in reach. */
+void spare_keep(struct shard *sh)
+{
+	int none = -1, fd = fcntl(sh->loop.epfd, F_DUPFD_CLOEXEC, 0);
+
+	if (fd >= 0 && !atomic_compare_exchange_strong(&sh->set->shared.spare_fd, &none, fd))
+		close(fd);
+}
+
 static void on_accept(struct loop *l, struct listener *from, int fd, const void *peer, uint32_t peer_len)
 {
 	struct shard *sh = shard_of_loop(l);
@@ -588,6 +641,8 @@ static void on_accept(struct loop *l, struct listener *from, int fd, const void 
 
 	if (peer_len >= sizeof(sa_family_t))
 		ip = ip_of_sockaddr(peer);
+	if (atomic_load_explicit(&sh->set->shared.spare_fd, memory_order_relaxed) < 0)
+		spare_keep(sh);
 	if (n >= sh->set->max_connections + ACCEPT_RESERVE)
 		for (unsigned i = 0; i < sh->nlisteners; i++)
 			listener_stop(&sh->listeners[i]);
@@ -599,13 +654,56 @@ static void on_accept(struct loop *l, struct listener *from, int fd, const void 
 static void on_accept_error(struct loop *l, int error)
 {
 	struct shard *sh = shard_of_loop(l);
-	uint64_t now = now_ms(sh->now);
+	uint64_t now = now_ms(sh->now), last = atomic_load(&sh->set->shared.accept_error_ms);
 
-	/* Out of descriptors is a state, not an event: once in ten seconds is enough. */
-	if (sh->accept_error_ms && now - sh->accept_error_ms < 10000)
+	/* Out of descriptors is a state, not an event: once in ten seconds is enough, whichever worker says it. */
+	if ((last && now - last < 10000) ||
+	    !atomic_compare_exchange_strong(&sh->set->shared.accept_error_ms, &last, now))
 		return;
-	sh->accept_error_ms = now;
-	shard_problem_errno(sh, "accept", error);
+	if (error == EMFILE || error == ENFILE)
+		shard_problem(sh, WSC_ERROR, "accept",
+			      error == EMFILE
+				      ? "no descriptor is left for who connects (ulimit -n, LimitNOFILE): 503"
+				      : "the system has no descriptor left for who connects (fs.file-max): 503");
+	else
+		shard_problem_errno(sh, "accept", error);
+}
+
+/* In one send, without a connection of ours, so that it costs no memory and no second look. */
+static void say_full(int fd)
+{
+	static const char answer[] =
+		"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json; charset=utf-8\r\n"
+		"Content-Length: 97\r\nRetry-After: 1\r\nConnection: close\r\n\r\n" FULL_BODY;
+
+	_Static_assert(sizeof FULL_BODY == 98, "Content-Length above");
+	char request[4096];
+
+	(void)!send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL);
+	(void)shutdown(fd, SHUT_WR);
+	/* What lies there unread would make the close a reset, and the answer might be lost with it. */
+	(void)!recv(fd, request, sizeof request, 0);
+	close(fd);
+}
+
+static int turn_away(struct loop *l, struct listener *from, unsigned max)
+{
+	struct shard *sh = shard_of_loop(l);
+	int spare = atomic_exchange(&sh->set->shared.spare_fd, -1), fd = 0;
+	unsigned n = 0;
+
+	if (spare < 0) {
+		spare_keep(sh);
+		return -EMFILE;
+	}
+	close(spare);
+	while (n < max && (fd = accept4(from->src.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
+		say_full(fd);
+		n++;
+	}
+	fd = fd < 0 ? -errno : 0;
+	spare_keep(sh);
+	return n ? (int)n : fd;
 }
 
 static bool pressed(struct loop *l)
@@ -622,6 +720,7 @@ const struct loop_ops conn_loop_ops = {
 	.on_accept = on_accept,
 	.on_accept_error = on_accept_error,
 	.pressed = pressed,
+	.turn_away = turn_away,
 };
 
 /* ---- time ---------------------------------------------------------------------------------------------------------- */

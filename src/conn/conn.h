@@ -66,6 +66,7 @@ struct conn {
 	bool peer_closed : 1;  /* a close frame has come */
 	bool by_client : 1;
 	bool held_input : 1; /* input waits in extra->held for a hook, or because its sender is too loud */
+	bool deferred : 1;   /* on shard.deferred: goes on when the others have had their turn */
 	bool loud : 1;       /* so much was refused for its rate that nothing is read until the timer fires */
 };
 /* An idle client: connection, stream, session and codec in one slab object. */
@@ -102,6 +103,8 @@ struct conn *conn_get(struct shard *sh, slab_handle h);
 
 extern const struct loop_ops conn_loop_ops;
 
+/* Takes a descriptor into reserve for those who come when there is none, if it is gone; worker/ closes it at the end. */
+void spare_keep(struct shard *sh);
 /* A new HTTP connection on @fd, which becomes its own, also when this fails (NULL). @http: moved from another shard, or NULL. */
 struct conn *conn_new(struct shard *sh, int fd, const struct ip *peer, struct http_conn *http);
 /* Ends it now, without a word to the peer. */
@@ -114,6 +117,12 @@ void conn_on_timer(struct conn *c);
 void conn_flush(struct conn *c);
 /* Tells the next @n connections that the node is going away. True: that was all. */
 bool conn_drain(struct shard *sh, uint32_t n);
+/* Nothing more is taken of @c until the others have had their turn. What has come is kept by its codec. */
+void conn_defer(struct conn *c);
+/* Goes on with those who were deferred, a bounded number of messages a turn. */
+void conn_run_deferred(struct shard *sh);
+/* Reads @c again. */
+void conn_resume(struct conn *c);
 /* What a full socket has come to, after an offer of which it took something (@moved) or nothing: limits.write_timeout. */
 void conn_stall(struct conn *c, bool moved);
 /* When the stall of @c is judged, monotonic ms; UINT64_MAX: it does not stand still. */
@@ -139,6 +148,8 @@ void http_on_data(struct conn *c, uint8_t *data, size_t len);
 void http_on_end(struct conn *c);
 void http_on_writable(struct conn *c);
 void http_on_timer(struct conn *c);
+/* Goes on with what was pipelined. */
+void http_resume(struct conn *c);
 /* Answers the request of @c that waits (a submission that has ended). */
 void http_fail(struct conn *c, enum api_code code, struct bytes why);
 void http_sent(struct conn *c, uint32_t delivered);

@@ -21,7 +21,9 @@
 #define IDLE_MS 75000u /* a kept-alive connection without a request */
 #define BODY_FACTOR 3u /* a whole body may take this many header_timeouts */
 #define LINGER_MS 2000u
-#define OUT_HIGH 65536u /* answers that wait for the socket: then no further request is taken */
+#define STRETCH 32u       /* requests that are served at a stretch, then others have their turn */
+#define BODY_SMALL 16384u /* a body that goes on growing beyond this is refused while memory is out */
+#define OUT_HIGH 65536u   /* answers that wait for the socket: then no further request is taken */
 #define JSON_TYPE "application/json; charset=utf-8"
 
 struct wsc_response {
@@ -111,7 +113,7 @@ static void linger(struct conn *c)
 	http_of(c)->shut = true;
 	buf_deinit(&http_of(c)->next);
 	stream_shutdown(&c->stream);
-	stream_resume(&c->stream);
+	conn_resume(c);
 	arm(c, LINGER_MS);
 }
 
@@ -179,7 +181,7 @@ void http_answer(struct conn *c, uint16_t status, const char *type, struct bytes
 		return;
 	}
 	reset(c);
-	stream_resume(&c->stream);
+	conn_resume(c);
 	if (!h->running)
 		run(c); /* an answer that came later: go on with what was pipelined */
 }
@@ -592,9 +594,28 @@ static void preflight(struct conn *c)
 	buf_deinit(&allow);
 }
 
+static bool is_session(const struct route *r)
+{
+	return r && (r->kind == ROUTE_WEBSOCKET || r->kind == ROUTE_SSE);
+}
+
+/* Then nobody new is let in: no connection, and on one that is there no session. */
+static bool memory_is_short(const struct conn *c)
+{
+	const struct http_conn *h = http_of(c);
+
+	return atomic_load_explicit(&conn_shard(c)->set->pressure.shared.step, memory_order_relaxed) >=
+		       PRESSURE_NO_NEWCOMERS &&
+	       (h->requests == 1 || is_session(h->route));
+}
+
 /* Is there a reason to refuse whatever it asks for? API_OK: none. */
 static enum api_code barred(const struct conn *c, const char **why)
 {
+	if (memory_is_short(c)) {
+		*why = "this node is short of memory (limits.memory)";
+		return API_OVERLOADED;
+	}
 	if (http_of(c)->overloaded) {
 		*why = "this node holds as many connections as it may (performance.max_connections_per_node)";
 		return API_OVERLOADED;
@@ -620,19 +641,27 @@ static void refuse_method(struct conn *c)
 	buf_deinit(&allow);
 }
 
+/* A full node is alive: whoever asks that must not conclude that it should be killed. And one without memory says so. */
+static bool answers_when_full(const struct conn *c)
+{
+	enum route_kind kind = http_of(c)->route->kind;
+
+	return kind == ROUTE_LIVEZ || (memory_is_short(c) && (kind == ROUTE_STATS || kind == ROUTE_OLD_STATS));
+}
+
 /* What is refused before the body is read. A refusal with a body still to come ends the connection. */
 static bool gate(struct conn *c)
 {
 	struct http_conn *h = http_of(c);
 	enum route_found found = ROUTE_NO_PATH;
 	const char *why = NULL;
-	enum api_code code = barred(c, &why);
 	bool decoded = decode_path(h);
+	enum api_code code;
 
 	if (decoded)
 		found = routes_find(&conn_shard(c)->set->routes, h->head.method_name, h->path, &h->route);
-	/* A full node is alive: whoever asks that must not conclude that it should be killed. */
-	if (code == API_OVERLOADED && found == ROUTE_FOUND && h->route->kind == ROUTE_LIVEZ)
+	code = barred(c, &why);
+	if (code == API_OVERLOADED && found == ROUTE_FOUND && answers_when_full(c))
 		code = API_OK;
 	if (code != API_OK &&
 	    (found != ROUTE_FOUND || (h->route->kind != ROUTE_WEBSOCKET && h->route->kind != ROUTE_ECHO)))
@@ -830,6 +859,13 @@ static bool step_body(struct conn *c)
 
 	while ((r = http1_body_next(&h->body_state, &in, &piece)) == HTTP1_PIECE)
 		buf_add(&h->body, piece);
+	if (r != HTTP1_DONE && h->body.len >= BODY_SMALL &&
+	    atomic_load_explicit(&conn_shard(c)->set->pressure.shared.step, memory_order_relaxed) ==
+		    PRESSURE_CLOSE_SLOWEST) {
+		h->keep_alive = false;
+		refuse_str(c, API_OVERLOADED, "this node is short of memory (limits.memory)");
+		return false;
+	}
 	buf_consume(&h->next, h->next.len - in.len);
 	if (h->body.failed || h->next.failed)
 		out_of_memory(c);
@@ -866,9 +902,14 @@ static void run(struct conn *c)
 {
 	struct http_conn *h = http_of(c);
 	bool go_on = true;
+	unsigned n = 0;
 
 	h->running = true;
 	while (go_on && is_http(c)) {
+		if (h->state == HTTP_HEAD && h->next.len && n++ == STRETCH) {
+			conn_defer(c);
+			break;
+		}
 		if (h->state == HTTP_HEAD)
 			go_on = h->next.len && room_for_answer(c) && step_proxy(c) && step_tls(c) && step_head(c);
 		else if (h->state == HTTP_BODY)
@@ -883,6 +924,13 @@ static void run(struct conn *c)
 		buf_deinit(&h->next);
 	if (flush(c) && h->state == HTTP_LINGER && all_out(c) && !h->shut)
 		linger(c);
+}
+
+void http_resume(struct conn *c)
+{
+	stream_resume(&c->stream);
+	if (http_of(c)->state == HTTP_HEAD)
+		run(c);
 }
 
 void http_on_data(struct conn *c, uint8_t *data, size_t len)
@@ -926,7 +974,7 @@ void http_on_writable(struct conn *c)
 		if (!h->shut)
 			linger(c);
 	} else if (h->state == HTTP_HEAD) {
-		stream_resume(&c->stream);
+		conn_resume(c);
 		run(c); /* what waited behind the answers */
 	}
 }

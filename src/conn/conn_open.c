@@ -108,7 +108,7 @@ static void refuse_by_close(struct conn *c, uint16_t code, struct bytes why)
 	c->close_queued = true;
 	c->phase = PHASE_CLOSING;
 	timers_arm(&sh->timers, &c->timer, now_ms(sh->now) + 5000);
-	stream_resume(&c->stream);
+	conn_resume(c);
 	conn_flush(c);
 }
 
@@ -226,7 +226,7 @@ static void accept_session(struct conn *c)
 		conn_kill(c, WS_CODE_INTERNAL, false);
 		return;
 	}
-	stream_resume(&c->stream);
+	conn_resume(c);
 	hub_ready(sh->hub, &c->session);
 	if (sse) {
 		c->u.sse.caller = caller;

@@ -7,6 +7,13 @@
 #include <stdio.h>
 #include "conn/submit.h"
 
+/* What is taken of one connection at a stretch, then others have their turn: so many frames, or messages. */
+#define STRETCH 1024u
+#define STRETCH_MESSAGES 64u
+/* As many messages refused at a stretch for their rate, and their sender is not read for as long as they are worth. */
+#define LOUD_MESSAGES 32u
+#define LOUD_MS 500u /* at most: below the pause that would be taken for quiet */
+
 static void on_frame_error(struct conn *c, uint16_t code, const char *why)
 {
 	hub_close(conn_shard(c)->hub, &c->session, code, why, false);
@@ -66,6 +73,7 @@ static bool message_allowed(struct conn *c)
 	case RATE_OK:
 		return true;
 	case RATE_REFUSE:
+		sh->refused++;
 		snprintf(extra, sizeof extra, "\"retry_after_ms\":%u", retry);
 		conn_error(c, API_RATE_LIMITED, BYTES("too many messages: this one was not delivered"), BYTES(""),
 			   bytes_str(extra));
@@ -205,6 +213,25 @@ static bool listening(const struct conn *c)
 	return c->phase == PHASE_OPEN && c->session.state != SESSION_CLOSING;
 }
 
+static bool too_loud(const struct conn *c)
+{
+	return conn_shard(c)->refused >= LOUD_MESSAGES && listening(c);
+}
+
+/*
+ * A refusal costs more than it takes to provoke one. The sender's own socket fills instead, and nobody else waits. For the
+ * time that the refused would have needed: who keeps to the rate in the long run gets all of it.
+ */
+static void pause_loud(struct conn *c)
+{
+	struct shard *sh = conn_shard(c);
+	const struct rate_limit *l = &sh->set->opt.message_rate;
+	uint64_t ms = (l->burst < LOUD_MESSAGES ? l->burst : LOUD_MESSAGES) * 1000u / l->per_second + 1;
+
+	c->loud = true;
+	timers_arm(&sh->timers, &c->timer, now_ms(sh->now) + (ms < LOUD_MS ? ms : LOUD_MS));
+}
+
 /* Takes what may be taken of @data; returns what is left of it, to be held. */
 static struct bytes decode(struct conn *c, uint8_t *data, size_t len)
 {
@@ -212,7 +239,10 @@ static struct bytes decode(struct conn *c, uint8_t *data, size_t len)
 	struct mut_bytes in = { data, len };
 	struct ws_out o;
 	enum ws_event ev;
+	unsigned n = 0;
+	bool go_on;
 
+	conn_shard(c)->refused = 0;
 	while ((ev = ws_decode(&c->u.ws, limits, &in, &o)) != WS_NEED_MORE) {
 		/* While we close, only the peer's close frame still counts. */
 		if (!listening(c) && ev != WS_CLOSE) {
@@ -220,13 +250,22 @@ static struct bytes decode(struct conn *c, uint8_t *data, size_t len)
 				return BYTES("");
 			continue;
 		}
-		if (!on_event(c, ev, &o) && c->phase != PHASE_DEAD) {
+		go_on = on_event(c, ev, &o);
+		if (go_on && too_loud(c))
+			pause_loud(c);
+		if ((!go_on || c->loud) && c->phase != PHASE_DEAD) {
 			c->held_input = true;
 			stream_pause(&c->stream);
 			break;
 		}
 		if (c->phase == PHASE_DEAD || ev == WS_CLOSE || ev == WS_ERROR)
 			return BYTES("");
+		n += ev == WS_MESSAGE ? STRETCH / STRETCH_MESSAGES : 1;
+		if (n >= STRETCH && in.len && listening(c)) {
+			c->held_input = true;
+			conn_defer(c);
+			break;
+		}
 	}
 	return bytes_of(in.at, in.len);
 }
@@ -279,7 +318,7 @@ void ws_resume(struct conn *c)
 	c->held_input = false;
 	/* Silence counts from the moment we listen again. */
 	c->session.last_rx_ms = (uint32_t)now_ms(conn_shard(c)->now);
-	stream_resume(&c->stream);
+	conn_resume(c);
 	if (c->at.extra && c->at.extra->held.len)
 		decode_held(c);
 	if (c->phase != PHASE_DEAD)
@@ -290,7 +329,7 @@ void ws_flushed(struct conn *c, bool moved)
 {
 	struct shard *sh = conn_shard(c);
 
-	if (!c->held_input || !conn_is_echo(c))
+	if (!c->held_input || c->loud || !conn_is_echo(c))
 		return;
 	/* Who reads is alive. */
 	if (moved)
@@ -347,7 +386,7 @@ static bool waits_for_us(const struct conn *c)
 		return !conn_is_echo(c);
 	/* Seen by the loop, or not yet: polls that were full may not have come to it. */
 	return (c->stream.src.flags & STREAM_READABLE) ||
-	       (sh->loop.full && (uint64_t)sh->loop.full * LOOP_EVENTS <= sh->conns.live);
+	       (sh->loop.crowded && (uint64_t)sh->loop.crowded * LOOP_EVENTS <= sh->conns.live);
 }
 
 void ws_on_timer(struct conn *c)
@@ -357,6 +396,13 @@ void ws_on_timer(struct conn *c)
 	uint8_t frame[WS_CONTROL_FRAME_MAX];
 	struct conn_extra *x;
 
+	if (c->loud) {
+		c->loud = false;
+		ws_resume(c);
+		if (c->phase == PHASE_OPEN && !c->loud)
+			ws_arm(c);
+		return;
+	}
 	if (waits_for_us(c)) {
 		timers_arm(&sh->timers, &c->timer, now_ms(sh->now) + 100);
 		return;

@@ -15,6 +15,7 @@
 #include "base/rng.h"
 #include "base/slab.h"
 #include "base/timers.h"
+#include "conn/pressure.h"
 #include "hub/hub.h"
 #include "net/addr.h"
 #include "net/tls.h"
@@ -49,7 +50,8 @@ struct nets {
 
 /* What the connections want to know of the configuration; what it points to lives as long as the gateway. */
 struct options {
-	uint64_t heartbeat_ms, client_timeout_ms, sse_heartbeat_ms, hook_timeout_ms, header_timeout_ms, write_timeout_ms;
+	uint64_t heartbeat_ms, client_timeout_ms, sse_heartbeat_ms, hook_timeout_ms, header_timeout_ms,
+		write_timeout_ms;
 	uint64_t max_message_bytes;
 	unsigned json_depth;
 	uint64_t max_content_bytes; /* 0: no limit of its own */
@@ -96,13 +98,15 @@ struct settings {
 	/* Queues @t for shard @to from any thread; 0 or -WSC_EAGAIN (never when @must). */
 	int (*post_foreign)(struct settings *set, unsigned to, struct task *t, bool must);
 	void *owner; /* struct wsc_gateway */
+	struct pressure pressure;
 	struct {
 		_Atomic uint64_t connections; /* sockets of any kind */
 		_Atomic bool draining;
-		_Atomic uint64_t cut; /* connections that the drain could not wait for */
-		/* deflate contexts: what was promised to connections, and whether memory is too scarce to promise more */
-		_Atomic uint64_t context_bytes;
-		_Atomic bool no_new_contexts;
+		_Atomic uint64_t cut;             /* connections that the drain could not wait for */
+		_Atomic uint64_t context_bytes;   /* deflate contexts: what was promised to connections */
+		_Atomic bool no_new_contexts;     /* memory is short: no more is promised */
+		_Atomic uint64_t accept_error_ms; /* when the last one was reported */
+		_Atomic int spare_fd;             /* given up to tell somebody that there are none; -1: gone */
 	} shared;
 };
 
@@ -150,9 +154,14 @@ struct shard {
 	struct listener listeners[SHARD_LISTENERS];
 	unsigned nlisteners;
 	bool draining;
-	uint64_t accept_error_ms; /* when the last one was reported */
+	unsigned pressure_step; /* as it was applied here */
+	uint32_t pressure_round;
 	uint64_t drain_deadline_ms, drain_next_ms; /* the next batch; UINT64_MAX: all have been told */
 	uint32_t drain_pos, drain_batch;
+	uint32_t refused; /* messages over their rate, of what is being decoded */
+	struct list
+		deferred; /* connections with input that was not taken yet, so that others had their turn; by stream.link */
+	uint32_t ndeferred;
 	uint8_t *gather;                    /* several small pieces become one send */
 	struct {                            /* for connections without contexts of their own; made on first use */
 		struct ws_deflater *out[8]; /* by window bits, from 8 on */

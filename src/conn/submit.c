@@ -661,7 +661,9 @@ static void apply_edit(struct shard *sh, struct submission *sub, struct wsc_pend
 	if (!p->edited && !p->edit_failed)
 		return;
 	*ok = false;
-	if (p->edit_failed || envelope_parse(&e2, bytes_of(p->edited, p->edited_len), sh->set->opt.json_depth, sh->set->seed) != ENVELOPE_OK ||
+	if (p->edit_failed ||
+	    envelope_parse(&e2, bytes_of(p->edited, p->edited_len), sh->set->opt.json_depth, sh->set->seed) !=
+		    ENVELOPE_OK ||
 	    envelope_parse(&e, sub->text, sh->set->opt.json_depth, sh->set->seed) != ENVELOPE_OK)
 		return;
 	edits_of_json(&ed, &e2, &extra);

@@ -14,10 +14,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "api/assets.h"
+#include "base/machine.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "config/config.h"
 #include "conn/ask.h"
+#include "conn/conn.h"
 #include "conn/submit.h"
 #include "worker/worker.h"
 #include "wsc/wsc.h"
@@ -107,14 +109,6 @@ static void set_options(struct wsc_gateway *gw)
 	gw->set.log.format = c->log.format == CONFIG_LOG_JSON ? LOG_JSON : LOG_TEXT;
 }
 
-/* Half of the machine's memory may wait for slow readers, all workers together. */
-static size_t message_ceiling(unsigned workers)
-{
-	long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
-
-	return pages > 0 && size > 0 ? (size_t)pages * (size_t)size / 2 / workers : 0;
-}
-
 static struct hub_options hub_options_of(const struct wsc_gateway *gw)
 {
 	const struct config *c = &gw->config;
@@ -124,7 +118,6 @@ static struct hub_options hub_options_of(const struct wsc_gateway *gw)
 		.max_queue_bytes =
 			(uint32_t)(c->performance.max_queue_bytes < UINT32_MAX ? c->performance.max_queue_bytes
 									       : UINT32_MAX),
-		.max_total_bytes = message_ceiling(gw->nworkers),
 		.max_sessions_per_user = (uint32_t)c->max_connections_per_user,
 		.login = (enum hub_login_policy)c->multi_login,
 		.slow = (enum hub_slow_policy)c->slow_consumer,
@@ -278,6 +271,7 @@ static void log_start(struct wsc_gateway *gw)
 		 KV_STR("health", "/livez /readyz"));
 	log_info(lg, "limits", KV_U64("workers", gw->nworkers), KV_U64("descriptors", fds.rlim_cur),
 		 KV_U64("max_connections", gw->set.max_connections),
+		 KV_U64("memory_bytes", gw->set.pressure.limit_bytes),
 		 KV_U64("max_message_bytes", c->security.max_message_size),
 		 KV_U64("message_buffer_size", c->message_buffer_size),
 		 KV_U64("max_connections_per_user", c->max_connections_per_user));
@@ -337,6 +331,7 @@ struct wsc_gateway *wsc_new(const struct wsc_config *config, const struct wsc_ho
 	gw->set.owner = gw;
 	gw->set.post_foreign = post_foreign;
 	gw->set.log.fd = -1;
+	atomic_store(&gw->set.shared.spare_fd, -1);
 	if (hooks)
 		gw->set.hooks = *hooks;
 	gw->set.reasons = reasons_new();
@@ -531,6 +526,21 @@ static int count_connections(struct wsc_gateway *gw)
 	return 0;
 }
 
+/* Three quarters, so that the system does not step in first: it would not choose the slowest reader. */
+static int watch_memory(struct wsc_gateway *gw)
+{
+	uint64_t wanted = gw->config.limits.memory, limit = wanted ? wanted : machine_memory_allowed("") / 4 * 3;
+	int r = pressure_init(&gw->set, limit);
+
+	if (r < 0 && wanted)
+		return fail(gw, -WSC_ESYSTEM, "limits.memory: /proc/self/statm cannot be read: %s",
+			    strerrordesc_np(-r));
+	if (r < 0 || !limit)
+		log_warn(&gw->set.log, "memory is not limited: the system does not tell how much is used",
+			 KV_STR("key", "limits.memory"));
+	return 0;
+}
+
 static int make_workers(struct wsc_gateway *gw)
 {
 	struct hub_options hub;
@@ -575,7 +585,10 @@ static int prepare(struct wsc_gateway *gw)
 	if ((r = make_tls(gw, &gw->set.tls.server)) < 0 || (r = count_connections(gw)) < 0 || (r = listen_all(gw)) < 0)
 		return r;
 	make_node_id(gw);
-	return make_workers(gw);
+	if ((r = watch_memory(gw)) < 0 || (r = make_workers(gw)) < 0)
+		return r;
+	spare_keep(&gw->workers[0]->shard);
+	return 0;
 }
 
 /* Signals are the host program's business: its own threads get them. */
@@ -620,6 +633,7 @@ static void bury(struct wsc_gateway *gw)
 static void tear_down(struct wsc_gateway *gw)
 {
 	unsigned made = workers_made(gw);
+	int spare;
 
 	for (unsigned i = 0; i < made; i++)
 		worker_stop(gw->workers[i], 0);
@@ -643,6 +657,10 @@ static void tear_down(struct wsc_gateway *gw)
 			unlink(gw->config.node_ip.at[i] + 5);
 	}
 	gw->nlisten = 0;
+	pressure_deinit(&gw->set);
+	spare = atomic_exchange(&gw->set.shared.spare_fd, -1);
+	if (spare >= 0)
+		close(spare);
 	connect_table_free(gw->set.connects);
 	gw->set.connects = NULL;
 	tls_server_free(gw->set.tls.server);
@@ -831,7 +849,8 @@ static int message_text(struct wsc_gateway *gw, const struct wsc_message *m, boo
 		return r;
 	if (b->len > gw->config.security.max_message_size)
 		return -WSC_ETOOBIG;
-	return envelope_parse(&e, buf_bytes(b), gw->set.opt.json_depth, gw->set.seed) == ENVELOPE_OK ? 0 : -WSC_EBADMESSAGE;
+	return envelope_parse(&e, buf_bytes(b), gw->set.opt.json_depth, gw->set.seed) == ENVELOPE_OK ? 0
+												     : -WSC_EBADMESSAGE;
 }
 
 static int submit(struct wsc_gateway *gw, const struct wsc_message *m, bool broadcast, wsc_done_fn *done, void *user)
@@ -915,6 +934,12 @@ int wsc_stats(const struct wsc_gateway *gw, struct wsc_stats *out)
 		.messages_sent = s.sent,
 		.broadcasts = s.broadcasts,
 		.total_lifetime = s.lifetime,
+		.messages_dropped = s.dropped,
+		.closed_slow = s.closed_slow,
+		.closed_replaced = s.closed_replaced,
+		.memory_limit_bytes = s.memory_limit,
+		.memory_used_bytes = s.memory_used,
+		.memory_step = s.memory_step,
 	};
 	return 0;
 }

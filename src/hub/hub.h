@@ -302,6 +302,13 @@ void hub_peer_joined(struct hub *h, unsigned peer, struct now now);
 uint64_t hub_deadline(const struct hub *h);
 void hub_tick(struct hub *h, struct now now);
 bool hub_take_request(struct hub *h, struct hub_request *r);
+/* Smaller queues: a quarter of the messages and bytes of the options may wait for a session; or again all of them. */
+void hub_squeeze(struct hub *h, bool small);
+/*
+ * Messages must give back @bytes: one after the other, the readers blocked for longest are offered their bytes once more
+ * and closed when they take none, until so much is free. 0: no more is asked. False: nobody is blocked.
+ */
+bool hub_shed(struct hub *h, uint64_t bytes);
 /* How many wait: a phase performs those that waited when it began, what they cause comes in the next. */
 size_t hub_requests(const struct hub *h);
 /*

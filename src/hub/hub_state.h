@@ -63,6 +63,7 @@ struct hub {
 	struct list everyone; /* by struct session.all */
 	struct list places[PLACE_HELD + 1];
 	uint32_t pressed;     /* sessions that are */
+	uint8_t squeeze;      /* queue limits are shifted right by this */
 	uint32_t epoch;       /* of the last INTEREST sent */
 	struct list requests; /* struct hub_call, in the order they are taken */
 	size_t requests_count;
@@ -92,6 +93,19 @@ static inline void count_sub(_Atomic uint64_t *c, uint64_t n)
 static inline uint64_t peer_bit(unsigned peer)
 {
 	return (uint64_t)1 << peer;
+}
+
+/* What may wait for a session now. */
+static inline uint32_t limit_messages(const struct hub *h, const struct session *s)
+{
+	uint32_t n = h->o.max_messages[s->transport] >> h->squeeze;
+
+	return n ? n : 1;
+}
+
+static inline uint32_t limit_bytes(const struct hub *h)
+{
+	return h->o.max_queue_bytes >> h->squeeze;
 }
 
 static inline bool session_accepted(const struct session *s)

@@ -49,7 +49,7 @@ static void fill_outcome(struct hub *h, struct hub_call *c, struct hub_request *
 
 static void fill_load(struct hub *h, struct session *s, struct hub_request *r)
 {
-	uint32_t count = h->o.max_messages[s->transport], bytes = h->o.max_queue_bytes;
+	uint32_t count = limit_messages(h, s), bytes = limit_bytes(h);
 
 	count = count / 2 + count % 2;
 	bytes = bytes / 2 + bytes % 2;

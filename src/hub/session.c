@@ -261,7 +261,7 @@ void session_ask_log(struct hub *h, struct session *s)
 {
 	if (s->state != SESSION_REPLAYING || s->loading)
 		return;
-	if (s->q.count >= half(h->o.max_messages[s->transport]) || s->q.bytes >= half(h->o.max_queue_bytes))
+	if (s->q.count >= half(limit_messages(h, s)) || s->q.bytes >= half(limit_bytes(h)))
 		return;
 	s->loading = true;
 	call_push(h, &s->attrs->call, HUB_REQ_LOAD);

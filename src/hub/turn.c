@@ -19,7 +19,7 @@ static void move_to(struct hub *h, struct session *s, enum session_place place)
 
 static bool over_limit(const struct hub *h, const struct session *s)
 {
-	return s->q.count > h->o.max_messages[s->transport] || (s->q.bytes > h->o.max_queue_bytes && s->q.count > 1);
+	return s->q.count > limit_messages(h, s) || (s->q.bytes > limit_bytes(h) && s->q.count > 1);
 }
 
 bool hub_has_room(const struct hub *h, const struct session *s, uint64_t len)
@@ -189,6 +189,34 @@ static void retry_oldest(struct hub *h)
 		return;
 	press(h, s);
 	turn_ready(h, s);
+}
+
+bool hub_shed(struct hub *h, uint64_t bytes)
+{
+	size_t held = h->owner.bytes;
+
+	h->o.max_total_bytes = bytes == 0 ? 0 : held > bytes ? held - (size_t)bytes : 1;
+	return !list_empty(&h->places[PLACE_BLOCKED]);
+}
+
+void hub_squeeze(struct hub *h, bool small)
+{
+	uint8_t squeeze = small ? 2 : 0;
+	struct list *n, *next;
+
+	if (h->squeeze == squeeze)
+		return;
+	h->squeeze = squeeze;
+	/* Those who are over it now are judged now, once they have been offered their bytes. */
+	for (n = h->places[PLACE_BLOCKED].next; n != &h->places[PLACE_BLOCKED]; n = next) {
+		struct session *s = container_of(n, struct session, queue);
+
+		next = n->next;
+		if (!over_limit(h, s))
+			continue;
+		press(h, s);
+		turn_ready(h, s);
+	}
 }
 
 static void refused(struct hub *h, struct session *s)

@@ -13,6 +13,9 @@
 #include "net/tls.h"
 
 #define ACCEPTS_PER_TURN 64
+#define FULL_READS 4u     /* buffers filled in a turn, and the others are read a little each */
+#define SHORT_BYTES 4096u /* which is that much */
+#define TURN_AWAY_MAX 8u  /* told 503 in one go when there is no descriptor for them */
 #define BACKOFF_MIN_MS 10u
 #define BACKOFF_MAX_MS 1000u
 /* What a step of a handshake takes from the turn's bytes: it costs as much time as reading so many. */
@@ -59,6 +62,7 @@ int loop_init(struct loop *l, const struct loop_ops *ops, bool with_timer)
 
 	*l = (struct loop){ .epfd = -1, .wake.fd = -1, .timer.fd = -1, .ops = ops };
 	list_init(&l->ready);
+	list_init(&l->bulk);
 	l->recv_buf = mem_alloc(LOOP_RECV_BYTES);
 	l->events = mem_calloc(LOOP_EVENTS, sizeof(struct epoll_event));
 	if (!l->recv_buf || !l->events)
@@ -113,7 +117,7 @@ void loop_wake(struct loop *l)
 
 bool loop_unfinished(const struct loop *l)
 {
-	return !list_empty(&l->ready);
+	return !list_empty(&l->ready) || !list_empty(&l->bulk);
 }
 
 void loop_arm(struct loop *l, uint64_t mono_ns)
@@ -136,7 +140,7 @@ static void make_ready(struct stream *s)
 	if (s->src.flags & (STREAM_PAUSED | STREAM_IN_LIST))
 		return;
 	s->src.flags |= STREAM_IN_LIST;
-	list_push(&s->loop->ready, &s->link);
+	list_push(s->src.flags & STREAM_BULK ? &s->loop->bulk : &s->loop->ready, &s->link);
 }
 
 static void unready(struct stream *s)
@@ -165,9 +169,19 @@ static void drain(struct source *src)
 	(void)!read(src->fd, &n, sizeof n);
 }
 
+/* The socket stays readable, so it is not looked at for a while. */
+static void pause_listener(struct listener *ln, uint32_t backoff_ms)
+{
+	ln->backoff_ms = backoff_ms;
+	ln->resume_ms = UINT64_MAX - 1; /* listener_tick() makes it a time */
+	if (!ln->stopped)
+		unwatch(ln->loop, &ln->src);
+}
+
 static void accept_error(struct listener *ln, int error)
 {
 	struct loop *l = ln->loop;
+	uint32_t twice = ln->backoff_ms * 2;
 
 	if (error == EAGAIN || error == EINTR || error == ECONNABORTED)
 		return;
@@ -175,12 +189,22 @@ static void accept_error(struct listener *ln, int error)
 		listener_stop(ln);
 		return;
 	}
-	/* EMFILE, ENFILE, ENOBUFS, ENOMEM and the network's errors: the socket stays readable, so stop looking for a while. */
-	ln->backoff_ms = ln->backoff_ms ? (ln->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : ln->backoff_ms * 2)
-					: BACKOFF_MIN_MS;
-	ln->resume_ms = UINT64_MAX - 1; /* listener_tick() makes it a time */
-	if (!ln->stopped)
-		unwatch(l, &ln->src);
+	/* EMFILE, ENFILE, ENOBUFS, ENOMEM and the network's errors. */
+	pause_listener(ln, twice < BACKOFF_MIN_MS ? BACKOFF_MIN_MS : twice > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : twice);
+	l->ops->on_accept_error(l, error);
+}
+
+/* Out of descriptors: a few are told so, then there is a pause. Bounded, so that those who knock without end cost little. */
+static void accept_none(struct listener *ln, int error)
+{
+	struct loop *l = ln->loop;
+	int n = l->ops->turn_away ? l->ops->turn_away(l, ln, TURN_AWAY_MAX) : -error;
+
+	if (n < 0) {
+		accept_error(ln, -n);
+		return;
+	}
+	pause_listener(ln, BACKOFF_MIN_MS);
 	l->ops->on_accept_error(l, error);
 }
 
@@ -195,7 +219,10 @@ static void accept_some(struct listener *ln)
 
 		count(&l->n_accept);
 		if (fd < 0) {
-			accept_error(ln, errno);
+			if (errno == EMFILE || errno == ENFILE)
+				accept_none(ln, errno);
+			else
+				accept_error(ln, errno);
 			return;
 		}
 		ln->backoff_ms = 0;
@@ -236,7 +263,7 @@ int loop_wait(struct loop *l, int timeout_ms)
 		n = epoll_wait(l->epfd, ev, LOOP_EVENTS, 0);
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;
-	l->full = n == LOOP_EVENTS ? l->full + 1 : 0;
+	l->crowded = n == LOOP_EVENTS ? l->crowded + 1 : 0;
 	l->polled = (uint32_t)n;
 	return 0;
 }
@@ -244,7 +271,9 @@ int loop_wait(struct loop *l, int timeout_ms)
 /* One recv. Returns the bytes read, or what they cost. */
 static size_t read_once(struct loop *l, struct stream *s)
 {
-	size_t want = l->chop ? l->chop : LOOP_RECV_BYTES;
+	size_t want = l->chop                                              ? l->chop
+		      : l->full < FULL_READS || s->src.flags & STREAM_BULK ? LOOP_RECV_BYTES
+									   : SHORT_BYTES;
 	ssize_t n;
 
 	if (s->tls && tls_tell_end(s))
@@ -252,6 +281,12 @@ static size_t read_once(struct loop *l, struct stream *s)
 	count(&l->n_recv);
 	n = recv(s->src.fd, l->recv_buf, want, 0);
 	if (n > 0) {
+		if ((size_t)n == want) {
+			s->src.flags |= STREAM_BULK;
+			l->full++;
+		} else {
+			s->src.flags &= (uint8_t)~STREAM_BULK;
+		}
 		/* Short: it was all. Behind a hang-up the end itself must still be read. */
 		if ((size_t)n < want && !(s->src.flags & STREAM_HANGUP))
 			s->src.flags &= (uint8_t)~STREAM_READABLE;
@@ -274,27 +309,38 @@ static size_t read_once(struct loop *l, struct stream *s)
 	return 0;
 }
 
-void loop_read(struct loop *l)
+/* One buffer of each on @now, which was taken off @list, until @budget is used up; the rest comes first the next time. */
+static void read_list(struct loop *l, struct list *list, struct list *now, size_t budget)
 {
-	struct epoll_event *ev = l->events;
-	struct list now;
-	struct list *n;
 	size_t total = 0;
+	struct list *n;
 
-	for (uint32_t i = 0; i < l->polled; i++)
-		dispatch(l, ev[i].data.ptr, ev[i].events);
-	list_init(&now);
-	list_splice(&now, &l->ready);
-	while (total < LOOP_TURN_BYTES && !l->ops->pressed(l) && (n = list_pop(&now))) {
+	while (total < budget && !l->ops->pressed(l) && (n = list_pop(now))) {
 		struct stream *s = container_of(n, struct stream, link);
 
 		s->src.flags &= (uint8_t)~STREAM_IN_LIST;
 		if (!(s->src.flags & STREAM_PAUSED))
 			total += read_once(l, s);
 	}
-	/* Those that had no turn come first the next time. */
+	list_splice(now, list);
+	list_splice(list, now);
+}
+
+void loop_read(struct loop *l)
+{
+	struct epoll_event *ev = l->events;
+	struct list now, bulk;
+
+	for (uint32_t i = 0; i < l->polled; i++)
+		dispatch(l, ev[i].data.ptr, ev[i].events);
+	l->full = 0;
+	list_init(&now);
+	list_init(&bulk);
+	/* Both at once: who fills the buffer now has had its turn. */
 	list_splice(&now, &l->ready);
-	list_splice(&l->ready, &now);
+	list_splice(&bulk, &l->bulk);
+	read_list(l, &l->ready, &now, LOOP_TURN_BYTES);
+	read_list(l, &l->bulk, &bulk, l->no_bulk ? 0 : LOOP_BULK_BYTES);
 }
 
 int stream_open(struct loop *l, struct stream *s, int fd)

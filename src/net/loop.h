@@ -17,6 +17,7 @@
 
 #define LOOP_RECV_BYTES 65536u          /* one receive buffer */
 #define LOOP_TURN_BYTES (1024u * 1024u) /* read per turn, all streams together */
+#define LOOP_BULK_BYTES (256u * 1024u)  /* read per turn of streams that had more than a buffer the last time */
 #define LOOP_EVENTS 1024
 
 struct loop;
@@ -39,14 +40,15 @@ enum stream_flag {
 	STREAM_READABLE = 2, /* there may be bytes (or an end) to read */
 	STREAM_HANGUP = 4,   /* the peer has shut down or reset: read until the end shows */
 	STREAM_BLOCKED = 8,  /* the socket took less than it was offered */
-	STREAM_IN_LIST = 16
+	STREAM_IN_LIST = 16,
+	STREAM_BULK = 32 /* its last read filled the buffer: it is read behind those that have little to say */
 };
 
 struct stream {
 	struct source src;
 
 	struct loop *loop;
-	struct list link; /* on loop->ready */
+	struct list link; /* on loop->ready or loop->bulk */
 	struct tls *tls;  /* NULL: plain. tls.h */
 };
 
@@ -64,6 +66,11 @@ struct loop_ops {
 	void (*on_accept_error)(struct loop *l, int error);
 	/* Should the turn stop reading (a queue is over its limit)? */
 	bool (*pressed)(struct loop *l);
+	/*
+	 * There was no descriptor to accept with: gives up one that was kept for this, takes at most @max connections with it,
+	 * refuses them and has it back. How many; negative: -errno, nobody could be taken. NULL: nothing is kept.
+	 */
+	int (*turn_away)(struct loop *l, struct listener *from, unsigned max);
 };
 
 struct listener {
@@ -82,9 +89,12 @@ struct loop {
 	uint8_t *recv_buf;
 	struct tls_buffers *tls; /* NULL as long as no stream speaks TLS */
 	struct list ready;       /* streams that may have bytes */
+	struct list bulk;        /* the same, with STREAM_BULK */
 	bool woken;
-	uint32_t polled; /* streams that became ready in the last loop_wait() */
-	uint32_t full;   /* polls in a row without room for more; epoll goes round, so each saw LOOP_EVENTS others */
+	uint32_t polled;  /* streams that became ready in the last loop_wait() */
+	uint32_t crowded; /* polls in a row without room for more; epoll goes round, so each saw LOOP_EVENTS others */
+	uint32_t full;    /* buffers filled in this loop_read() */
+	bool no_bulk;     /* the owner's: those who talk without end are not read now */
 	/* Test mode: 0 off; else every read and write is cut to this many bytes, so that all splits are met. */
 	uint32_t chop;
 	/* Counts of system calls, so that a test can say what a message costs. Single writer, relaxed. */
@@ -101,7 +111,11 @@ int loop_fd(const struct loop *l);
 void loop_wake(struct loop *l);
 /* Waits at most @timeout_ms (-1: for ever) for events and calls nobody, so that the owner can look at the clock first. 0 or -errno. */
 int loop_wait(struct loop *l, int timeout_ms);
-/* Tells what the wait has found, then reads the ready streams, one buffer each, until all had their turn, LOOP_TURN_BYTES are read or ops->pressed() says so. */
+/*
+ * Tells what the wait has found, then reads the ready streams, one buffer each, until all had their turn, LOOP_TURN_BYTES are
+ * read or ops->pressed() says so. Those who talk without end come last and share LOOP_BULK_BYTES: they delay each other. When
+ * many begin to at once, a little is read of each, which is enough to know them.
+ */
 void loop_read(struct loop *l);
 /* Are there streams that were not read to the end? Then the next loop_wait() must not sleep. */
 bool loop_unfinished(const struct loop *l);

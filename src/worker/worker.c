@@ -14,7 +14,8 @@
 #define FLUSH_SLICE_NS 2000000u /* then others get their turn */
 #define FLUSH_CHECK 16u         /* sessions between two looks at the clock */
 #define MANY_READY 32u          /* streams in one poll that make a second look worth its while */
-#define DRAIN_BATCH 64u   /* told to go at once; more, when there is not the time for so many batches */
+#define DEFERRED_MANY 64u       /* connections with input that waits, and those who send most are not read meanwhile */
+#define DRAIN_BATCH 64u         /* told to go at once; more, when there is not the time for so many batches */
 #define DRAIN_LOOK_MS 10u       /* while stopping: how often to look whether the other workers are done too */
 
 struct now worker_clock(void)
@@ -116,6 +117,7 @@ static uint64_t next_deadline_ms(const struct worker *w)
 	at = min_u64(at, hub_deadline(sh->hub));
 	for (unsigned i = 0; i < sh->nlisteners; i++)
 		at = min_u64(at, listener_deadline(&sh->listeners[i]));
+	at = min_u64(at, pressure_deadline(sh));
 	return sh->draining ? min_u64(at, sh->drain_deadline_ms) : at;
 }
 
@@ -130,7 +132,7 @@ static int wait_ms(struct worker *w)
 
 	if (has_work(w))
 		return 0;
-	if (loop_unfinished(&w->shard.loop))
+	if (loop_unfinished(&w->shard.loop) || w->shard.ndeferred)
 		return congested(&w->shard) ? 1 : 0; /* somebody else must catch up before we may read */
 	at = next_deadline_ms(w);
 	if (at <= now)
@@ -248,6 +250,7 @@ static void read_and_take(struct worker *w)
 {
 	struct shard *sh = &w->shard;
 
+	sh->loop.no_bulk = sh->ndeferred > DEFERRED_MANY;
 	loop_read(&sh->loop);
 	run_self(w);
 	/* While a peer is behind, the program's calls wait too, and in the end it is told to try again. */
@@ -287,10 +290,13 @@ bool worker_turn(struct worker *w, int max_wait_ms)
 	if (atomic_load_explicit(&w->shared.stopped, memory_order_relaxed))
 		return false;
 	sleep_until_work(w, max_wait_ms);
+	pressure_turn(sh);
 	read_and_take(w);
 	/* Many at once: whoever wrote meanwhile is served by the same flush. */
 	if (sh->loop.polled >= MANY_READY && !hub_pressed(sh->hub) && loop_wait(&sh->loop, 0) == 0)
 		read_and_take(w);
+	if (!congested(sh))
+		conn_run_deferred(sh);
 	if (atomic_load(&w->shared.stop)) {
 		sh->drain_deadline_ms = atomic_load(&w->shared.deadline_ms); /* a second stop may have less patience */
 		if (!sh->draining)
@@ -348,6 +354,7 @@ static int init_shard(struct worker *w, struct settings *set, unsigned index, co
 	sh->now = worker_clock();
 	list_init(&sh->dead);
 	list_init(&sh->program);
+	list_init(&sh->deferred);
 	timers_init(&sh->timers, now_ms(sh->now));
 	timers_init(&sh->hook_timers, now_ms(sh->now));
 	if ((r = rng_init_system(&sh->rng)) < 0 || (r = loop_init(&sh->loop, &conn_loop_ops, by_host)) < 0) {

@@ -382,7 +382,9 @@ def test_statistics_are_true_to_the_unit():
         zero = s.stats()
         eq(set(zero), {"node_id", "uptime_seconds", "active_connections", "connections_by_type", "online_users",
                        "messages_received",
-                       "messages_sent", "broadcasts", "total_lifetime", "last_updated"})
+                       "messages_sent", "broadcasts", "total_lifetime", "messages_dropped", "closed_slow",
+                       "closed_replaced", "memory", "last_updated"})
+        eq(set(zero["memory"]), {"limit_bytes", "used_bytes", "step"})
         eq((zero["node_id"], zero["messages_received"], zero["total_lifetime"]), ("node-7", 0, 0))
         at(zero["last_updated"])
         alice, bob, bob2, stream = s.ws("alice"), s.ws("bob"), s.ws("bob"), s.sse("carol")

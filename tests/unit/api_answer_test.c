@@ -90,6 +90,12 @@ TEST(statistics_have_every_name_and_the_older_ones_only_where_asked)
 				  .sent = 6,
 				  .broadcasts = 7,
 				  .lifetime = UINT64_MAX,
+				  .dropped = 8,
+				  .closed_slow = 9,
+				  .closed_replaced = 10,
+				  .memory_limit = 11,
+				  .memory_used = 12,
+				  .memory_step = 3,
 				  .wall_ms = 0 };
 	struct buf b = BUF_INIT;
 
@@ -97,7 +103,8 @@ TEST(statistics_have_every_name_and_the_older_ones_only_where_asked)
 	body(&b,
 	     "{\"success\":true,\"message\":\"Statistics\",\"data\":{\"node_id\":\"n\",\"uptime_seconds\":1,\"active_connections\":5,"
 	     "\"connections_by_type\":{\"websocket\":2,\"sse\":3},\"online_users\":4,\"messages_received\":5,\"messages_sent\":6,"
-	     "\"broadcasts\":7,\"total_lifetime\":18446744073709551615,\"last_updated\":\"1970-01-01T00:00:00.000Z\"}}");
+	     "\"broadcasts\":7,\"total_lifetime\":18446744073709551615,\"messages_dropped\":8,\"closed_slow\":9,"
+	     "\"closed_replaced\":10,\"memory\":{\"limit_bytes\":11,\"used_bytes\":12,\"step\":3},\"last_updated\":\"1970-01-01T00:00:00.000Z\"}}");
 	answer_stats(&b, &s, true);
 	CHECK(memmem(b.at, b.len, "\"websocket_count\":2,\"sse_count\":3,\"total_connections\":5", 55) != NULL);
 	CHECK(b.len > 15 && memcmp(b.at + b.len - 15, ",\"status\":\"ok\"}", 15) == 0);

@@ -107,7 +107,10 @@ TEST(the_defaults_are_those_of_the_documentation)
 	CHECK_EQ(v->store.kind, CONFIG_STORE_NONE);
 	CHECK(v->tls.certificate.n == 0 && v->tls.key.n == 0 && !v->admin.token);
 	CHECK_EQ(v->hook_timeout_ms, 5000);
-	CHECK_EQ(v->shutdown_timeout_ms, 10000);
+	CHECK_EQ(v->shutdown_timeout_ms, 30000);
+	CHECK_EQ(v->limits.memory, 0);
+	CHECK_EQ(v->limits.json_depth, 64);
+	CHECK_EQ(v->limits.write_timeout_ms, 10000);
 	CHECK_EQ(v->limits.header_bytes, 16384);
 	CHECK_EQ(v->limits.header_count, 64);
 	CHECK_EQ(v->limits.uri_bytes, 8192);

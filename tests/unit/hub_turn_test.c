@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* hub/turn: who is flushed first, and who pays for a full queue. */
+#include <stdatomic.h>
+
 #include "hub_fixture.h"
 
 static void publish_n(struct fx *fx, const char *to, int n)
@@ -205,6 +207,90 @@ TEST(short_of_memory_the_reader_blocked_for_longest_goes_first)
 	CHECK_EQ(s[2].state, SESSION_LIVE);
 	CHECK(hub_take_ready(fx.hub[0]) == &s[0]);
 	CHECK(hub_take_ready(fx.hub[0]) == NULL);
+	fx_free(&fx);
+}
+
+TEST(small_queues_judge_those_who_are_over_them_now_and_large_ones_let_them_fill_again)
+{
+	struct hub_options o = fx_options();
+	struct session ann, bob;
+	struct fx fx;
+
+	o.max_messages[HUB_WEBSOCKET] = 8;
+	fx_init(&fx, 1, o);
+	fx_connect(fx.hub[0], &ann, "ann", NULL);
+	fx_connect(fx.hub[0], &bob, "bob", NULL);
+	publish_n(&fx, "ann", 3);
+	publish_n(&fx, "bob", 2);
+	CHECK(hub_take_ready(fx.hub[0]) == &ann);
+	hub_flushed(fx.hub[0], &ann, true, FX_NOW(0));
+	CHECK(hub_take_ready(fx.hub[0]) == &bob);
+	hub_flushed(fx.hub[0], &bob, true, FX_NOW(0));
+	CHECK(hub_take_ready(fx.hub[0]) == NULL);
+	hub_squeeze(fx.hub[0], true); /* two may wait now */
+	CHECK(hub_take_ready(fx.hub[0]) == &ann);
+	CHECK_EQ(ann.state, SESSION_LIVE); /* is offered its bytes first */
+	hub_flushed(fx.hub[0], &ann, true, FX_NOW(1));
+	CHECK_EQ(ann.close_code, 1013);
+	CHECK(hub_take_ready(fx.hub[0]) == &ann);
+	CHECK(hub_take_ready(fx.hub[0]) == NULL);
+	hub_squeeze(fx.hub[0], false);
+	publish_n(&fx, "bob", 6);
+	CHECK(hub_take_ready(fx.hub[0]) == NULL);
+	CHECK_EQ(bob.state, SESSION_LIVE);
+	CHECK_EQ(bob.q.count, 8);
+	fx_free(&fx);
+}
+
+TEST(a_queue_of_one_stays_one_however_small_queues_are)
+{
+	struct hub_options o = fx_options();
+	struct session ann;
+	struct fx fx;
+
+	o.max_messages[HUB_WEBSOCKET] = 1;
+	fx_init(&fx, 1, o);
+	fx_connect(fx.hub[0], &ann, "ann", NULL);
+	hub_squeeze(fx.hub[0], true);
+	publish_n(&fx, "ann", 1);
+	CHECK(hub_take_ready(fx.hub[0]) == &ann);
+	hub_flushed(fx.hub[0], &ann, true, FX_NOW(0));
+	CHECK_EQ(ann.state, SESSION_LIVE);
+	fx_free(&fx);
+}
+
+TEST(what_must_be_given_back_is_asked_of_the_oldest_until_it_is_there)
+{
+	static const char *const name[] = { "ann", "bob", "cyd" };
+	struct session s[3];
+	struct fx fx;
+
+	fx_init(&fx, 1, fx_options());
+	CHECK(!hub_shed(fx.hub[0], 1)); /* nobody is blocked */
+	CHECK(!hub_shed(fx.hub[0], 0));
+	for (int i = 0; i < 3; i++) {
+		fx_connect(fx.hub[0], &s[i], name[i], NULL);
+		publish_n(&fx, name[i], 4);
+		CHECK(hub_take_ready(fx.hub[0]) == &s[i]);
+		hub_flushed(fx.hub[0], &s[i], true, FX_NOW(0));
+	}
+	CHECK(hub_shed(fx.hub[0], 400)); /* more than four messages of 83 bytes, less than eight */
+	hub_tick(fx.hub[0], FX_NOW(1));
+	for (int i = 0; i < 2; i++) {
+		struct session *oldest = hub_take_ready(fx.hub[0]);
+
+		while (oldest && oldest->state == SESSION_CLOSING)
+			oldest = hub_take_ready(fx.hub[0]);
+		CHECK(oldest == &s[i]);
+		hub_flushed(fx.hub[0], &s[i], true, FX_NOW(1));
+		CHECK_EQ(s[i].close_code, 1013);
+	}
+	while (hub_take_ready(fx.hub[0]))
+		;
+	hub_tick(fx.hub[0], FX_NOW(2));
+	CHECK(hub_take_ready(fx.hub[0]) == NULL);
+	CHECK_EQ(s[2].state, SESSION_LIVE);
+	CHECK_EQ(atomic_load(&hub_counters(fx.hub[0])->closed_slow), 2);
 	fx_free(&fx);
 }
 

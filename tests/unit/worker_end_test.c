@@ -66,7 +66,10 @@ TEST(a_close_behind_a_full_queue_needs_no_timer)
 	for (int i = 0; i < 256; i++)
 		say(alice, to_bob);
 	loop_wait(&r.w[0]->shard.loop, 0);
-	loop_read(&r.w[0]->shard.loop); /* 256 messages are queued and none is sent */
+	loop_read(&r.w[0]->shard.loop);
+	while (r.w[0]->shard.ndeferred)
+		conn_run_deferred(&r.w[0]->shard);
+	/* 256 messages are queued and none is sent */
 	c = rig_conn(&r, "bob");
 	CHECK_EQ(c->session.q.count, 256);
 	hub_close(r.w[0]->shard.hub, &c->session, 4410, "kicked", false);

@@ -70,6 +70,7 @@ static inline void rig_init(struct rig *r, unsigned workers)
 		.origins = { rig_origins, 1 },
 	};
 	r->set.log.fd = -1;
+	atomic_store(&r->set.shared.spare_fd, -1);
 	r->set.http = HTTP1_LIMITS;
 	r->set.ws = (struct ws_limits){ 1 << 20, 1024 };
 	r->set.max_connections = 100000;

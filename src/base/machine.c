@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* machine: see machine.h. The limit of a control group holds for all below it, so every ancestor is asked. */
+#include "base/machine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PATH_BYTES 4096
+
+int machine_memory_open(void)
+{
+	int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* "size resident shared ...", in pages. */
+uint64_t machine_memory_held(int fd)
+{
+	char text[128], *second;
+	ssize_t n = fd < 0 ? -1 : pread(fd, text, sizeof text - 1, 0);
+
+	if (n <= 0)
+		return 0;
+	text[n] = 0;
+	second = strchr(text, ' ');
+	return second ? strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+}
+
+/* The first line of a file. False: it is not there. */
+static bool read_number(const char *path, uint64_t *out)
+{
+	FILE *f = fopen(path, "re");
+	char text[64];
+	bool ok = f && fgets(text, sizeof text, f) && text[0] >= '0' && text[0] <= '9';
+
+	if (ok)
+		*out = strtoull(text, NULL, 10);
+	if (f)
+		fclose(f);
+	return ok;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* The least limit of @group, "/a/b", and of all above it. Where the group is not to be seen, those above it may be. */
+static uint64_t group_limit(const char *root, const char *tree, const char *group, const char *file)
+{
+	uint64_t limit = UINT64_MAX, n;
+	size_t len = strlen(group);
+	char path[PATH_BYTES];
+
+	while (true) {
+		int r = snprintf(path, sizeof path, "%s/sys/fs/cgroup%s%.*s/%s", root, tree, (int)len, group, file);
+
+		if (r > 0 && (size_t)r < sizeof path && read_number(path, &n))
+			limit = least(limit, n);
+		if (len == 0)
+			return limit;
+		while (len && group[--len] != '/')
+			;
+	}
+}
+
+/* A line of /proc/self/cgroup: "0::/path" is version 2, "7:cpu,memory:/path" one tree of version 1. */
+static uint64_t limit_of_line(const char *root, char *line)
+{
+	char *controllers = strchr(line, ':'), *group, *save = NULL;
+
+	line[strcspn(line, "\n")] = 0;
+	if (!controllers || !(group = strchr(++controllers, ':')))
+		return UINT64_MAX;
+	*group++ = 0;
+	if (!*controllers)
+		return group_limit(root, "", group, "memory.max");
+	for (char *c = strtok_r(controllers, ",", &save); c; c = strtok_r(NULL, ",", &save))
+		if (strcmp(c, "memory") == 0)
+			return group_limit(root, "/memory", group, "memory.limit_in_bytes");
+	return UINT64_MAX;
+}
+
+static uint64_t groups_limit(const char *root)
+{
+	char path[PATH_BYTES], line[PATH_BYTES];
+	uint64_t limit = UINT64_MAX;
+	FILE *f;
+
+	snprintf(path, sizeof path, "%s/proc/self/cgroup", root);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof line, f))
+		limit = least(limit, limit_of_line(root, line));
+	if (f)
+		fclose(f);
+	return limit;
+}
+
+uint64_t machine_memory_allowed(const char *root)
+{
+	long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+	uint64_t machine = pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : UINT64_MAX;
+	uint64_t limit = least(machine, groups_limit(root));
+
+	return limit == UINT64_MAX ? 0 : limit;
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pressure: see pressure.h. */
+#include "conn/pressure.h"
+
+#include <unistd.h>
+#include "base/machine.h"
+#include "base/mem.h"
+#include "conn/conn.h"
+
+#define LOOK_MS 100u      /* between two looks at a process that has room */
+#define LOOK_NEAR_MS 20u  /* and at one that has not */
+#define TRIM_MS 2000u     /* between two returns of freed memory to the system */
+#define SAY_MS 1000u      /* between two lines of the log */
+#define HOLDS_MUCH 16384u /* an unfinished message that is worth closing for */
+
+static const struct {
+	unsigned percent;
+	const char *what;
+} steps[] = {
+	[PRESSURE_NONE] = { 0, "memory: below the first step of limits.memory, all is as usual again" },
+	[PRESSURE_NO_CONTEXTS] = { 70, "memory: at 70 % of limits.memory: no new compression contexts" },
+	[PRESSURE_SMALL_QUEUES] = { 80, "memory: at 80 % of limits.memory: queues are a quarter of their size" },
+	[PRESSURE_NO_NEWCOMERS] = { 90, "memory: at 90 % of limits.memory: new connections are told 503" },
+	[PRESSURE_CLOSE_SLOWEST] = { 100, "memory: at limits.memory: the slowest readers are closed" },
+};
+#define LAST_STEP PRESSURE_CLOSE_SLOWEST
+#define DISTANCE 5u /* percent below a step at which it is left */
+
+static uint64_t percent_of(uint64_t limit, unsigned percent)
+{
+	return limit / 100 * percent;
+}
+
+unsigned pressure_next(unsigned step, uint64_t used, uint64_t limit)
+{
+	while (step < LAST_STEP && used >= percent_of(limit, steps[step + 1].percent))
+		step++;
+	while (step && used < percent_of(limit, steps[step].percent - DISTANCE))
+		step--;
+	return step;
+}
+
+int pressure_init(struct settings *set, uint64_t limit_bytes)
+{
+	struct pressure *p = &set->pressure;
+
+	*p = (struct pressure){ .limit_bytes = limit_bytes, .fd = -1 };
+	if (!limit_bytes)
+		return 0;
+	p->fd = machine_memory_open();
+	if (p->fd < 0) {
+		p->limit_bytes = 0;
+		return p->fd;
+	}
+	atomic_store(&p->shared.used_bytes, machine_memory_held(p->fd));
+	return 0;
+}
+
+void pressure_deinit(struct settings *set)
+{
+	if (set->pressure.limit_bytes)
+		close(set->pressure.fd);
+	set->pressure.limit_bytes = 0;
+}
+
+/* One line when a step is entered or left, and when they come and go quickly, one a second for where it stands then. */
+static void say(struct shard *sh, unsigned step)
+{
+	struct pressure *p = &sh->set->pressure;
+	uint64_t now = now_ms(sh->now);
+
+	if (step == p->said || (p->said_ms && now - p->said_ms < SAY_MS))
+		return;
+	LOG_WRITE(&sh->set->log, step > p->said ? LOG_WARN : LOG_INFO, steps[step].what, KV_U64("step", step),
+		  KV_U64("used_bytes", counter_get(&p->shared.used_bytes)), KV_U64("limit_bytes", p->limit_bytes));
+	p->said = step;
+	p->said_ms = now;
+}
+
+static void wake_all(const struct settings *set)
+{
+	for (unsigned i = 0; i < set->nshards; i++)
+		loop_wake(&set->shards[i]->loop);
+}
+
+/* What was freed stays with the heap, and must not be taken for held before anybody pays for it. */
+static unsigned measure(struct shard *sh, unsigned step)
+{
+	struct pressure *p = &sh->set->pressure;
+	uint64_t now = now_ms(sh->now), used = machine_memory_held(p->fd);
+	unsigned next = pressure_next(step, used, p->limit_bytes);
+
+	if (next && now - p->trimmed_ms >= TRIM_MS) {
+		p->trimmed_ms = now;
+		mem_trim();
+		used = machine_memory_held(p->fd);
+		next = pressure_next(step, used, p->limit_bytes);
+	}
+	atomic_store_explicit(&p->shared.used_bytes, used, memory_order_relaxed);
+	return next;
+}
+
+static void look(struct shard *sh)
+{
+	struct pressure *p = &sh->set->pressure;
+	unsigned before = atomic_load(&p->shared.step), step = measure(sh, before);
+	uint64_t used = counter_get(&p->shared.used_bytes);
+	uint64_t aim = percent_of(p->limit_bytes, steps[LAST_STEP].percent - DISTANCE);
+
+	atomic_store(&sh->set->shared.no_new_contexts, step >= PRESSURE_NO_CONTEXTS);
+	atomic_store(&p->shared.step, step);
+	if (step == PRESSURE_CLOSE_SLOWEST) {
+		atomic_store(&p->shared.excess_bytes, used > aim ? used - aim : 0);
+		atomic_fetch_add(&p->shared.round, 1);
+	}
+	if (step != before || step == PRESSURE_CLOSE_SLOWEST)
+		wake_all(sh->set);
+	say(sh, step);
+	atomic_store_explicit(&p->shared.next_ms, now_ms(sh->now) + (step ? LOOK_NEAR_MS : LOOK_MS),
+			      memory_order_relaxed);
+}
+
+static size_t unfinished(const struct conn *c)
+{
+	return c->kind == CONN_WS && c->phase == PHASE_OPEN && c->at.extra ? c->at.extra->message.cap : 0;
+}
+
+/* Nobody is left who reads too slowly: those go who hold most of a message that they do not finish. */
+static void close_unfinished(struct shard *sh, uint64_t bytes)
+{
+	size_t most = 0, held;
+	uint32_t pos = 0;
+	struct conn *c;
+
+	while ((c = slab_next(&sh->conns, &pos)))
+		if (unfinished(c) > most)
+			most = unfinished(c);
+	pos = 0;
+	while (bytes && most >= HOLDS_MUCH && (c = slab_next(&sh->conns, &pos))) {
+		held = unfinished(c);
+		if (held < most / 2)
+			continue;
+		hub_close(sh->hub, &c->session, WS_CODE_TRY_LATER, "the node is short of memory", true);
+		buf_deinit(&c->at.extra->message);
+		bytes -= held < bytes ? held : bytes;
+	}
+}
+
+/* Does what the step asks of this shard. */
+static void apply(struct shard *sh)
+{
+	struct pressure *p = &sh->set->pressure;
+	unsigned step = atomic_load_explicit(&p->shared.step, memory_order_relaxed);
+	uint32_t round = atomic_load_explicit(&p->shared.round, memory_order_relaxed);
+	uint64_t share;
+
+	if (step == sh->pressure_step && round == sh->pressure_round)
+		return;
+	hub_squeeze(sh->hub, step >= PRESSURE_SMALL_QUEUES);
+	if (step < PRESSURE_CLOSE_SLOWEST) {
+		hub_shed(sh->hub, 0);
+	} else if (round != sh->pressure_round) {
+		share = counter_get(&p->shared.excess_bytes) / sh->set->nshards + 1;
+		if (!hub_shed(sh->hub, share))
+			close_unfinished(sh, share);
+	}
+	sh->pressure_step = step;
+	sh->pressure_round = round;
+}
+
+void pressure_turn(struct shard *sh)
+{
+	struct pressure *p = &sh->set->pressure;
+
+	if (!p->limit_bytes)
+		return;
+	if (now_ms(sh->now) >= atomic_load_explicit(&p->shared.next_ms, memory_order_relaxed) &&
+	    !atomic_exchange(&p->shared.looking, true)) {
+		look(sh);
+		atomic_store(&p->shared.looking, false);
+	}
+	apply(sh);
+}
+
+uint64_t pressure_deadline(const struct shard *sh)
+{
+	const struct pressure *p = &sh->set->pressure;
+
+	/* One is enough, and while there is room nobody needs to look. */
+	if (!p->limit_bytes || sh->index || (!atomic_load_explicit(&p->shared.step, memory_order_relaxed) && !p->said))
+		return UINT64_MAX;
+	return atomic_load_explicit(&p->shared.next_ms, memory_order_relaxed);
+}

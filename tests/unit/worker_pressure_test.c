@@ -1,0 +1,580 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * worker_pressure: what a worker does for the many when a few want everything: turns are counted, not time. Memory is the
+ * real memory of this process; the limit is set around it.
+ */
+#include "worker_fixture.h"
+
+#include "base/machine.h"
+
+#define LOUD 100 /* clients who want everything */
+
+static const char *const to_bob = "{\"to\":\"bob\",\"content\":\"x\"}";
+
+/* As many copies of a frame as fit into one receive buffer. */
+static size_t fill(uint8_t *out, uint8_t first, const char *payload)
+{
+	size_t n = strlen(payload), len = 0;
+
+	while (len + n + 6 <= LOOP_RECV_BYTES) {
+		out[len] = first;
+		out[len + 1] = (uint8_t)(0x80 | n);
+		memset(out + len + 2, 0, 4);
+		memcpy(out + len + 6, payload, n);
+		len += n + 6;
+	}
+	return len;
+}
+
+/* Writes what the socket takes. */
+static void flood(int fd, const uint8_t *data, size_t len)
+{
+	while (send(fd, data, len, MSG_NOSIGNAL) > 0)
+		;
+}
+
+/* How many turns pass until what @from says now has come to @to. */
+static unsigned turns_until(struct rig *r, int from, int to)
+{
+	struct inbox in = { 0 };
+	unsigned n = 0;
+
+	say(from, to_bob);
+	while (n < 1000 && !count_messages(&in)) {
+		rig_turn(r, 1);
+		n++;
+		take(&in, to);
+	}
+	inbox_free(&in);
+	return n;
+}
+
+static void beside_floods(uint8_t first, const char *payload, bool rates)
+{
+	static uint8_t data[LOOP_RECV_BYTES];
+	size_t len = fill(data, first, payload);
+	int loud[LOUD], alice, bob;
+	struct rig r;
+
+	rig_init(&r, 1);
+	if (rates) {
+		r.set.opt.message_rate = (struct rate_limit){ 100, 1000, 10000 };
+		r.set.opt.control_rate = (struct rate_limit){ 20, 40, 0 };
+	}
+	rig_start(&r);
+	alice = rig_ws(&r, "alice");
+	bob = rig_ws(&r, "bob");
+	for (int i = 0; i < LOUD; i++) {
+		char user[16];
+
+		snprintf(user, sizeof user, "loud%d", i);
+		loud[i] = rig_ws(&r, user);
+	}
+	for (int round = 0; round < 20; round++) {
+		for (int i = 0; i < LOUD; i++)
+			flood(loud[i], data, len);
+		CHECK(turns_until(&r, alice, bob) <= 2);
+	}
+	close(alice);
+	close(bob);
+	for (int i = 0; i < LOUD; i++)
+		close(loud[i]);
+	rig_turn(&r, 50);
+	rig_end(&r);
+}
+
+TEST(beside_a_hundred_floods_of_tiny_messages_an_ordinary_one_waits_two_turns_at_most)
+{
+	beside_floods(0x81, "{}", false);
+	beside_floods(0x81, "{}", true);
+}
+
+TEST(beside_a_hundred_floods_of_pings_an_ordinary_message_waits_two_turns_at_most)
+{
+	beside_floods(0x89, "", false);
+	beside_floods(0x89, "", true);
+}
+
+TEST(beside_a_hundred_floods_of_empty_messages_an_ordinary_one_waits_two_turns_at_most)
+{
+	beside_floods(0x81, "", false);
+	beside_floods(0x81, "", true);
+}
+
+TEST(beside_a_hundred_floods_of_pipelined_requests_an_ordinary_message_waits_two_turns_at_most)
+{
+	static const char request[] = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+	static uint8_t data[LOOP_RECV_BYTES];
+	int loud[LOUD], alice, bob;
+	size_t len = 0;
+	struct rig r;
+
+	for (; len + sizeof request <= sizeof data; len += sizeof request - 1)
+		memcpy(data + len, request, sizeof request - 1);
+	rig_init(&r, 1);
+	rig_start(&r);
+	alice = rig_ws(&r, "alice");
+	bob = rig_ws(&r, "bob");
+	for (int i = 0; i < LOUD; i++)
+		loud[i] = rig_dial(&r, 0);
+	for (int round = 0; round < 20; round++) {
+		for (int i = 0; i < LOUD; i++)
+			flood(loud[i], data, len);
+		CHECK(turns_until(&r, alice, bob) <= 2);
+	}
+	/* None of them has read an answer, so what waits for them is bounded. */
+	for (uint32_t pos = 0;;) {
+		struct conn *c = slab_next(&r.w[0]->shard.conns, &pos);
+
+		if (!c)
+			break;
+		if (c->kind == CONN_HTTP) {
+			CHECK(http_of(c)->out.cap <= 256 * 1024);
+			CHECK(http_of(c)->next.cap <= 4 * LOOP_RECV_BYTES);
+		}
+	}
+	close(alice);
+	close(bob);
+	for (int i = 0; i < LOUD; i++)
+		close(loud[i]);
+	rig_turn(&r, 50);
+	rig_end(&r);
+}
+
+TEST(who_is_far_over_the_rate_is_not_read_for_a_while_and_then_goes_on_where_it_was)
+{
+	struct inbox in = { 0 };
+	static const char frame[] = "\x81\x9c\0\0\0\0{\"to\":\"nobody\",\"data\":{}   }";
+	static uint8_t data[300 * sizeof frame];
+	unsigned refused = 0;
+	struct rig r;
+	struct calls a, b;
+	size_t n = 0;
+	int alice;
+
+	rig_init(&r, 1);
+	r.set.opt.message_rate = (struct rate_limit){ 1000, 1, 60000 };
+	rig_start(&r);
+	alice = rig_ws(&r, "alice");
+	while (n < 300 * (sizeof frame - 1))
+		n += sizeof frame - 1, memcpy(data + n - (sizeof frame - 1), frame, sizeof frame - 1);
+	put(alice, data, n);
+	rig_turn(&r, 1);
+	a = calls_of(&r, 0);
+	CHECK(stream_paused(&rig_conn(&r, "alice")->stream));
+	say(alice, "{\"to\":\"alice\",\"content\":\"the last\"}");
+	rig_turn(&r, 1);
+	b = calls_of(&r, 0);
+	CHECK_EQ(b.recv, a.recv); /* left in the socket */
+	take(&in, alice);
+	refused = count_messages(&in);
+	CHECK(refused >= 32 && refused <= 34);
+	/* All of them are answered in the end: an error each, or with what the rate has paid meanwhile, the message. */
+	for (int i = 0; i < 100000 && refused < 301; i++) {
+		worker_turn(r.w[0], 1000);
+		take(&in, alice);
+		refused += count_messages(&in);
+	}
+	CHECK_EQ(refused, 301);
+	CHECK(!stream_paused(&rig_conn(&r, "alice")->stream));
+	inbox_free(&in);
+	close(alice);
+	rig_turn(&r, 3);
+	rig_end(&r);
+}
+
+TEST(a_closing_connection_does_not_gather_what_its_loud_client_goes_on_saying)
+{
+	static uint8_t data[LOOP_RECV_BYTES];
+	size_t len = fill(data, 0x81, "{}");
+	struct inbox in = { 0 };
+	struct rig r;
+	struct conn *c;
+	int alice;
+
+	rig_init(&r, 1);
+	r.set.opt.message_rate = (struct rate_limit){ 1, 1, 60000 };
+	rig_start(&r);
+	alice = rig_ws(&r, "alice");
+	c = rig_conn(&r, "alice");
+	put(alice, data, len);
+	rig_turn(&r, 1);
+	CHECK(c->loud && c->held_input);
+	hub_close(r.w[0]->shard.hub, &c->session, 4410, "kicked", false);
+	for (int i = 0; i < 50; i++) {
+		(void)!send(alice, data, len, MSG_NOSIGNAL);
+		rig_turn(&r, 1);
+		take(&in, alice);
+		CHECK(!c->at.extra || c->at.extra->held.cap <= 4 * LOOP_RECV_BYTES);
+	}
+	CHECK_EQ(close_code(&in), 4410);
+	inbox_free(&in);
+	close(alice);
+	rig_turn(&r, 3);
+	rig_end(&r);
+}
+
+/* ---- readers ----------------------------------------------------------------------------------------------------- */
+
+/* Fills the socket of @user's connection and its queue a little. */
+static void stuff(struct rig *r, int from, const char *user)
+{
+	char text[4200];
+	int n = snprintf(text, sizeof text, "{\"to\":\"%s\",\"content\":\"%04000d\"}", user, 7);
+
+	for (int i = 0; i < 20; i++) {
+		put_frame(from, 0x81, text, (size_t)n);
+		rig_turn(r, 1);
+	}
+	CHECK(stream_blocked(&rig_conn(r, user)->stream));
+}
+
+TEST(a_socket_that_takes_nothing_for_the_write_timeout_is_a_slow_reader)
+{
+	struct inbox in = { 0 };
+	struct rig r;
+	int alice, bob;
+
+	rig_init(&r, 1);
+	r.sndbuf = 4096;
+	r.set.opt.write_timeout_ms = 50;
+	rig_start(&r);
+	alice = rig_ws(&r, "alice");
+	bob = rig_ws(&r, "bob");
+	stuff(&r, alice, "bob");
+	for (int i = 0; i < 2000 && rig_conn(&r, "bob")->session.state != SESSION_CLOSING; i++)
+		worker_turn(r.w[0], 10);
+	CHECK_EQ(rig_conn(&r, "bob")->session.close_code, 1013);
+	CHECK_EQ(atomic_load(&hub_counters(r.w[0]->shard.hub)->closed_slow), 1);
+	for (int i = 0; i < 200 && !in.end; i++) {
+		take(&in, bob);
+		rig_turn(&r, 1);
+	}
+	CHECK_EQ(close_code(&in), 1013);
+	/* Nothing waits for the other one, however long it reads nothing. */
+	CHECK_EQ(rig_conn(&r, "alice")->session.state, SESSION_LIVE);
+	CHECK_EQ(rig_conn(&r, "alice")->stalled_ms, 0);
+	inbox_free(&in);
+	close(alice);
+	close(bob);
+	rig_turn(&r, 3);
+	rig_end(&r);
+}
+
+TEST(answers_that_nobody_reads_end_the_connection_after_the_write_timeout)
+{
+	static const char request[] = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+	struct rig r;
+	int fd;
+
+	rig_init(&r, 1);
+	r.sndbuf = 4096;
+	r.set.opt.write_timeout_ms = 50;
+	rig_start(&r);
+	fd = rig_dial(&r, 0);
+	for (int i = 0; i < 100; i++) {
+		(void)!send(fd, request, sizeof request - 1, MSG_NOSIGNAL);
+		rig_turn(&r, 1);
+	}
+	for (int i = 0; i < 2000 && atomic_load(&r.set.shared.connections); i++)
+		worker_turn(r.w[0], 10);
+	CHECK_EQ(atomic_load(&r.set.shared.connections), 0);
+	close(fd);
+	rig_end(&r);
+}
+
+/* ---- the end of a node --------------------------------------------------------------------------------------------- */
+
+TEST(at_the_end_of_a_node_its_connections_are_told_in_batches)
+{
+	int fd[200];
+	struct rig r;
+	char user[16];
+	unsigned told = 0, most = 0;
+
+	rig_init(&r, 1);
+	rig_start(&r);
+	for (int i = 0; i < 200; i++) {
+		snprintf(user, sizeof user, "u%d", i);
+		fd[i] = rig_ws(&r, user);
+	}
+	worker_stop(r.w[0], 30000);
+	for (int turn = 0; turn < 10000 && told < 200; turn++) {
+		unsigned now = 0;
+
+		rig_turn(&r, 1);
+		for (int i = 0; i < 200; i++) {
+			char byte;
+
+			now += recv(fd[i], &byte, 1, MSG_PEEK) == 1;
+		}
+		most = now - told > most ? now - told : most;
+		told = now;
+	}
+	CHECK_EQ(told, 200);
+	CHECK_EQ(most, 64);
+	for (int i = 0; i < 200; i++)
+		close(fd[i]);
+	rig_turn(&r, 10);
+	rig_end(&r);
+}
+
+TEST(a_node_that_must_end_soon_tells_more_of_them_at_once)
+{
+	int fd[200];
+	struct rig r;
+	char user[16];
+
+	rig_init(&r, 1);
+	rig_start(&r);
+	for (int i = 0; i < 200; i++) {
+		snprintf(user, sizeof user, "u%d", i);
+		fd[i] = rig_ws(&r, user);
+	}
+	worker_stop(r.w[0], 10);
+	CHECK_EQ(r.w[0]->shard.drain_batch, 0);
+	rig_turn(&r, 1);
+	CHECK(r.w[0]->shard.drain_batch >= 100);
+	for (int i = 0; i < 200; i++)
+		close(fd[i]);
+	rig_turn(&r, 10);
+	rig_end(&r);
+}
+
+/* ---- memory --------------------------------------------------------------------------------------------------------- */
+
+/* Sets the limit so that what the process holds is @percent of it, and looks. */
+static void press_to(struct rig *r, unsigned percent)
+{
+	struct pressure *p = &r->set.pressure;
+
+	if (!p->limit_bytes)
+		CHECK_EQ(pressure_init(&r->set, 1), 0);
+	mem_trim();
+	p->limit_bytes = machine_memory_held(p->fd) / percent * 100;
+	atomic_store(&p->shared.next_ms, 0);
+	rig_turn(r, 1);
+}
+
+static unsigned step_of(struct rig *r)
+{
+	return atomic_load(&r->set.pressure.shared.step);
+}
+
+TEST(steps_are_entered_at_their_percent_and_left_five_below)
+{
+	static const struct {
+		unsigned before, used, after;
+	} cases[] = {
+		{ 0, 6999, 0 }, { 0, 7000, 1 }, { 0, 7001, 1 },  { 0, 7999, 1 },  { 0, 8000, 2 }, { 0, 8999, 2 },
+		{ 0, 9000, 3 }, { 0, 9999, 3 }, { 0, 10000, 4 }, { 0, 90000, 4 }, { 1, 6500, 1 }, { 1, 6499, 0 },
+		{ 2, 7500, 2 }, { 2, 7499, 1 }, { 3, 8500, 3 },  { 3, 8499, 2 },  { 4, 9500, 4 }, { 4, 9499, 3 },
+		{ 4, 8499, 2 }, { 4, 0, 0 },    { 1, 10000, 4 },
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+		CHECK_EQ(pressure_next(cases[i].before, cases[i].used, 10000), cases[i].after);
+}
+
+TEST(as_memory_fills_one_step_comes_after_the_other_and_they_go_again)
+{
+	struct rig r;
+
+	rig_init(&r, 2);
+	rig_start(&r);
+	press_to(&r, 50);
+	CHECK_EQ(step_of(&r), PRESSURE_NONE);
+	CHECK(!atomic_load(&r.set.shared.no_new_contexts));
+	CHECK_EQ(pressure_deadline(&r.w[0]->shard), UINT64_MAX); /* nobody is woken to look */
+	press_to(&r, 75);
+	CHECK_EQ(step_of(&r), PRESSURE_NO_CONTEXTS);
+	CHECK(atomic_load(&r.set.shared.no_new_contexts));
+	CHECK(pressure_deadline(&r.w[0]->shard) != UINT64_MAX);
+	CHECK_EQ(pressure_deadline(&r.w[1]->shard), UINT64_MAX); /* one is enough */
+	press_to(&r, 85);
+	CHECK_EQ(step_of(&r), PRESSURE_SMALL_QUEUES);
+	press_to(&r, 95);
+	CHECK_EQ(step_of(&r), PRESSURE_NO_NEWCOMERS);
+	press_to(&r, 110);
+	CHECK_EQ(step_of(&r), PRESSURE_CLOSE_SLOWEST);
+	press_to(&r, 50);
+	CHECK_EQ(step_of(&r), PRESSURE_NONE);
+	CHECK(!atomic_load(&r.set.shared.no_new_contexts));
+	pressure_deinit(&r.set);
+	rig_end(&r);
+}
+
+TEST(at_eighty_percent_a_quarter_of_a_queue_is_a_full_one)
+{
+	struct inbox in = { 0 };
+	struct rig r;
+	int alice, bob;
+
+	rig_init(&r, 1);
+	r.sndbuf = 4096;
+	rig_start(&r);
+	alice = rig_ws(&r, "alice");
+	bob = rig_ws(&r, "bob");
+	stuff(&r, alice, "bob"); /* 20 messages of 4 KB: far below 256 of them, and 2 MiB */
+	press_to(&r, 75);
+	CHECK_EQ(rig_conn(&r, "bob")->session.state, SESSION_LIVE);
+	r.w[0]->shard.set->pressure.limit_bytes = 0;
+	rig_end(&r);
+	close(alice);
+	close(bob);
+
+	rig_init(&r, 1);
+	r.sndbuf = 4096;
+	r.hub.max_messages[HUB_WEBSOCKET] = 40;
+	rig_start(&r);
+	alice = rig_ws(&r, "alice");
+	bob = rig_ws(&r, "bob");
+	stuff(&r, alice, "bob"); /* more than ten wait */
+	rig_turn(&r, 2);
+	CHECK_EQ(rig_conn(&r, "bob")->session.state, SESSION_LIVE);
+	press_to(&r, 85);
+	rig_turn(&r, 2);
+	CHECK_EQ(rig_conn(&r, "bob")->session.close_code, 1013);
+	take(&in, bob);
+	inbox_free(&in);
+	close(alice);
+	close(bob);
+	rig_turn(&r, 3);
+	pressure_deinit(&r.set);
+	rig_end(&r);
+}
+
+static int answer_to(struct rig *r, const char *request)
+{
+	struct inbox in = { 0 };
+	int fd = rig_dial(r, 0), status = 0;
+
+	put_str(fd, request);
+	for (int i = 0; i < 20 && !status; i++) {
+		rig_turn(r, 1);
+		in.pos = 0;
+		take(&in, fd);
+		status = head_status(&in);
+	}
+	if (status == 503)
+		CHECK(memmem(in.at, in.len, "Retry-After: ", 13) != NULL);
+	inbox_free(&in);
+	close(fd);
+	rig_turn(r, 2);
+	return status;
+}
+
+TEST(at_ninety_percent_newcomers_are_told_503_and_those_who_are_here_stay)
+{
+	struct rig r;
+	int alice, bob;
+
+	rig_init(&r, 1);
+	routes_add(&r.set.routes, "GET", "/stats", ROUTE_STATS, NULL, NULL);
+	rig_start(&r);
+	alice = rig_ws(&r, "alice");
+	bob = rig_ws(&r, "bob");
+	press_to(&r, 95);
+	CHECK_EQ(answer_to(&r, "GET /sse?user_id=cyd HTTP/1.1\r\nHost: x\r\n\r\n"), 503);
+	CHECK_EQ(answer_to(&r, "GET /online HTTP/1.1\r\nHost: x\r\n\r\n"), 503);
+	CHECK_EQ(answer_to(&r, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"), 200);
+	CHECK_EQ(answer_to(&r, "GET /stats HTTP/1.1\r\nHost: x\r\n\r\n"), 200);
+	CHECK(turns_until(&r, alice, bob) <= 2);
+	press_to(&r, 50);
+	CHECK_EQ(answer_to(&r, "GET /online HTTP/1.1\r\nHost: x\r\n\r\n"), 200);
+	close(alice);
+	close(bob);
+	rig_turn(&r, 3);
+	pressure_deinit(&r.set);
+	rig_end(&r);
+}
+
+TEST(at_the_limit_the_reader_blocked_for_longest_is_closed_first_and_the_good_ones_never)
+{
+	static const char *const name[] = { "bob", "cyd", "dan" };
+	struct rig r;
+	int alice, fd[3];
+
+	rig_init(&r, 1);
+	r.sndbuf = 4096;
+	rig_start(&r);
+	alice = rig_ws(&r, "alice");
+	for (int i = 0; i < 3; i++)
+		fd[i] = rig_ws(&r, name[i]);
+	for (int i = 0; i < 3; i++)
+		stuff(&r, alice, name[i]);
+	/* Little is asked for: one reader pays it. */
+	CHECK(hub_shed(r.w[0]->shard.hub, 1000));
+	rig_turn(&r, 3);
+	CHECK_EQ(rig_conn(&r, "bob")->session.close_code, 1013);
+	CHECK_EQ(rig_conn(&r, "cyd")->session.state, SESSION_LIVE);
+	CHECK_EQ(rig_conn(&r, "dan")->session.state, SESSION_LIVE);
+	/* More than all of it: the others, one after the other. */
+	press_to(&r, 200);
+	rig_turn(&r, 5);
+	CHECK_EQ(rig_conn(&r, "cyd")->session.close_code, 1013);
+	CHECK_EQ(rig_conn(&r, "dan")->session.close_code, 1013);
+	CHECK_EQ(rig_conn(&r, "alice")->session.state, SESSION_LIVE);
+	close(alice);
+	for (int i = 0; i < 3; i++)
+		close(fd[i]);
+	rig_turn(&r, 3);
+	pressure_deinit(&r.set);
+	rig_end(&r);
+}
+
+TEST(at_the_limit_with_nobody_slow_those_go_who_hold_most_of_an_unfinished_message)
+{
+	static char part[60000];
+	struct inbox in = { 0 };
+	struct rig r;
+	int alice, bob, cyd;
+
+	memset(part, ' ', sizeof part);
+	rig_init(&r, 1);
+	rig_start(&r);
+	alice = rig_ws(&r, "alice");
+	bob = rig_ws(&r, "bob");
+	cyd = rig_ws(&r, "cyd");
+	put_frame(bob, 0x01, part, sizeof part);
+	put_frame(cyd, 0x01, part, 100);
+	rig_turn(&r, 2);
+	press_to(&r, 200);
+	rig_turn(&r, 2);
+	take(&in, bob);
+	CHECK_EQ(close_code(&in), 1013);
+	inbox_free(&in);
+	CHECK_EQ(rig_conn(&r, "cyd")->session.state, SESSION_LIVE); /* a small one would free nothing */
+	CHECK_EQ(rig_conn(&r, "alice")->session.state, SESSION_LIVE);
+	close(alice);
+	close(bob);
+	close(cyd);
+	rig_turn(&r, 3);
+	pressure_deinit(&r.set);
+	rig_end(&r);
+}
+
+TEST(at_the_limit_a_body_that_goes_on_growing_is_refused)
+{
+	static char part[60000];
+	struct inbox in = { 0 };
+	struct rig r;
+	int fd;
+
+	memset(part, ' ', sizeof part);
+	rig_init(&r, 1);
+	rig_start(&r);
+	fd = rig_dial(&r, 0);
+	put_str(fd, "POST /send HTTP/1.1\r\nHost: x\r\nX-User-ID: a\r\nContent-Length: 1000000\r\n\r\n{");
+	rig_turn(&r, 2);
+	press_to(&r, 200);
+	put(fd, part, sizeof part);
+	rig_turn(&r, 3);
+	take(&in, fd);
+	CHECK_EQ(head_status(&in), 503);
+	inbox_free(&in);
+	close(fd);
+	rig_turn(&r, 3);
+	pressure_deinit(&r.set);
+	rig_end(&r);
+}

@@ -131,6 +131,7 @@ struct shard {
 	struct listener listeners[SHARD_LISTENERS];
 	unsigned nlisteners;
 	bool draining;
+	bool over; /* the worker has ended: whoever still comes is told so, and no hook is asked any more */
 	uint64_t accept_error_ms; /* when the last one was reported */
 	uint64_t drain_deadline_ms;
 	uint8_t *gather;                     /* several small pieces become one send */

@@ -414,6 +414,8 @@ void reader_end(struct reader *r, bool whole)
 
 	if (!whole)
 		return;
+	if (r->in.len != r->at)
+		fprintf(stderr, "left over: %.*s\n", (int)(r->in.len - r->at), (const char *)r->in.at + r->at);
 	expect(r->in.len == r->at && !r->data.len, "the last thing that was said is not whole");
 	expect(r->state != READ_BODY || r->body == 0 || head_only, "an answer without its body");
 }

@@ -154,6 +154,7 @@ struct shard {
 	struct listener listeners[SHARD_LISTENERS];
 	unsigned nlisteners;
 	bool draining;
+	bool over; /* the worker has ended: whoever still comes is told so, and no hook is asked any more */
 	unsigned pressure_step; /* as it was applied here */
 	uint32_t pressure_round;
 	uint64_t drain_deadline_ms, drain_next_ms; /* the next batch; UINT64_MAX: all have been told */

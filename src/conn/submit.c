@@ -783,7 +783,11 @@ void submit_program_run(struct shard *sh, struct task *t)
 {
 	struct submission *sub = container_of(t, struct submission, task);
 
-	if (sender_waits(sh, sub)) {
+	if (sh->over) {
+		/* A hook that said "later" now would say it to a gateway that is gone. */
+		tell_program(sub->done, sub->done_user, -WSC_ESTATE, BYTES("the gateway has stopped"), BYTES(""), 0);
+		submit_free(sub);
+	} else if (sender_waits(sh, sub)) {
 		list_push(&sh->program, &sub->link);
 	} else if (run(sh, sub)) {
 		mem_free(sub);

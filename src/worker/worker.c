@@ -404,6 +404,7 @@ bool worker_bury_mail(struct worker *w)
 {
 	bool any = has_work(w);
 
+	w->shard.over = true;
 	run_self(w);
 	any |= mailbox_drain(&w->mail, w->n, &w->shard, true) > 0;
 	cut_all(&w->shard);

@@ -583,3 +583,27 @@ TEST(a_node_holds_no_more_connections_than_it_may)
 	client_free(c);
 	scene_free(s);
 }
+
+static int later(void *user, struct wsc_call *call, struct wsc_message *m)
+{
+	(void)m;
+	note(user, "asked");
+	return keep(user, call);
+}
+
+TEST(a_message_that_waits_when_the_gateway_is_freed_is_told_so_and_asks_no_hook)
+{
+	struct scene *s = scene_prepare(&(struct wsc_hooks){ .on_message_send = later, .on_broadcast = later }, NULL);
+	struct wsc_message m = { .to = "alice", .content = "x" };
+	char outcome[32];
+
+	CHECK_EQ(wsc_open(s->gateway), 0);
+	CHECK_EQ(wsc_send(s->gateway, &m, note_outcome, s), 0);
+	CHECK_EQ(wsc_broadcast(s->gateway, &m, note_outcome, s), 0);
+	wsc_free(s->gateway);
+	s->gateway = NULL;
+	snprintf(outcome, sizeof outcome, "outcome %d 0", -WSC_ESTATE);
+	CHECK_EQ(notes(s, "asked"), 0);
+	CHECK_EQ(notes(s, outcome), 2);
+	scene_free(s);
+}

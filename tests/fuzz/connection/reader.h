@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * reader: what a strict client makes of the bytes of the server, and aborts when they are wrong: HTTP/1.1 answers one
+ * behind the other; after a 101 WebSocket frames (unmasked, whole, minimal lengths, no reserved bit, text that is a message
+ * or the bare "pong", at most one close frame and nothing behind it); after a stream's head an event stream by WHATWG's
+ * rules, with one message per event and nothing behind the event `closed`. Has no line in common with src/proto. It knows
+ * nothing of what was asked.
+ */
+#ifndef WSC_TESTS_FUZZ_CONNECTION_READER_H
+#define WSC_TESTS_FUZZ_CONNECTION_READER_H
+
+#include "base/buf.h"
+
+enum reader_state { READ_HTTP, READ_BODY, READ_WS, READ_SSE };
+
+/* The keys of a message that every receiver may rely on, between their quotes; empty: not there. */
+struct message {
+	struct bytes id, type, from, to, content, create_at, data;
+	struct bytes ref, code; /* of an error frame's data */
+	uint64_t dropped;       /* of a gap notice */
+};
+
+struct reader {
+	enum reader_state state;
+	struct buf in;
+	size_t at;
+	bool last;       /* nothing may follow this answer */
+	bool closed;     /* a close frame or the event `closed` has come */
+	bool forgeable;  /* strangers may have said things in the server's name: the event `closed` proves nothing */
+	bool asked_head; /* the client may have asked HEAD: an answer may lack its body */
+	unsigned close_code;
+	unsigned answers, pings, pongs, events, messages;
+	/* the body that is being read */
+	unsigned status;
+	size_t body;
+	bool json;
+	struct buf data;  /* of the event that is being read */
+	uint64_t dropped; /* that gap notices told of */
+	void (*on_message)(void *ctx, const struct message *m);
+	void (*on_answer)(void *ctx, unsigned status, struct bytes body);
+	void *ctx;
+};
+
+void reader_feed(struct reader *r, struct bytes in);
+/* The server has ended. @whole: it was never kept from saying all. */
+void reader_end(struct reader *r, bool whole);
+void reader_deinit(struct reader *r);
+/* Aborts with a sentence. */
+__attribute__((noreturn)) void wrong(const char *what);
+
+#endif

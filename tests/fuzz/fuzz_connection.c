@@ -1,0 +1,1255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fuzz_connection: a whole gateway with its workers, hubs and connections, on the machine of connection/kernel.h, and
+ * clients that read with connection/reader.h. The input is a little program: who connects, what bytes come in what cuts,
+ * who stops reading, leaves or resets, what the program behind the gateway sends, kicks and lets its hooks say, when the
+ * clock moves. connection/README.md has the instructions.
+ *
+ * Held to, at every step: what the server says is well-formed to the last byte (reader.c); nothing from a frame that
+ * breaks the protocol is delivered to anybody; a message reaches only those it was for, once, in the order of its
+ * sender; the server comes to rest, and sleeps; no connection holds more than its bounds. Before the end: whoever is still
+ * there has got everything that was accepted, or was told of a gap; whoever was thrown out was told why; the statistics
+ * add up. At the end, all clients gone: no connection, session, message byte, timer or descriptor is left.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/codec.h"
+#include "conn/conn_http.h"
+#include "connection/kernel.h"
+#include "connection/reader.h"
+#include "fuzz.h"
+#include "worker/worker.h"
+#include "wsc/wsc.h"
+
+#define PORT 8080
+#define SLOTS 8u
+#define USERS 4u
+#define TICKETS 2u
+#define SENT_MAX 256u
+#define PENDING_MAX 64u
+#define ASKED_MAX 128u
+#define TOKEN_LEN 16
+#define PROGRAM KERNEL_CLIENTS /* as a sender */
+#define NOBODY UINT16_MAX
+
+enum peer_kind { PEER_RAW, PEER_WS, PEER_SSE, PEER_HTTP };
+
+struct peer {
+	int at; /* of the kernel */
+	enum peer_kind kind;
+	struct reader r;
+	int user, ticket; /* -1: none, or nobody knows */
+	bool clean;       /* it has said nothing but what is known to be right */
+	bool stalled, was_stalled;
+	bool left;   /* it has ended its side, reset, or sent a close frame */
+	bool over;   /* the server has ended */
+	bool lossy;  /* something of it was refused without a name */
+	bool broken; /* it broke the protocol on an open WebSocket */
+	unsigned asked, answered;
+	uint16_t ask[ASKED_MAX];           /* the message that each request sends, or NOBODY */
+	uint32_t last[KERNEL_CLIENTS + 1]; /* the last message seen of each sender, plus one */
+	unsigned seen;
+};
+
+enum scope { TO_USER, TO_TICKET, TO_ALL };
+
+struct sent {
+	char id[TOKEN_LEN + 1];
+	unsigned from; /* peer, or PROGRAM */
+	enum scope scope;
+	int to, user; /* of @scope; of the sender, -1: none */
+	bool forbidden, refused, accepted, counted;
+	uint64_t expected, seen; /* peers */
+};
+
+static struct {
+	uint64_t seed;
+	struct bytes in;
+	struct wsc_gateway *gw;
+	struct worker *worker[KERNEL_WORKERS];
+	unsigned nworkers;
+	int slept[KERNEL_WORKERS];
+	bool stopped[KERNEL_WORKERS];
+	struct peer peer[KERNEL_CLIENTS];
+	unsigned npeers;
+	int slot[SLOTS]; /* peer, -1: none */
+	struct sent sent[SENT_MAX];
+	unsigned nsent;
+	struct {
+		struct wsc_pending *p;
+		bool allow_is_one;
+		bool connect;
+	} pending[PENDING_MAX];
+	unsigned npending;
+	uint8_t hooks;
+	uint64_t dice;
+	bool dirty, calm, cut, stopping, over;
+	unsigned done_owed, let_in, let_go;
+	uint64_t turns_max;
+} g;
+
+static void expect(bool ok, const char *what)
+{
+	if (!ok)
+		wrong(what);
+}
+
+/* ---- chance that nobody can guess ------------------------------------------------------------------------------------ */
+
+static uint64_t mix(uint64_t x)
+{
+	x ^= x >> 30;
+	x *= 0xbf58476d1ce4e5b9u;
+	x ^= x >> 27;
+	x *= 0x94d049bb133111ebu;
+	return x ^ x >> 31;
+}
+
+static unsigned roll(unsigned n)
+{
+	g.dice = mix(g.dice + 0x9e3779b97f4a7c15u);
+	return (unsigned)(g.dice >> 33) % n;
+}
+
+static uint8_t take_u8(void)
+{
+	uint8_t b = 0;
+
+	(void)bytes_take_u8(&g.in, &b);
+	return b;
+}
+
+static struct bytes take_bytes(size_t n)
+{
+	struct bytes b;
+
+	if (n > g.in.len)
+		n = g.in.len;
+	b = bytes_of(g.in.at, n);
+	bytes_skip(&g.in, n);
+	return b;
+}
+
+/* ---- the ledger -------------------------------------------------------------------------------------------------------- */
+
+static uint64_t bit(const struct peer *p)
+{
+	return UINT64_C(1) << (p - g.peer);
+}
+
+static bool is_session(const struct peer *p)
+{
+	return (p->r.state == READ_WS || p->r.state == READ_SSE) && !p->r.closed && !p->over && !p->left;
+}
+
+static bool is_for(const struct sent *s, const struct peer *p)
+{
+	if (s->scope == TO_ALL)
+		return true;
+	if (s->scope == TO_USER)
+		return p->user == s->to;
+	return p->ticket == s->to && p->user != s->user;
+}
+
+static struct sent *new_sent(unsigned from, int user, enum scope scope, int to)
+{
+	struct sent *s;
+
+	if (g.nsent == SENT_MAX)
+		return NULL;
+	s = &g.sent[g.nsent];
+	*s = (struct sent){ .from = from, .user = user, .scope = scope, .to = to };
+	snprintf(s->id, sizeof s->id, "%016llx", (unsigned long long)mix(g.seed ^ mix(g.nsent + 1)));
+	g.nsent++;
+	for (unsigned i = 0; i < g.npeers; i++)
+		if (is_session(&g.peer[i]) && g.peer[i].user >= 0 && is_for(s, &g.peer[i]))
+			s->expected |= bit(&g.peer[i]);
+	return s;
+}
+
+static struct sent *find_sent(struct bytes id)
+{
+	if (id.len == TOKEN_LEN)
+		for (unsigned i = 0; i < g.nsent; i++)
+			if (bytes_eq(id, bytes_of(g.sent[i].id, TOKEN_LEN)))
+				return &g.sent[i];
+	return NULL;
+}
+
+static void on_error_frame(struct peer *p, const struct message *m)
+{
+	struct sent *s = find_sent(m->ref);
+
+	if (bytes_eq(m->code, BYTES("rate_limited")))
+		p->lossy = true;
+	if (!s)
+		return;
+	expect(s->from == (unsigned)(p - g.peer), "an error frame went to somebody else");
+	s->refused = true;
+}
+
+static void on_message(void *ctx, const struct message *m)
+{
+	struct peer *p = ctx;
+	struct sent *s;
+	uint32_t n;
+
+	if (bytes_eq(m->type, BYTES("error")) && bytes_eq(m->from, BYTES("system")))
+		on_error_frame(p, m);
+	s = find_sent(m->id);
+	if (!s)
+		return;
+	n = (uint32_t)(s - g.sent) + 1;
+	expect(!s->forbidden, "a message out of a frame that broke the protocol was delivered");
+	expect(p->user < 0 || is_for(s, p), "a message went to somebody it was not for");
+	expect(!(s->seen & bit(p)), "a message was delivered twice");
+	expect(p->last[s->from] < n, "two messages of one sender changed their order");
+	s->seen |= bit(p);
+	p->last[s->from] = n;
+	p->seen++;
+}
+
+static void on_answer(void *ctx, unsigned status, struct bytes body)
+{
+	struct peer *p = ctx;
+	struct sent *s;
+
+	(void)body;
+	if (p->kind != PEER_HTTP || !p->clean)
+		return;
+	expect(p->answered < p->asked || status == 408 || status == 503 || p->left, "an answer that nobody asked for");
+	if (p->answered >= p->asked || p->ask[p->answered] == NOBODY) {
+		p->answered++;
+		return;
+	}
+	s = &g.sent[p->ask[p->answered++]];
+	s->accepted = status == 200;
+	s->refused = status != 200;
+}
+
+/* ---- the turns ------------------------------------------------------------------------------------------------------------ */
+
+static void end_of(struct peer *p)
+{
+	bool undisturbed = !p->was_stalled && !p->left && !g.cut;
+
+	p->over = true;
+	reader_end(&p->r, undisturbed);
+	if (undisturbed && p->r.state == READ_WS)
+		expect(p->r.closed, "a WebSocket was ended without a close frame");
+	if (undisturbed && p->r.state == READ_SSE)
+		expect(p->r.closed, "an event stream was ended without the event `closed`");
+}
+
+/* Those who read, read. True: there was something. */
+static bool read_all(void)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < g.npeers; i++) {
+		struct peer *p = &g.peer[i];
+		struct bytes b;
+
+		if (p->over || p->stalled)
+			continue;
+		b = kernel_read(p->at);
+		any |= b.len > 0;
+		reader_feed(&p->r, b);
+		if (kernel_ended(p->at))
+			end_of(p);
+	}
+	return any;
+}
+
+static bool turn_all(void)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < g.nworkers; i++) {
+		if (g.stopped[i])
+			continue;
+		g.stopped[i] = !worker_turn(g.worker[i], -1);
+		g.slept[i] = g.stopped[i] ? -1 : kernel_slept();
+		any |= !g.stopped[i] && g.slept[i] == KERNEL_IDLE;
+	}
+	return any;
+}
+
+static void check_http(const struct http_conn *h, const struct settings *set)
+{
+	expect(h->in.len <= set->http.max_head + LOOP_RECV_BYTES, "a head that is longer than its limit is kept");
+	expect(h->next.len <= 2 * LOOP_RECV_BYTES, "a connection reads ahead without bounds");
+	expect(h->body.len <= set->opt.max_message_bytes + 1, "a body that is longer than its limit is kept");
+	expect(h->out.len <= 65536u + (1u << 20), "answers pile up");
+}
+
+static void check_session(const struct conn *c, const struct settings *set, bool at_rest)
+{
+	const struct conn_extra *x = c->at.extra;
+	const struct session *s = &c->session;
+
+	expect(!at_rest || s->state == SESSION_CLOSING || s->q.count <= 256, "a queue is over its limit");
+	expect(s->state == SESSION_NONE || s->q.bytes < (1u << 20), "a queue holds too many bytes");
+	if (!x)
+		return;
+	expect(x->ctl.len <= 2 * LOOP_RECV_BYTES, "control frames pile up");
+	expect(x->message.len <= set->ws.max_message, "a message longer than its limit is kept");
+	expect(x->held.len <= 2 * LOOP_RECV_BYTES, "input is kept without bounds");
+}
+
+static void check_bounds(bool at_rest)
+{
+	for (unsigned i = 0; i < g.nworkers; i++) {
+		const struct shard *sh = &g.worker[i]->shard;
+		uint32_t pos = 0;
+		struct conn *c;
+
+		while ((c = slab_next(&sh->conns, &pos))) {
+			if (c->phase == PHASE_DEAD)
+				continue;
+			if (c->kind == CONN_HTTP)
+				check_http(c->at.http, sh->set);
+			else
+				check_session(c, sh->set, at_rest);
+		}
+	}
+}
+
+static void turns(unsigned n)
+{
+	while (n--) {
+		turn_all();
+		read_all();
+		check_bounds(false);
+	}
+}
+
+/* Until nobody has anything to do. */
+static void settle(void)
+{
+	uint64_t n = 0;
+	bool any;
+
+	do {
+		any = turn_all();
+		any |= read_all();
+		expect(++n < g.turns_max, "the server does not come to rest");
+	} while (any);
+	check_bounds(true);
+}
+
+static void pass(uint64_t ms, bool at_once)
+{
+	uint64_t target = kernel_ms() + ms, steps = 0;
+
+	/* As if the machine had slept: whatever was under way may have run out of time. */
+	if (at_once) {
+		kernel_pass_ms(ms);
+		for (unsigned i = 0; i < g.npeers; i++)
+			g.peer[i].was_stalled = true;
+	}
+	settle();
+	while (kernel_ms() < target) {
+		uint64_t step = target - kernel_ms();
+
+		for (unsigned i = 0; i < g.nworkers; i++)
+			if (!g.stopped[i] && g.slept[i] >= 0 && (uint64_t)g.slept[i] < step)
+				step = (uint64_t)g.slept[i];
+		kernel_pass_ms(step ? step : 1);
+		settle();
+		expect(++steps < 1000 + ms / 4, "the server wakes up all the time");
+	}
+}
+
+/* ---- clients ---------------------------------------------------------------------------------------------------------------- */
+
+static const size_t windows[] = { 1u << 20, 4096, 300, 33 };
+
+/* A new client in @slot; NULL: nobody listens. */
+static struct peer *dial(unsigned slot, enum peer_kind kind, uint8_t how)
+{
+	int at = g.npeers < KERNEL_CLIENTS ? kernel_connect((enum kernel_peer)(how & 3), PORT, windows[how >> 2 & 3])
+					   : -1;
+	struct peer *p;
+
+	if (at < 0)
+		return NULL;
+	p = &g.peer[g.npeers];
+	memset(p, 0, sizeof *p);
+	p->at = at;
+	p->kind = kind;
+	p->user = p->ticket = -1;
+	p->clean = true;
+	p->r.on_message = on_message;
+	p->r.on_answer = on_answer;
+	p->r.forgeable = g.dirty;
+	p->r.ctx = p;
+	g.slot[slot] = (int)g.npeers++;
+	return p;
+}
+
+static struct peer *peer_at(unsigned slot)
+{
+	struct peer *p = g.slot[slot] >= 0 ? &g.peer[g.slot[slot]] : NULL;
+
+	return p && !p->over && !p->left ? p : NULL;
+}
+
+/* From now on nobody knows what it says. */
+static void soil(struct peer *p)
+{
+	p->clean = false;
+	if (!g.dirty)
+		for (unsigned i = 0; i < g.npeers; i++)
+			g.peer[i].r.forgeable = true;
+	g.dirty = true;
+	g.calm = false;
+}
+
+static void say(struct peer *p, struct bytes b)
+{
+	kernel_write(p->at, b);
+}
+
+static void say_buf(struct peer *p, struct buf *b)
+{
+	say(p, buf_bytes(b));
+	buf_deinit(b);
+}
+
+static void open_stream(unsigned slot, bool sse)
+{
+	uint8_t who = take_u8(), how = take_u8();
+	struct peer *p = dial(slot, sse ? PEER_SSE : PEER_WS, (uint8_t)(how & 0xf));
+	struct buf b = BUF_INIT;
+
+	if (!p)
+		return;
+	p->user = (int)(who % USERS);
+	buf_addf(&b, "GET /%s?user_id=u%d", sse ? "sse" : "ws", p->user);
+	if (who & 0x10) {
+		p->ticket = (int)(who >> 5 & 1);
+		buf_addf(&b, "&ticket_id=t%d", p->ticket);
+	}
+	if (who & 0x40)
+		buf_add_str(&b, sse ? "&after=7" : "&role=r&device_id=d&client_type=c");
+	buf_add_str(&b, " HTTP/1.1\r\nHost: localhost\r\n");
+	if (!sse)
+		buf_addf(&b,
+			 "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+			 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s%s",
+			 how & 0x10 ? "Sec-WebSocket-Protocol: chat, wsc.v1\r\n" : "",
+			 how & 0x20 ? "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n" : "");
+	buf_add_str(&b, how & 0x40 ? "Origin: http://localhost\r\n\r\n" : "\r\n");
+	say_buf(p, &b);
+}
+
+/* Masked, as a client must; @mask_bit and the length's form may be wrong on purpose. */
+static void add_frame(struct buf *b, uint8_t first, struct bytes payload, bool mask, unsigned len_form)
+{
+	static const uint8_t key[4] = { 0x5a, 0x01, 0xff, 0x80 };
+	unsigned form = payload.len < 126 ? 0 : payload.len < 65536 ? 1 : 2;
+	uint8_t m = mask ? 0x80 : 0;
+
+	form = len_form > form ? len_form : form;
+	buf_add_u8(b, first);
+	buf_add_u8(b, (uint8_t)(m | (form == 0 ? payload.len : form == 1 ? 126 : 127)));
+	for (int i = form == 0 ? -1 : form == 1 ? 1 : 7; i >= 0; i--)
+		buf_add_u8(b, (uint8_t)(payload.len >> (8 * i)));
+	if (mask)
+		buf_add(b, bytes_of(key, 4));
+	for (size_t i = 0; i < payload.len; i++)
+		buf_add_u8(b, (uint8_t)(payload.at[i] ^ (mask ? key[i & 3] : 0)));
+}
+
+static void add_message(struct buf *b, const struct sent *s, size_t pad)
+{
+	buf_addf(b, "{\"id\":\"%s\",", s->id);
+	if (s->scope == TO_USER)
+		buf_addf(b, "\"to\":\"u%d\",", s->to);
+	else if (s->scope == TO_TICKET)
+		buf_addf(b, "\"ticket_id\":\"t%d\",", s->to);
+	buf_add_str(b, "\"content\":\"");
+	for (size_t i = 0; i < pad; i++)
+		buf_add_u8(b, (uint8_t)('a' + i % 26));
+	buf_add_str(b, "\",\"data\":{\"n\":[1,\n2]}}");
+}
+
+static void choose_receiver(uint8_t b, enum scope *scope, int *to)
+{
+	*scope = b & 0x40 ? TO_TICKET : TO_USER;
+	*to = *scope == TO_TICKET ? (int)(b % TICKETS) : (int)(b % USERS);
+}
+
+/* One right message on an open WebSocket. */
+static void send_ws(struct peer *p)
+{
+	uint8_t who = take_u8(), how = take_u8();
+	size_t pad = (how & 0x0f) * (size_t)120, at = 0, piece;
+	struct buf text = BUF_INIT, b = BUF_INIT;
+	enum scope scope;
+	struct sent *s;
+	int to;
+
+	choose_receiver(who, &scope, &to);
+	if (p->kind != PEER_WS || !p->clean || p->r.state != READ_WS || p->r.closed)
+		return;
+	s = new_sent((unsigned)(p - g.peer), p->user, scope, to);
+	if (!s)
+		return;
+	s->counted = true;
+	add_message(&text, s, pad);
+	piece = how & 0x10 ? text.len / 3 + 1 : text.len;
+	while (at < text.len) {
+		size_t n = text.len - at < piece ? text.len - at : piece;
+		uint8_t op = at ? 0 : how & 0x20 ? 2 : 1;
+
+		add_frame(&b, (uint8_t)(op | (at + n == text.len ? 0x80 : 0)), bytes_of(text.at + at, n), true, 0);
+		at += n;
+		if (at < text.len && how & 0x40)
+			add_frame(&b, 0x89, BYTES("between"), true, 0);
+	}
+	buf_deinit(&text);
+	if (how & 0x80 && b.len > 7) {
+		say(p, bytes_of(b.at, 7));
+		turns(1);
+		say(p, bytes_of(b.at + 7, b.len - 7));
+		buf_deinit(&b);
+	} else {
+		say_buf(p, &b);
+	}
+}
+
+/* The same, but the frame is wrong: nobody may get it. */
+static void send_broken(struct peer *p)
+{
+	uint8_t who = take_u8(), kind = take_u8() % 10;
+	struct buf text = BUF_INIT, b = BUF_INIT;
+	struct sent *s;
+
+	if (p->kind != PEER_WS || !p->clean || p->r.state != READ_WS || p->r.closed)
+		return;
+	s = new_sent((unsigned)(p - g.peer), p->user, TO_USER, who % USERS);
+	if (!s)
+		return;
+	s->forbidden = true;
+	s->expected = 0;
+	add_message(&text, s, kind == 6 ? 3000 : kind == 3 ? 100 : 0);
+	if (kind == 5) /* not UTF-8 in the middle of the content's quotes */
+		text.at[text.len - 24] = 0xff;
+	switch (kind) {
+	case 0:
+		add_frame(&b, 0x81, buf_bytes(&text), false, 0);
+		break; /* not masked */
+	case 1:
+		add_frame(&b, 0xc1, buf_bytes(&text), true, 0);
+		break; /* RSV1, no extension */
+	case 2:
+		add_frame(&b, 0x83, buf_bytes(&text), true, 0);
+		break; /* a reserved opcode */
+	case 3:
+		add_frame(&b, 0x89, buf_bytes(&text), true, 0);
+		break; /* a long ping */
+	case 4:
+		add_frame(&b, 0x80, buf_bytes(&text), true, 0);
+		break; /* goes on with nothing */
+	case 7:
+		add_frame(&b, 0x81, buf_bytes(&text), true, 2);
+		break; /* a length in too many bytes */
+	case 8:        /* a message within a message */
+		add_frame(&b, 0x01, BYTES("{"), true, 0);
+		add_frame(&b, 0x81, buf_bytes(&text), true, 0);
+		break;
+	case 9: /* the top bit of the length */
+		add_frame(&b, 0x81, buf_bytes(&text), true, 2);
+		b.at[2] |= 0x80;
+		break;
+	default:
+		add_frame(&b, 0x81, buf_bytes(&text), true, 0);
+		break; /* 5, and 6: too long */
+	}
+	buf_deinit(&text);
+	say_buf(p, &b);
+	soil(p);
+	p->broken = true;
+}
+
+static void send_http(struct peer *p)
+{
+	uint8_t who = take_u8(), how = take_u8();
+	bool broadcast = how & 0x80;
+	struct buf body = BUF_INIT, b = BUF_INIT;
+	enum scope scope;
+	struct sent *s;
+	int to, user = who >> 2 & 3;
+
+	choose_receiver(who & 3, &scope, &to);
+	if (p->kind != PEER_HTTP || !p->clean || p->r.last || p->asked == ASKED_MAX)
+		return;
+	s = new_sent((unsigned)(p - g.peer), user, broadcast ? TO_ALL : TO_USER, to);
+	if (!s)
+		return;
+	s->counted = !broadcast;
+	p->ask[p->asked++] = (uint16_t)(s - g.sent);
+	add_message(&body, s, (how & 0x0f) * (size_t)100);
+	buf_addf(&b, "POST /api/v1/websocket/%s HTTP/1.1\r\nHost: localhost\r\nX-User-ID: u%d\r\n",
+		 broadcast ? "broadcast" : "send", user);
+	if (how & 0x20)
+		buf_add_str(&b, "Expect: 100-continue\r\n");
+	if (how & 0x10) {
+		size_t half = body.len / 2;
+
+		buf_addf(&b, "Transfer-Encoding: chunked\r\n\r\n%zx\r\n", half);
+		buf_add(&b, bytes_of(body.at, half));
+		buf_addf(&b, "\r\n%zX\r\n", body.len - half);
+		buf_add(&b, bytes_of(body.at + half, body.len - half));
+		buf_add_str(&b, "\r\n0\r\n\r\n");
+	} else {
+		buf_addf(&b, "Content-Length: %zu\r\n\r\n", body.len);
+		buf_add(&b, buf_bytes(&body));
+	}
+	buf_deinit(&body);
+	say_buf(p, &b);
+}
+
+static void get_http(struct peer *p)
+{
+	static const char *const target[] = { "/livez",
+					      "/readyz",
+					      "/api/v1/websocket/online",
+					      "/api/v1/websocket/online?user_id=u0&user_id=u3&user_id=nobody",
+					      "/api/v1/websocket/online?limit=1",
+					      "/api/v1/websocket/stats",
+					      "/wsc/stats",
+					      "/wsc/online?limit=2&after=u1",
+					      "/",
+					      "/nothing/here",
+					      "/own?x=%41&y" };
+	uint8_t which = take_u8() % (sizeof target / sizeof target[0]);
+	struct buf b = BUF_INIT;
+
+	if (p->kind != PEER_HTTP || !p->clean || p->r.last || p->asked == ASKED_MAX)
+		return;
+	p->ask[p->asked++] = NOBODY;
+	buf_addf(&b, "GET %s HTTP/1.1\r\nHost: localhost:8080\r\n\r\n", target[which]);
+	say_buf(p, &b);
+}
+
+static void feed(struct peer *p)
+{
+	size_t n = take_u8(), cut = take_u8();
+	struct bytes b = take_bytes(n);
+
+	soil(p);
+	p->r.asked_head = true;
+	while (b.len) {
+		size_t piece = cut && cut < b.len ? cut : b.len;
+
+		say(p, bytes_of(b.at, piece));
+		bytes_skip(&b, piece);
+		if (b.len)
+			turns(1);
+	}
+}
+
+/* One frame with the bytes of the input in it. */
+static void feed_frame(struct peer *p)
+{
+	uint8_t first = take_u8(), how = take_u8();
+	struct bytes payload = take_bytes(how & 0x7f);
+	struct buf b = BUF_INIT;
+
+	add_frame(&b, first, payload, true, how & 0x80 ? 1 : 0);
+	soil(p);
+	p->left |= (first & 0x0f) == 8;
+	say_buf(p, &b);
+}
+
+static void ping(struct peer *p)
+{
+	uint8_t n = take_u8();
+	struct bytes payload = take_bytes(n & 0x7f);
+	struct buf b = BUF_INIT;
+
+	if (p->kind != PEER_WS || !p->clean || p->r.state != READ_WS)
+		return;
+	if (payload.len > 125)
+		payload.len = 125;
+	for (unsigned i = 0; i < 1u + (n >> 7) * 3u; i++)
+		add_frame(&b, n & 1 ? 0x8a : 0x89, payload, true, 0);
+	add_frame(&b, 0x81, BYTES("ping"), true, 0);
+	g.calm = false; /* too many of them end it */
+	say_buf(p, &b);
+}
+
+static void close_ws(struct peer *p)
+{
+	static const uint16_t codes[] = { 1000, 1001, 1003, 3000, 4999, 1005 };
+	uint16_t code = codes[take_u8() % 6];
+	uint8_t payload[2] = { (uint8_t)(code >> 8), (uint8_t)code };
+	struct buf b = BUF_INIT;
+
+	if (p->kind != PEER_WS || !p->clean || p->r.state != READ_WS)
+		return;
+	add_frame(&b, 0x88, bytes_of(payload, code == 1005 ? 0 : 2), true, 0);
+	say_buf(p, &b);
+	p->left = true;
+	g.calm = false;
+}
+
+static void leave(struct peer *p, bool reset)
+{
+	p->left = true;
+	g.calm = false;
+	if (reset)
+		kernel_reset(p->at);
+	else
+		kernel_fin(p->at);
+}
+
+static void stall(struct peer *p, bool on)
+{
+	p->stalled = on;
+	p->was_stalled |= on;
+	g.calm = false;
+}
+
+/* ---- the program behind the gateway -------------------------------------------------------------------------------------------- */
+
+static void on_done(void *user, const struct wsc_outcome *o)
+{
+	struct sent *s = user;
+
+	expect(g.done_owed > 0, "an outcome that nobody waits for");
+	g.done_owed--;
+	if (!s)
+		return;
+	expect(!s->accepted && !s->refused, "an outcome was told twice");
+	s->accepted = o->error == 0;
+	s->refused = o->error != 0;
+}
+
+static void program_send(uint8_t who)
+{
+	bool broadcast = who & 0x80;
+	enum scope scope;
+	struct sent *s;
+	char name[8];
+	int to;
+
+	choose_receiver(who, &scope, &to);
+	s = new_sent(PROGRAM, -1, broadcast ? TO_ALL : scope, to);
+	if (!s)
+		return;
+	snprintf(name, sizeof name, "%c%d", scope == TO_USER ? 'u' : 't', to);
+	struct wsc_message m = {
+		.id = s->id,
+		.to = broadcast || scope != TO_USER ? NULL : name,
+		.ticket_id = broadcast || scope != TO_TICKET ? NULL : name,
+		.content = "of the program",
+		.data = "{\"a\":\"\\u2028\"}",
+	};
+	g.done_owed++;
+	if ((broadcast ? wsc_broadcast(g.gw, &m, on_done, s) : wsc_send(g.gw, &m, on_done, s)) < 0) {
+		g.done_owed--;
+		s->refused = true;
+	}
+}
+
+static void program_kick(unsigned user)
+{
+	char name[8];
+
+	snprintf(name, sizeof name, "u%u", user % USERS);
+	g.done_owed++;
+	if (wsc_kick(g.gw, name, user & 8 ? "a reason" : NULL, on_done, NULL) < 0)
+		g.done_owed--;
+}
+
+static void on_online(void *user, const char *name, unsigned connections)
+{
+	(void)user;
+	(void)name;
+	expect(connections <= KERNEL_CLIENTS, "more connections than clients");
+	g.done_owed--;
+}
+
+static void program_acts(void)
+{
+	uint8_t what = take_u8(), who = take_u8();
+
+	switch (what % 4) {
+	case 0:
+	case 1:
+		program_send(who);
+		break;
+	case 2:
+		program_kick(who);
+		break;
+	case 3:
+		g.done_owed++;
+		if (wsc_is_online(g.gw, "u1", on_online, NULL) < 0)
+			g.done_owed--;
+		break;
+	}
+}
+
+/* What a hook says: @yes, @no, or that it will say later. */
+static int verdict(struct wsc_call *call, int yes, int no, bool connect)
+{
+	unsigned n = roll(16);
+	struct wsc_pending *p;
+
+	expect(!g.over, "a hook is asked although all is over");
+	if (n == 0) {
+		wsc_reason(call, 403, "the dice say no");
+		return no;
+	}
+	if (n == 4)
+		program_kick(roll(16));
+	if (n == 5)
+		program_send((uint8_t)roll(256));
+	if (n > 3 || g.npending == PENDING_MAX || !(p = wsc_defer(call))) {
+		g.let_in += connect;
+		return yes;
+	}
+	if (n == 3) {
+		g.let_in += connect;
+		wsc_finish(p, yes, NULL);
+	} else {
+		g.pending[g.npending].p = p;
+		g.pending[g.npending].allow_is_one = yes == WSC_ALLOW;
+		g.pending[g.npending++].connect = connect;
+	}
+	return WSC_PENDING;
+}
+
+static void finish(unsigned which, bool yes)
+{
+	struct wsc_pending *p;
+	bool connect;
+	int say_yes;
+
+	if (!g.npending)
+		return;
+	which %= g.npending;
+	p = g.pending[which].p;
+	connect = g.pending[which].connect;
+	say_yes = g.pending[which].allow_is_one ? WSC_ALLOW : 0;
+	g.pending[which] = g.pending[--g.npending];
+	g.let_in += connect && yes;
+	wsc_finish(p, yes ? say_yes : g.hooks & 1 && say_yes == WSC_ALLOW ? WSC_REFUSE : -1, yes ? NULL : "no, later");
+}
+
+static int hook_auth(void *user, struct wsc_call *call, const struct wsc_request *req, struct wsc_identity *id)
+{
+	struct wsc_pending *p;
+	unsigned n = roll(16);
+
+	(void)user;
+	expect(wsc_request_method(req)[0] && wsc_request_path(req)[0] == '/', "a request without a path");
+	if (!wsc_request_query(req, "user_id", id->user_id, sizeof id->user_id) || n == 0)
+		return -1;
+	if (n < 3 && (p = wsc_defer(call))) {
+		wsc_finish_identity(p, 0, id, 0, NULL);
+		return WSC_PENDING;
+	}
+	return 0;
+}
+
+static int hook_connect(void *user, struct wsc_call *call, const struct wsc_client *client)
+{
+	(void)user;
+	expect(client->user_id[0] && client->connections > 0, "a client without a name or a place");
+	return verdict(call, 0, -1, true);
+}
+
+static void hook_disconnect(void *user, const struct wsc_client *client, const struct wsc_disconnect *why)
+{
+	(void)user;
+	expect(client->user_id[0] && why->code && why->reason, "somebody left without a name or a reason");
+	g.let_go++;
+}
+
+static int hook_received(void *user, struct wsc_call *call, const struct wsc_client *client,
+			 const struct wsc_message *m)
+{
+	const struct sent *s = find_sent(bytes_str(m->id));
+
+	(void)user;
+	(void)client;
+	expect(!s || !s->forbidden, "a hook saw a message out of a frame that broke the protocol");
+	return verdict(call, WSC_ALLOW, WSC_REFUSE, false);
+}
+
+static int hook_send(void *user, struct wsc_call *call, struct wsc_message *m)
+{
+	(void)user;
+	if (roll(4) == 0)
+		m->priority = "high";
+	if (roll(8) == 0)
+		m->data = "{\"edited\":true}";
+	return verdict(call, 0, -1, false);
+}
+
+static bool hook_welcome(void *user, const struct wsc_client *client, struct wsc_message *w)
+{
+	(void)user;
+	w->content = client->user_id;
+	w->data = "{}";
+	return roll(4) != 0;
+}
+
+static void on_line(void *user, const char *line, size_t len)
+{
+	(void)user;
+	expect(len > 0 && len < 4096, "a log line of no or too great length");
+	for (size_t i = 0; i < len; i++)
+		expect((uint8_t)line[i] >= ' ' && line[i] != 0x7f, "a control byte in a log line");
+}
+
+static void own_page(void *user, const struct wsc_request *req, struct wsc_response *res)
+{
+	size_t len;
+	const char *body = wsc_request_body(req, &len);
+
+	(void)user;
+	(void)wsc_response_header(res, "X-Own", "page");
+	wsc_respond(res, 200, "text/plain", body, len);
+}
+
+/* ---- the run ----------------------------------------------------------------------------------------------------------------------- */
+
+static void set(struct wsc_config *c, const char *key, const char *value)
+{
+	if (wsc_config_set(c, key, value) < 0)
+		wrong(key);
+}
+
+static void configure(struct wsc_config *c, const uint8_t head[4])
+{
+	static const char *const workers[] = { "2", "1", "3", "2" };
+	static const char *const queue[] = { "256", "4", "1", "16" };
+	static const char *const login[] = { "replace", "reject", "allow", "replace" };
+	static const char *const per_user[] = { "8", "1", "2", "3" };
+
+	set(c, "workers", workers[head[0] & 3]);
+	set(c, "heartbeat_interval", "1s");
+	set(c, "client_timeout", "3s");
+	set(c, "sse_heartbeat", "1s");
+	set(c, "hook_timeout", "500ms");
+	set(c, "limits.header_timeout", "1s");
+	set(c, "limits.header_bytes", "2KiB");
+	set(c, "limits.uri_bytes", "512");
+	set(c, "limits.fragments", "8");
+	set(c, "security.max_message_size", "2KiB");
+	set(c, "performance.max_queue_bytes", "66KiB");
+	set(c, "message_buffer_size", queue[head[1] & 3]);
+	set(c, "sse_message_buffer", queue[head[1] & 3]);
+	set(c, "slow_consumer", head[1] & 4 ? "drop_oldest" : "close");
+	set(c, "multi_login", login[head[1] >> 3 & 3]);
+	set(c, "max_connections_per_user", per_user[head[1] >> 5 & 3]);
+	set(c, "security.enable_rate_limit", head[1] & 0x80 ? "true" : "false");
+	set(c, "security.message_rate", "5");
+	set(c, "security.message_burst", "3");
+	set(c, "security.connect_rate", "50");
+	set(c, "security.trusted_proxies", "10.0.0.0/8");
+	set(c, "websocket_origins", "http://localhost, https://*.example.com");
+	set(c, "security.sender_mismatch", head[2] & 0x40 ? "overwrite" : "reject");
+	set(c, "log.level", "debug");
+	if (head[2] & 0x80)
+		set(c, "performance.max_connections_per_node", "3");
+}
+
+static bool begin(const uint8_t head[4])
+{
+	static const uint32_t chops[] = { 0, 0, 7, 64 }, creeps[] = { 0, 0, 1000, 400000 };
+	static const unsigned interrupts[] = { 0, 0, 5, 3 };
+	struct wsc_config *c = wsc_config_new();
+	struct wsc_hooks hooks = {
+		.authenticate_user = head[2] & 1 ? hook_auth : NULL,
+		.on_client_connect = head[2] & 2 ? hook_connect : NULL,
+		.on_client_disconnect = hook_disconnect,
+		.on_message_received = head[2] & 4 ? hook_received : NULL,
+		.on_message_send = head[2] & 8 ? hook_send : NULL,
+		.on_broadcast = head[2] & 16 ? hook_send : NULL,
+		.welcome_message = head[2] & 32 ? hook_welcome : NULL,
+	};
+
+	g.hooks = head[2];
+	g.dice = head[3];
+	configure(c, head);
+	g.gw = wsc_new(c, &hooks);
+	wsc_config_free(c);
+	wsc_log_to(g.gw, -1, on_line, NULL);
+	expect(wsc_register_routes(g.gw) == 0 && wsc_register_api(g.gw, NULL) == 0 && wsc_register_pages(g.gw) == 0 &&
+		       wsc_route(g.gw, "GET", "/own", own_page, NULL) == 0,
+	       "routes");
+	if (wsc_start(g.gw) < 0)
+		wrong(wsc_error_text(g.gw));
+	g.nworkers = kernel_threads();
+	g.turns_max = chops[head[0] >> 2 & 3] ? 200000 : 20000;
+	for (unsigned i = 0; i < g.nworkers; i++) {
+		g.worker[i] = kernel_thread(i);
+		g.worker[i]->shard.loop.chop = chops[head[0] >> 2 & 3];
+	}
+	kernel_creep_ns(creeps[head[0] >> 4 & 3]);
+	kernel_interrupt(interrupts[head[0] >> 6 & 3]);
+	return g.nworkers > 0;
+}
+
+static void stop_soon(void)
+{
+	unsigned ms = take_u8() * 10u;
+
+	/* What is left after that time is cut without a word. */
+	g.cut = g.stopping = true;
+	g.calm = false;
+	wsc_stop(g.gw, ms);
+}
+
+static void step(uint8_t op)
+{
+	unsigned slot = take_u8() % SLOTS;
+	struct peer *p = peer_at(slot);
+
+	switch (op % 20) {
+	case 0:
+		open_stream(slot, false);
+		return;
+	case 1:
+		open_stream(slot, true);
+		return;
+	case 2:
+		(void)dial(slot, PEER_RAW, take_u8());
+		return;
+	case 3:
+		(void)dial(slot, PEER_HTTP, take_u8());
+		return;
+	case 4:
+		program_acts();
+		return;
+	case 5:
+		finish(take_u8(), slot & 1);
+		return;
+	case 6:
+		pass((uint64_t)take_u8() * (slot & 1 ? 100 : 3), slot & 2);
+		return;
+	case 7:
+		kernel_refuse_accept(slot & 1 ? EMFILE : slot & 2 ? ECONNABORTED : ENOBUFS);
+		return;
+	case 8:
+		if (!g.stopping)
+			stop_soon();
+		return;
+	case 9:
+		settle();
+		return;
+	default:
+		break;
+	}
+	if (!p)
+		return;
+	switch (op % 20) {
+	case 10:
+		feed(p);
+		break;
+	case 11:
+		feed_frame(p);
+		break;
+	case 12:
+		send_ws(p);
+		break;
+	case 13:
+		send_broken(p);
+		break;
+	case 14:
+		send_http(p);
+		break;
+	case 15:
+		get_http(p);
+		break;
+	case 16:
+		stall(p, !p->stalled);
+		break;
+	case 17:
+		leave(p, take_u8() & 1);
+		break;
+	case 18:
+		close_ws(p);
+		break;
+	case 19:
+		ping(p);
+		break;
+	}
+}
+
+/* ---- the end ------------------------------------------------------------------------------------------------------------------------ */
+
+/* @p was there all the time, and @s is its business: was it told? */
+static void check_delivery(const struct sent *s, const struct peer *p)
+{
+	const struct peer *from = s->from == PROGRAM ? NULL : &g.peer[s->from];
+	bool accepted = s->accepted;
+
+	if (!is_session(p) || s->seen & bit(p) || s->refused || p->r.dropped)
+		return;
+	/* On a WebSocket silence is consent, as long as nothing kept it from being read. */
+	if (from && from->kind == PEER_WS)
+		accepted = !from->left && !from->over && !from->r.closed && !from->lossy && !from->broken;
+	expect(!accepted, "a message that was accepted did not arrive");
+}
+
+static void check_statistics(void)
+{
+	uint64_t ws = 0, sse = 0, users = 0, seen = 0, received = 0;
+	struct wsc_stats st;
+
+	expect(wsc_stats(g.gw, &st) == 0, "no statistics");
+	for (unsigned i = 0; i < g.nworkers; i++) {
+		struct hub *hub = g.worker[i]->shard.hub;
+		struct session *s = NULL;
+		struct hub_user_row row;
+		struct bytes after;
+		bool first = true;
+
+		while ((s = hub_next_session(hub, s)))
+			if (s->state == SESSION_LIVE || s->state == SESSION_REPLAYING)
+				*(s->transport == HUB_SSE ? &sse : &ws) += 1;
+		while (hub_next_user(hub, first ? NULL : &after, &row)) {
+			users++;
+			first = false;
+			after = row.user_id;
+		}
+	}
+	expect(st.websocket_connections == ws && st.sse_connections == sse, "connections are counted wrong");
+	expect(st.online_users == users, "users are counted wrong");
+	for (unsigned i = 0; i < g.npeers; i++)
+		seen += g.peer[i].seen;
+	expect(g.dirty || seen <= st.messages_sent, "more messages have arrived than were sent");
+	for (unsigned i = 0; i < g.nsent; i++)
+		received += g.sent[i].counted && !g.sent[i].refused;
+	/* What was queued for one that was never let in is sent and not seen. */
+	for (unsigned i = 0; i < g.npeers; i++)
+		g.calm &= !g.peer[i].lossy && !g.peer[i].r.dropped &&
+			  (is_session(&g.peer[i]) || (g.peer[i].kind == PEER_HTTP && !g.peer[i].over));
+	if (!g.calm)
+		return;
+	expect(seen == st.messages_sent, "messages_sent is not what was sent");
+	expect(received == st.messages_received, "messages_received is not what was received");
+}
+
+static void check_still_there(void)
+{
+	for (unsigned i = 0; i < g.npeers; i++)
+		g.peer[i].stalled = false;
+	while (g.npending)
+		finish(0, true);
+	settle();
+	/* Half a turn of the clock for those whose word is awaited. */
+	pass(600, false);
+	while (g.npending)
+		finish(0, true);
+	settle();
+	if (g.stopping)
+		return;
+	for (unsigned i = 0; i < g.nsent; i++)
+		for (unsigned j = 0; j < g.npeers; j++)
+			if (g.sent[i].expected & bit(&g.peer[j]))
+				check_delivery(&g.sent[i], &g.peer[j]);
+	for (unsigned i = 0; i < g.npeers; i++) {
+		const struct peer *p = &g.peer[i];
+
+		expect(!p->broken || p->over || p->r.closed || p->left,
+		       "a client that broke the protocol is still there");
+		expect(p->kind != PEER_HTTP || !p->clean || p->over || p->left || p->r.last || p->answered >= p->asked,
+		       "a request was not answered");
+	}
+	check_statistics();
+}
+
+static void check_nothing_left(void)
+{
+	for (unsigned i = 0; i < g.npeers; i++)
+		if (!g.peer[i].over) {
+			g.peer[i].left = true;
+			if (mix(g.seed + i) & 1)
+				kernel_reset(g.peer[i].at);
+			else
+				kernel_fin(g.peer[i].at);
+		}
+	settle();
+	pass(100000, false);
+	while (g.npending)
+		finish(0, false);
+	settle();
+	for (unsigned i = 0; i < g.nworkers; i++) {
+		struct shard *sh = &g.worker[i]->shard;
+
+		expect(sh->conns.live == 0, "a connection is left");
+		expect(!hub_next_session(sh->hub, NULL), "a session is left");
+		/* What a worker that has stopped was sent, and what hooks still have, is left to wsc_free(). */
+		if (g.stopping)
+			continue;
+		expect(atomic_load(&sh->set->shared.connections) == 0, "connections are counted that are gone");
+		expect(sh->jobs.live == 0, "an outcome is owed for ever");
+		expect(hub_owner(sh->hub)->bytes == 0 && hub_owner(sh->hub)->count == 0, "a message is left");
+		expect(timers_next_ms(&sh->timers) == UINT64_MAX && timers_next_ms(&sh->hook_timers) == UINT64_MAX,
+		       "a timer is left");
+		expect(list_empty(&sh->program), "a message of the program waits for ever");
+	}
+	for (unsigned i = 0; i < g.npeers; i++)
+		expect(g.stopping || !kernel_held(g.peer[i].at), "a socket is left");
+	expect(g.stopping || g.done_owed == 0, "an outcome was not told");
+}
+
+static uint64_t hash(struct bytes b)
+{
+	uint64_t h = 0xcbf29ce484222325u;
+
+	for (size_t i = 0; i < b.len; i++)
+		h = (h ^ b.at[i]) * 0x100000001b3u;
+	return mix(h);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	uint8_t head[4];
+
+	if (size < 5 || size > 4096)
+		return 0;
+	memset(&g, 0, sizeof g);
+	for (unsigned i = 0; i < SLOTS; i++)
+		g.slot[i] = -1;
+	g.seed = hash(bytes_of(data, size));
+	g.in = bytes_of(data, size);
+	g.calm = true;
+	for (unsigned i = 0; i < 4; i++)
+		head[i] = take_u8();
+	kernel_boot(g.seed);
+	if (begin(head)) {
+		while (g.in.len) {
+			uint8_t op = take_u8();
+
+			step(op & 0x7f);
+			if (op & 0x80)
+				turns(1);
+		}
+		check_still_there();
+		check_nothing_left();
+	}
+	wsc_stop(g.gw, 0);
+	while (turn_all())
+		;
+	program_send((uint8_t)g.seed); /* too late: whoever hands over now is told so, and no hook is asked */
+	g.over = true;
+	wsc_free(g.gw);
+	expect(g.done_owed == 0, "an outcome was never told");
+	expect(!(g.hooks & 2) || g.let_in == g.let_go, "who was let in and who has left are not the same");
+	for (unsigned i = 0; i < g.npeers; i++)
+		reader_deinit(&g.peer[i].r);
+	kernel_halt();
+	return 0;
+}

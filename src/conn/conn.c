@@ -196,7 +196,7 @@ static struct bytes wire_form(struct conn *c, struct msg *m)
 	if (form == MSG_FORM_WS) {
 		uint8_t head[WS_HEADER_MAX];
 
-		n = ws_header(head, WS_OP_TEXT, m->len, 0);
+		n = ws_header(head, m->binary ? WS_OP_BINARY : WS_OP_TEXT, m->len, 0);
 		memcpy(m->json - n, head, n);
 		m->form[form] = bytes_of(m->json - n, n + m->len);
 	} else {
@@ -386,6 +386,7 @@ void conn_flush(struct conn *c)
 {
 	struct shard *sh = conn_shard(c);
 	struct session *s = &c->session;
+	bool moved = false;
 	struct out o;
 
 	if (c->phase >= PHASE_LINGER)
@@ -416,6 +417,7 @@ void conn_flush(struct conn *c)
 			return;
 		}
 		account(c, &o, (size_t)sent);
+		moved |= sent > 0;
 		if (c->kind == CONN_SSE && sent)
 			c->u.sse.last_tx_ms = (uint32_t)now_ms(sh->now);
 		if (o.n < FLUSH_PIECES && (size_t)sent == o.bytes && s->state != SESSION_CLOSING && !s->gap)
@@ -430,7 +432,10 @@ void conn_flush(struct conn *c)
 	}
 	if (owes(c) && !stream_blocked(&c->stream))
 		hub_ready(sh->hub, s);
-	conn_extra_trim(c);
+	if (c->kind == CONN_WS)
+		ws_flushed(c, moved);
+	if (c->phase != PHASE_DEAD)
+		conn_extra_trim(c);
 }
 
 void conn_error(struct conn *c, enum api_code code, struct bytes why, struct bytes ref, struct bytes extra)

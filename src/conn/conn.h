@@ -32,7 +32,8 @@ struct conn_extra {
 	struct buf ctl; /* response head, control frames, gap notices, the close frame: goes out between messages */
 	size_t ctl_sent;
 	struct buf message; /* a fragmented message so far */
-	struct buf held;    /* input that could not be taken: half a header, or what waits behind a pending hook */
+	struct buf held; /* input that could not be taken: half a header, or what waits behind a hook or a full queue */
+	size_t held_at;  /* where what is left of it begins; not 0 only while c->held_input */
 	struct submission *pending; /* a message of this connection that a hook has not answered yet */
 	size_t pong_at;             /* where the last pong begins in ctl while the socket is full, SIZE_MAX: none */
 };
@@ -74,6 +75,12 @@ static inline struct shard *conn_shard(const struct conn *c)
 static inline struct conn *conn_of_stream(struct stream *s)
 {
 	return container_of(s, struct conn, stream);
+}
+
+/* A WebSocket that gets its own messages back and is nobody's. */
+static inline bool conn_is_echo(const struct conn *c)
+{
+	return c->session.hidden;
 }
 
 static inline struct conn *conn_of_session(struct session *s)
@@ -129,6 +136,8 @@ void http_drain(struct conn *c);
 
 /* conn_open.c: from a request for /ws or /sse to a session. */
 void open_begin(struct conn *c, enum hub_transport transport);
+/* The same for a WebSocket that is nobody's: an echo (docs/conformance.md). Its session is hidden. */
+void open_echo(struct conn *c);
 /* The hub says the session is attached (node mode). */
 void open_attached(struct conn *c);
 
@@ -136,8 +145,10 @@ void open_attached(struct conn *c);
 void ws_begin(struct conn *c);
 void ws_on_data(struct conn *c, uint8_t *data, size_t len);
 void ws_on_timer(struct conn *c);
-/* A hook has answered: goes on with the input that waited. */
+/* A hook has answered, or a queue has room again: goes on with the input that waited. */
 void ws_resume(struct conn *c);
+/* @c was flushed; @moved: its socket has taken bytes. An echo that has drained takes the next messages. */
+void ws_flushed(struct conn *c, bool moved);
 void ws_queue_close(struct conn *c);
 /* The next deadline of a live WebSocket. */
 void ws_arm(struct conn *c);

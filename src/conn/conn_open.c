@@ -204,8 +204,8 @@ static void accept_session(struct conn *c)
 	unsigned n;
 	uint64_t caller = c->u.sse.caller;
 
-	c->accepted = true;
-	n = front_messages(c, sse, wants_resume, front);
+	c->accepted = !o->echo; /* the program knows nothing of an echo */
+	n = o->echo ? 0 : front_messages(c, sse, wants_resume, front);
 	next = become(c, &ok);
 	for (unsigned i = 0; i < n; i++)
 		ok = ok && front[i];
@@ -340,7 +340,7 @@ static void ask_connect(struct conn *c)
 	struct wsc_call call;
 	int verdict;
 
-	if (!hooks->on_client_connect) {
+	if (!hooks->on_client_connect || http_of(c)->open->echo) {
 		accept_session(c);
 		return;
 	}
@@ -384,6 +384,7 @@ static void attach(struct conn *c)
 		.client_type = o->client_type,
 		.user_type = o->user_type,
 		.transport = (uint8_t)o->transport,
+		.hidden = o->echo,
 		.handle = conn_handle(c),
 	};
 	int r;
@@ -647,7 +648,14 @@ static bool check_handshake(struct conn *c)
 	return false;
 }
 
-void open_begin(struct conn *c, enum hub_transport transport)
+/* It is nobody's, so it stays on the shard that has accepted it. */
+static void begin_echo(struct conn *c)
+{
+	memcpy(http_of(c)->open->user_id, "echo", sizeof "echo");
+	attach(c);
+}
+
+static void begin(struct conn *c, enum hub_transport transport, bool echo)
 {
 	struct http_conn *h = http_of(c);
 	struct opening *o = mem_zalloc(sizeof *o);
@@ -660,6 +668,7 @@ void open_begin(struct conn *c, enum hub_transport transport)
 		return;
 	}
 	o->transport = transport;
+	o->echo = echo;
 	if (transport == HUB_WEBSOCKET && !check_handshake(c))
 		return;
 	h->state = HTTP_WAIT;
@@ -673,6 +682,18 @@ void open_begin(struct conn *c, enum hub_transport transport)
 	else if (!connect_allowed(conn_shard(c), &h->client, &retry_s))
 		refuse_status(c, 0, API_RATE_LIMITED,
 			      BYTES("too many new connections from this address (security.connect_rate)"), retry_s);
+	else if (echo)
+		begin_echo(c);
 	else if (read_query(c))
 		identify(c);
+}
+
+void open_begin(struct conn *c, enum hub_transport transport)
+{
+	begin(c, transport, false);
+}
+
+void open_echo(struct conn *c)
+{
+	begin(c, HUB_WEBSOCKET, true);
 }

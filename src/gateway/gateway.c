@@ -200,6 +200,12 @@ static void log_start(struct wsc_gateway *gw)
 		 KV_U64("max_message_bytes", c->security.max_message_size),
 		 KV_U64("message_buffer_size", c->message_buffer_size),
 		 KV_U64("max_connections_per_user", c->max_connections_per_user));
+	if (c->dev.echo_path)
+		log_warn(
+			lg,
+			"dev.echo_path is set: anybody who may connect gets a WebSocket there that sends everything back; "
+			"it is meant for tests, not for service",
+			KV_STR("path", c->dev.echo_path));
 	if (gw->set.hooks.authenticate_user) {
 		log_info(lg, "authentication", KV_STR("mode", "the program's own (authenticate_user)"));
 		return;
@@ -298,6 +304,7 @@ int wsc_register_routes(struct wsc_gateway *gw)
 	    (r = add(gw, "GET", c->paths.sse, ROUTE_SSE, NULL, NULL)) < 0 ||
 	    (r = add(gw, "GET", c->paths.stats, ROUTE_OLD_STATS, NULL, NULL)) < 0 ||
 	    (r = add(gw, "GET", c->paths.online, ROUTE_OLD_ONLINE, NULL, NULL)) < 0 ||
+	    (c->dev.echo_path && (r = add(gw, "GET", c->dev.echo_path, ROUTE_ECHO, NULL, NULL)) < 0) ||
 	    (r = add(gw, "GET", "/livez", ROUTE_LIVEZ, NULL, NULL)) < 0)
 		return r;
 	return add(gw, "GET", "/readyz", ROUTE_READYZ, NULL, NULL);

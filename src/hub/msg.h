@@ -47,6 +47,7 @@ struct msg {
 	uint32_t weight;    /* what it counts in owner->bytes */
 	uint8_t kind;       /* enum msg_kind */
 	uint8_t size_class; /* of its block, MSG_CLASSES: none */
+	bool binary;        /* goes out as binary; else it is text, as all JSON is */
 	uint8_t room[MSG_HEAD_ROOM]; /* header bytes end where json[] begins */
 	uint8_t json[];              /* len bytes, then MSG_TAIL_ROOM */
 };

@@ -65,7 +65,7 @@ struct conn {
 	bool held_input; /* input waits in extra->held for a hook or a queue */
 };
 /* An idle client: connection, stream, session and codec in one slab object. */
-_Static_assert(sizeof(struct conn) <= 296, "the budget of docs/architecture.md");
+_Static_assert(sizeof(struct conn) <= 304, "the budget of docs/architecture.md");
 
 static inline struct shard *conn_shard(const struct conn *c)
 {
@@ -121,6 +121,10 @@ void conn_extra_free(struct conn *c);
 struct http_conn *http_new(const struct ip *peer);
 void http_free(struct http_conn *h);
 void http_begin(struct conn *c);
+/* What was wrong with the peer's TLS, if anything was, for the log; of any connection. */
+void http_log_tls(const struct conn *c);
+/* It has come to a port that speaks TLS alone. */
+void http_require_tls(struct conn *c);
 void http_on_data(struct conn *c, uint8_t *data, size_t len);
 void http_on_end(struct conn *c);
 void http_on_writable(struct conn *c);

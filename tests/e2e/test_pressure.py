@@ -173,6 +173,7 @@ def storm(server, crowd, copies):
 
 
 @row("1.slow_consumer", "4.broadcast")
+@lib.below_tls
 def test_a_pair_goes_on_talking_while_broadcasts_go_out_to_thousands():
     """A server that wrote a broadcast in one go would let no round trip begin and end between its first and last
     copy."""
@@ -254,6 +255,7 @@ def cpu_seconds(server):
 
 
 @row("server.descriptors")
+@lib.below_tls
 def test_without_a_descriptor_left_the_server_neither_spins_nor_forgets_who_knocks():
     with Server() as s:
         alice, bob = s.ws("alice"), s.ws("bob")

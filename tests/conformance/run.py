@@ -33,6 +33,7 @@ sys.path.insert(1, str(pathlib.Path(__file__).resolve().parent.parent / "e2e"))
 
 import deflate  # noqa: E402
 import judge  # noqa: E402
+import strict  # noqa: E402
 import suite  # noqa: E402
 from wire import Target  # noqa: E402
 
@@ -130,7 +131,9 @@ def line(d):
 GROUPS = {1: "framing", 2: "pings and pongs", 3: "reserved bits", 4: "opcodes", 5: "fragmentation", 6: "UTF-8",
           7: "close handling", 9: "limits and performance", 10: "automatic fragmentation",
           12: "permessage-deflate, five corpora", 13: "permessage-deflate, parameters",
-          28: "permessage-deflate, offers", 29: "permessage-deflate, messages"}
+          20: "opening handshake", 21: "masking", 22: "lengths", 23: "close codes and reasons",
+          24: "frames cut at every byte", 25: "closing handshake", 26: "ends of the connection", 27: "floods",
+          28: "permessage-deflate, offers", 29: "permessage-deflate, messages", 31: "independent clients"}
 
 
 def summary(done):
@@ -165,6 +168,34 @@ def write_report(path, done, args, seconds):
 
 # ---- the servers -----------------------------------------------------------------------------------------------------
 
+MIB = 1 << 20
+ECHO = {"dev": {"echo_path": "/echo"}}
+OPEN = {  # what docs/conformance.md tells for the Autobahn testsuite
+    **ECHO,
+    "security": {"max_message_size": "32MiB", "enable_rate_limit": False},
+    "limits": {"fragments": 16777216},
+    "performance": {"max_queue_bytes": "64MiB", "enable_compression": True},
+}
+SERVERS = {
+    "main": OPEN,
+    "forgetful": OPEN,
+    "strict": {**ECHO, "performance": {"enable_compression": True}},
+}
+
+
+def ours(stack, program):
+    """Starts the three servers; each speaks TLS on the same port."""
+    os.environ["E2E_WSC"] = os.path.abspath(program)
+    import lib
+    certificate = lib.Certificate()
+    context = certificate.context()
+    plain, secure = {}, {}
+    for which, config in SERVERS.items():
+        server = stack.enter_context(lib.Server({**config, "tls": certificate.config()}))
+        plain[which] = Target("127.0.0.1", server.port, "/echo", None, server.process.pid)
+        secure[which] = plain[which]._replace(tls=context)
+    return {False: plain, True: secure}
+
 
 def foreign(url):
     """The one server that --against names."""
@@ -195,13 +226,14 @@ def main():
 
     suite.register()
     deflate.register()
+    strict.register()
     if args.list:
         for c in sorted(judge.CASES, key=judge.Case.key):
             print(f"{c.id:10} {c.section:12} {','.join(c.ways):8} {c.text}")
         return 0
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
-        targets = foreign(args.against)
+        targets = foreign(args.against) if args.against else ours(stack, args.program)
         done = run_all(table(args), targets, args.full, args.verbose)
     seconds = time.monotonic() - started
     missing = len(table(args)) - len(done)

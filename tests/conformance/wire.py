@@ -237,7 +237,8 @@ class Answer:
 
 # ---- a connection ----------------------------------------------------------------------------------------------------
 
-Target = collections.namedtuple("Target", "host port path tls")  # tls: None or an ssl.SSLContext
+# tls: None or an ssl.SSLContext; pid: of the server, when it is one of ours
+Target = collections.namedtuple("Target", "host port path tls pid", defaults=(None, None))
 
 
 class Peer:

@@ -3,6 +3,7 @@
 
 12  five corpora, message sizes from 16 bytes to 128 KiB, whole and in fragments, with the default offer
 13  the same sizes with seven sets of parameters
+14  12 and 13 once more, against a server that keeps no context between its messages (compression_context_takeover: false)
 28  offers: what has to be agreed to and how, what has to be declined, what is hostile
 29  messages: the RFC's own examples, every rule of §6 and §7.2, what does not inflate, what inflates to too much
 """
@@ -70,8 +71,10 @@ def sized(group, sub, server, name, offers, text):
 def streams():
     for sub, name in enumerate(CORPORA, 1):
         sized(12, sub, "main", name, [DEFAULT], "the plain offer")
+        sized(14, sub, "forgetful", name, [DEFAULT], "the plain offer")
     for sub, (text, offers) in enumerate(PARAMETERS, 1):
         sized(13, sub, "main", "json", offers, text)
+        sized(14, sub + len(CORPORA), "forgetful", "json", offers, text)
 
 
 # ---- 28: offers ------------------------------------------------------------------------------------------------------

@@ -115,8 +115,8 @@ class Gateway(Way):
 class Try:
     """One run of one case. targets: server name -> Target; full: the suite's own counts."""
 
-    def __init__(self, case, way, targets, full=False):
-        self.case, self.full = case, full
+    def __init__(self, case, way, targets, full=False, limit=None):
+        self.case, self.full, self.limit = case, full, limit
         self.way = Gateway() if way == "ws" else Way()
         self.targets = targets
         self.peers = []
@@ -127,7 +127,7 @@ class Try:
 
     def peer(self, server=None, **how):
         """A connection without handshake."""
-        p = Peer(self.target(server), **how)
+        p = Peer(self.target(server), limit=self.limit, **how)
         self.peers.append(p)
         return p
 
@@ -243,9 +243,9 @@ def show(*events):
     return ", ".join(f"{e[0]}({', '.join(map(part, e[1:]))})" for e in events)
 
 
-def run_case(case, way, targets, full):
-    """(verdict, note) of one case."""
-    t = Try(case, way, targets, full)
+def run_case(case, way, targets, full, limit=None):
+    """(verdict, note) of one case; @limit: how long nothing may come where something must."""
+    t = Try(case, way, targets, full, limit)
     try:
         verdict, note = case.run(t)
         return verdict, note

@@ -33,6 +33,7 @@ sys.path.insert(1, str(pathlib.Path(__file__).resolve().parent.parent / "e2e"))
 
 import deflate  # noqa: E402
 import judge  # noqa: E402
+import selftest  # noqa: E402
 import strict  # noqa: E402
 import suite  # noqa: E402
 from wire import Target  # noqa: E402
@@ -128,9 +129,10 @@ def line(d):
 
 # ---- what is reported ------------------------------------------------------------------------------------------------
 
-GROUPS = {1: "framing", 2: "pings and pongs", 3: "reserved bits", 4: "opcodes", 5: "fragmentation", 6: "UTF-8",
+GROUPS = {0: "the suite itself, against flawed servers", 1: "framing", 2: "pings and pongs", 3: "reserved bits", 4: "opcodes", 5: "fragmentation", 6: "UTF-8",
           7: "close handling", 9: "limits and performance", 10: "automatic fragmentation",
           12: "permessage-deflate, five corpora", 13: "permessage-deflate, parameters",
+          14: "12 and 13, without context takeover",
           20: "opening handshake", 21: "masking", 22: "lengths", 23: "close codes and reasons",
           24: "frames cut at every byte", 25: "closing handshake", 26: "ends of the connection", 27: "floods",
           28: "permessage-deflate, offers", 29: "permessage-deflate, messages", 31: "independent clients"}
@@ -177,7 +179,7 @@ OPEN = {  # what docs/conformance.md tells for the Autobahn testsuite
     "performance": {"max_queue_bytes": "64MiB", "enable_compression": True},
 }
 SERVERS = {
-    "main": OPEN,
+    "main": {**OPEN, "performance": {**OPEN["performance"], "compression_context_takeover": True}},
     "forgetful": OPEN,
     "strict": {**ECHO, "performance": {"enable_compression": True}},
 }
@@ -224,6 +226,7 @@ def main():
         args.ways = ["echo"]
         args.plain, args.wss = not args.against.startswith("wss:"), args.against.startswith("wss:")
 
+    selftest.register()
     suite.register()
     deflate.register()
     strict.register()

@@ -133,6 +133,7 @@ void conn_reap(struct shard *sh)
 			http_free(c->at.http);
 		else
 			conn_extra_free(c);
+		deflate_forget(c);
 		slab_free(&sh->conns, conn_handle(c));
 	}
 }
@@ -191,6 +192,12 @@ static struct bytes wire_form(struct conn *c, struct msg *m)
 	struct bytes json = bytes_of(m->json, m->len);
 	size_t n;
 
+	if (form == MSG_FORM_WS && c->deflate.on) {
+		struct bytes deflated = deflate_shared(c, m);
+
+		if (deflated.len)
+			return deflated;
+	}
 	if (m->form[form].at)
 		return m->form[form];
 	if (form == MSG_FORM_WS) {
@@ -201,7 +208,7 @@ static struct bytes wire_form(struct conn *c, struct msg *m)
 		m->form[form] = bytes_of(m->json - n, n + m->len);
 	} else {
 		n = sse_size(BYTES(""), json);
-		uint8_t *at = n ? msg_make(m, n) : NULL;
+		uint8_t *at = n ? msg_make(m, MSG_FORM_SSE, n) : NULL;
 
 		if (at)
 			m->form[form] = bytes_of(at, sse_write(at, BYTES(""), json));
@@ -268,20 +275,52 @@ static bool gap_holds(struct conn *c)
 	return s->gap != 0;
 }
 
+/* Bytes in ctl that the socket has not taken. */
+static size_t ctl_waiting(const struct conn *c)
+{
+	return c->at.extra ? c->at.extra->ctl.len - c->at.extra->ctl_sent : 0;
+}
+
+/*
+ * With a context of its own, a connection's messages are deflated once and in the order in which they go out: they become
+ * control bytes, a little ahead of the socket, and the queue is done with them. False: no memory.
+ */
+static bool deflate_ahead(struct conn *c)
+{
+	struct session *s = &c->session;
+	struct conn_extra *x;
+	struct msg *m;
+
+	while (ctl_waiting(c) < SHARD_GATHER_BYTES && outq_peek(&s->q, &m, 1)) {
+		if (!(x = conn_extra(c)))
+			return false;
+		buf_consume(&x->ctl, x->ctl_sent);
+		x->ctl_sent = 0;
+		x->pong_at = SIZE_MAX; /* what stands behind a pong is not to go with it */
+		deflate_own(c, m, &x->ctl);
+		if (x->ctl.failed)
+			return false;
+		hub_sent(conn_shard(c)->hub, s, 1, 0);
+	}
+	return true;
+}
+
 /* What may go out now, in order: the rest of a message that is partly gone, control bytes, messages. */
 static bool collect(struct conn *c, struct out *o)
 {
 	struct session *s = &c->session;
-	bool held = gap_holds(c);
+	bool held = gap_holds(c), own = c->kind == CONN_WS && deflate_is_own(c);
 	struct msg *m[FLUSH_PIECES];
 	struct bytes wire;
 	unsigned n, i = 0;
 
 	o->n = 0;
 	o->bytes = 0;
+	if (own && !held && s->state != SESSION_NONE && !deflate_ahead(c))
+		return false;
 	if (s->state == SESSION_CLOSING && s->q.count == 0 && !held && !c->close_queued)
 		queue_close(c);
-	n = s->state == SESSION_NONE ? 0 : outq_peek(&s->q, m, FLUSH_PIECES);
+	n = own || s->state == SESSION_NONE ? 0 : outq_peek(&s->q, m, FLUSH_PIECES);
 	if (n && s->q.offset) {
 		wire = wire_form(c, m[i++]);
 		bytes_skip(&wire, s->q.offset);
@@ -420,7 +459,8 @@ void conn_flush(struct conn *c)
 		moved |= sent > 0;
 		if (c->kind == CONN_SSE && sent)
 			c->u.sse.last_tx_ms = (uint32_t)now_ms(sh->now);
-		if (o.n < FLUSH_PIECES && (size_t)sent == o.bytes && s->state != SESSION_CLOSING && !s->gap)
+		if (o.n < FLUSH_PIECES && (size_t)sent == o.bytes && s->state != SESSION_CLOSING && !s->gap &&
+		    !(s->q.count && deflate_is_own(c)))
 			break; /* that was all */
 	}
 	if (s->state != SESSION_NONE)

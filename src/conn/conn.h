@@ -54,14 +54,16 @@ struct conn {
 		struct conn_extra *extra; /* the others: NULL when there is nothing to hold */
 	} at;
 	struct rate_bucket control;
-	uint64_t secret;     /* the half of the client id that nobody can guess */
-	uint32_t pings;      /* beats of the present silence that we have pinged for */
-	uint16_t close_code; /* what ended it */
+	struct deflate_contexts *contexts; /* with context takeover, once they are in use; else NULL */
+	uint64_t secret;                   /* the half of the client id that nobody can guess */
+	uint32_t pings;                    /* beats of the present silence that we have pinged for */
+	uint16_t close_code;               /* what ended it */
 	uint8_t kind, phase;
 	bool accepted;     /* on_client_connect said yes: on_client_disconnect is owed */
 	bool close_queued; /* the close frame or closed event is in ctl */
 	bool peer_closed;  /* a close frame has come */
 	bool by_client;
+	struct ws_deflate deflate;
 	bool held_input; /* input waits in extra->held for a hook or a queue */
 };
 /* An idle client: connection, stream, session and codec in one slab object. */
@@ -156,6 +158,31 @@ void ws_flushed(struct conn *c, bool moved);
 void ws_queue_close(struct conn *c);
 /* The next deadline of a live WebSocket. */
 void ws_arm(struct conn *c);
+
+/* conn_deflate.c: permessage-deflate */
+/*
+ * Agrees on it with the client of the WebSocket that @c is about to be, and promises room for its contexts, if any. The
+ * value of the answer's field, in @answer; empty: nothing was agreed on.
+ */
+struct bytes deflate_agree(struct conn *c, const struct http1_head *h, char answer[WS_DEFLATE_ANSWER_MAX]);
+/* Gives back what @c holds and was promised. */
+void deflate_forget(struct conn *c);
+void deflate_shard_deinit(struct shard *sh);
+/* Are the messages to @c deflated with a context of its own? Then all of them go through deflate_own(), in order. */
+static inline bool deflate_is_own(const struct conn *c)
+{
+	return c->deflate.server_takeover;
+}
+/* The frame of @m, deflated once for all who agreed on the same window; empty: it goes out as it is, now and later. */
+struct bytes deflate_shared(struct conn *c, struct msg *m);
+/* Appends the frame of @m to @out, deflated or not. out->failed: no memory. */
+void deflate_own(struct conn *c, const struct msg *m, struct buf *out);
+/*
+ * A compressed message of the client. 0: its bytes are in @out, which is to be given back with deflate_done(); else the
+ * close code, and *why.
+ */
+uint16_t deflate_open(struct conn *c, struct bytes wire, bool text, struct buf *out, const char **why);
+void deflate_done(struct conn *c, struct buf *out);
 
 /* conn_sse.c */
 void sse_begin(struct conn *c);

@@ -33,7 +33,8 @@ static int write_head(struct conn *c, struct buf *out)
 	struct opening *o = h->open;
 	struct settings *set = conn_shard(c)->set;
 	struct http1_out_field f[16];
-	char id[CLIENT_ID_TEXT];
+	char id[CLIENT_ID_TEXT], answer[WS_DEFLATE_ANSWER_MAX];
+	struct bytes extension = { 0 };
 	size_t n = 0;
 
 	client_id_text(c, id);
@@ -43,6 +44,11 @@ static int write_head(struct conn *c, struct buf *out)
 		f[n++] = (struct http1_out_field){ "Upgrade", BYTES("websocket") };
 		f[n++] = (struct http1_out_field){ "Connection", BYTES("Upgrade") };
 		f[n++] = (struct http1_out_field){ "Sec-WebSocket-Accept", bytes_of(o->accept, sizeof o->accept) };
+		/* One that is refused by close code has no session any more. */
+		if (c->session.state != SESSION_NONE)
+			extension = deflate_agree(c, &h->head, answer);
+		if (extension.len)
+			f[n++] = (struct http1_out_field){ "Sec-WebSocket-Extensions", extension };
 		if (o->wsc_v1)
 			f[n++] = (struct http1_out_field){ "Sec-WebSocket-Protocol", BYTES(WS_SUBPROTOCOL) };
 	} else {

@@ -95,14 +95,12 @@ static bool echo(struct conn *c, uint8_t opcode, struct bytes payload)
 	return hub_has_room(sh->hub, &c->session, sh->set->opt.max_message_bytes);
 }
 
-/* One whole message. False: a hook has it, nothing more may be taken. */
+/* One message, allowed. False: a hook has it, nothing more may be taken. */
 static bool on_message(struct conn *c, uint8_t opcode, struct bytes text)
 {
 	struct shard *sh = conn_shard(c);
 	struct msg *m;
 
-	if (!message_allowed(c))
-		return true;
 	if (conn_is_echo(c))
 		return echo(c, opcode, text);
 	if (opcode != WS_OP_TEXT || !bytes_eq(text, BYTES("ping")))
@@ -118,6 +116,28 @@ static bool on_message(struct conn *c, uint8_t opcode, struct bytes text)
 	return true;
 }
 
+/* One message that lies whole at @wire. False: nothing more may be taken. */
+static bool on_whole(struct conn *c, const struct ws_out *o, struct bytes wire)
+{
+	bool allowed = message_allowed(c), go_on = true;
+	struct buf text = BUF_INIT;
+	const char *why;
+	uint16_t code;
+
+	if (!o->compressed)
+		return !allowed || on_message(c, o->opcode, wire);
+	/* Refused or not, what later messages may refer to must be known. */
+	if (!allowed && !c->deflate.client_takeover)
+		return true;
+	code = deflate_open(c, wire, o->opcode == WS_OP_TEXT, &text, &why);
+	if (code)
+		on_frame_error(c, code, why);
+	else if (allowed)
+		go_on = on_message(c, o->opcode, buf_bytes(&text));
+	deflate_done(c, &text);
+	return go_on;
+}
+
 /* A message in pieces is put together; whole ones are used where they lie. */
 static bool on_piece(struct conn *c, const struct ws_out *o, bool last)
 {
@@ -125,7 +145,7 @@ static bool on_piece(struct conn *c, const struct ws_out *o, bool last)
 	bool go_on;
 
 	if (last && o->whole)
-		return on_message(c, o->opcode, o->payload);
+		return on_whole(c, o, o->payload);
 	x = conn_extra(c);
 	if (x)
 		buf_add(&x->message, o->payload);
@@ -135,7 +155,7 @@ static bool on_piece(struct conn *c, const struct ws_out *o, bool last)
 	}
 	if (!last)
 		return true;
-	go_on = on_message(c, o->opcode, buf_bytes(&x->message));
+	go_on = on_whole(c, o, buf_bytes(&x->message));
 	if (c->phase != PHASE_DEAD && c->at.extra)
 		buf_deinit(&c->at.extra->message);
 	return go_on;
@@ -355,7 +375,7 @@ void ws_on_timer(struct conn *c)
 
 void ws_begin(struct conn *c)
 {
-	ws_decoder_init(&c->u.ws, false);
+	ws_decoder_init(&c->u.ws, c->deflate.on);
 	c->session.last_rx_ms = (uint32_t)now_ms(conn_shard(c)->now);
 	ws_arm(c);
 }

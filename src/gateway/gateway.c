@@ -89,6 +89,12 @@ static void set_options(struct wsc_gateway *gw)
 		.whitelist = { c->security.whitelist_ips.at, c->security.whitelist_ips.n },
 		.trusted = { c->security.trusted_proxies.at, c->security.trusted_proxies.n },
 		.only_whitelist = c->security.enable_ip_whitelist,
+		.deflate = { .on = c->performance.enable_compression,
+			     .policy = { .window_bits = (uint8_t)c->performance.compression_window_bits,
+					 .takeover = c->performance.compression_context_takeover },
+			     .level = (uint8_t)c->performance.compression_level,
+			     .min_bytes = c->performance.compression_min_bytes,
+			     .memory = c->performance.compression_memory },
 	};
 	gw->set.http = (struct http1_limits){ (uint32_t)c->limits.header_bytes, (uint32_t)c->limits.uri_bytes,
 					      (uint32_t)c->limits.header_count };

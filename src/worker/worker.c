@@ -405,6 +405,7 @@ void worker_deinit(struct worker *w)
 	if (sh->hub)
 		hub_free(sh->hub);
 	mem_free(sh->gather);
+	deflate_shard_deinit(sh);
 	slab_deinit(&sh->conns);
 	slab_deinit(&sh->jobs);
 	loop_deinit(&sh->loop);

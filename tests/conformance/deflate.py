@@ -4,13 +4,14 @@
 12  five corpora, message sizes from 16 bytes to 128 KiB, whole and in fragments, with the default offer
 13  the same sizes with seven sets of parameters
 14  12 and 13 once more, against a server that keeps no context between its messages (compression_context_takeover: false)
+15  some of these on the gateway's own path, where what comes back is another message than what was sent
 28  offers: what has to be agreed to and how, what has to be declined, what is hostile
 29  messages: the RFC's own examples, every rule of §6 and §7.2, what does not inflate, what inflates to too much
 """
 import zlib
 
 from corpora import corpus, pieces
-from judge import INFORMATIONAL, NON_STRICT, OK, add
+from judge import BOTH, INFORMATIONAL, NON_STRICT, OK, add
 from suite import HELLO, KIB, MIB, MIXED, human
 from wire import BINARY, CONT, PING, PONG, TEXT, Fault, agreed, fragments, frame, offer
 
@@ -45,7 +46,7 @@ def stream(name, offers, size, fragment):
         opcode = TEXT if corpus(name)[1] else BINARY
         packed = 0
         for payload in pieces(name, size, count):
-            p.send(p.encode(opcode, payload, fragment))
+            p.send(p.encode(opcode, t.way.pack(opcode, payload), fragment))
             t.expect(p, t.want(opcode, payload))
             packed += p.last_packed
         verdict, note = t.client_closes(p, [])
@@ -75,6 +76,11 @@ def streams():
     for sub, (text, offers) in enumerate(PARAMETERS, 1):
         sized(13, sub, "main", "json", offers, text)
         sized(14, sub + len(CORPORA), "forgetful", "json", offers, text)
+        for i, (size, fragment) in enumerate(((KIB, 0), (64 * KIB, 0), (64 * KIB, KIB)), 1):
+            for server, j in (("main", 0), ("forgetful", 3)):
+                add(f"15.{sub}.{i + j}", "7692 §7", f"Messages of {human(size)} to oneself, {text}, "
+                    f"{'with' if j == 0 else 'without'} context takeover, come back.",
+                    stream("html", offers, size, fragment), server=server, ways=("ws",), weight=1, deflate=True)
 
 
 # ---- 28: offers ------------------------------------------------------------------------------------------------------
@@ -84,7 +90,7 @@ def works(t, p):
     """Whatever was agreed on: texts come back, twice, and the second may lean on the first."""
     for n in (1, 2):
         payload = HELLO * 100 * n
-        p.send(p.encode(TEXT, payload))
+        p.send(p.encode(TEXT, t.way.pack(TEXT, payload)))
         t.expect(p, t.want(TEXT, payload))
     return t.client_closes(p, [])
 
@@ -169,14 +175,14 @@ def offers():
     n = 0
     for value, *need in good:
         n += 1
-        add(f"28.1.{n}", "7692 §7.1", f"Offer \"{value}\" is agreed to.", agree(value, need=need), deflate=True,
+        add(f"28.1.{n}", "7692 §7.1", f"Offer \"{value}\" is agreed to.", agree(value, need=need), deflate=True, ways=BOTH,
             ours="client_max_window_bits" in value)
     for bits in range(9, 16):
         add(f"28.2.{bits - 8}", "7692 §7.1.2.1", f"server_max_window_bits={bits} is agreed to and kept.",
-            agree(offer(server_bits=bits)), deflate=True)
+            agree(offer(server_bits=bits)), deflate=True, ways=BOTH)
     for bits in range(8, 16):
         add(f"28.3.{bits - 7}", "7692 §7.1.2.2", f"client_max_window_bits={bits} is agreed to.",
-            agree(offer(client_bits=bits)), deflate=True)
+            agree(offer(client_bits=bits)), deflate=True, ways=BOTH)
     add("28.4.1", "7692 §7.1.2.2", "Without client_max_window_bits in the offer there is none in the answer.",
         agree("permessage-deflate", without=("client_max_window_bits",)), deflate=True)
     add("28.4.2", "6455 §9.1", "An unknown extension in front, on a line of its own, is passed over.",
@@ -203,7 +209,8 @@ def offers():
             "permessage-deflate; server_max_window_bits=10; server_max_window_bits=10",
             "permessage-deflate; client_max_window_bits; client_max_window_bits=10"]
     for i, value in enumerate(bad, 1):
-        add(f"28.5.{i}", "7692 §7.1", f"Offer \"{value}\" is declined, and the connection works.", decline(value))
+        add(f"28.5.{i}", "7692 §7.1", f"Offer \"{value}\" is declined, and the connection works.", decline(value),
+            ways=BOTH)
         add(f"28.6.{i}", "7692 §5.1", f"Behind the offer \"{value}\" a good one is agreed to.", second_best(value),
             deflate=True, quick=False)
     for i, value in enumerate(("permessage-deflate;", ";permessage-deflate", "permessage-deflate;;x", "=",
@@ -472,7 +479,7 @@ def messages():
         ("6455 §5.2", "RSV3 on a text", fails(frame(TEXT, b"Hello", rsv=1))),
     ]
     for i, (section, what, run) in enumerate(wrong, 1):
-        add(f"29.4.{i}", section, f"{what} fails the connection: 1002.", run, deflate=True)
+        add(f"29.4.{i}", section, f"{what} fails the connection: 1002.", run, deflate=True, ways=BOTH)
     broken = [
         ("a block of the reserved type", packed(b"\x07")),
         ("bytes that do not inflate", packed(b"\xff" * 40)),
@@ -484,12 +491,12 @@ def messages():
     ]
     for i, (what, data) in enumerate(broken, 1):
         add(f"29.5.{i}", "7692 §7.2.2", f"{what[0].upper()}{what[1:]} fails the connection: 1007.",
-            fails(data, code=1007), deflate=True)
+            fails(data, code=1007), deflate=True, ways=BOTH)
     bad = "κόσμε".encode() + b"\xed\xa0\x80" + b"edited"
     add("29.6.1", "6455 §8.1", "A compressed text that is not UTF-8 fails the connection: 1007.",
-        fails(packed(raw(bad)), code=1007), deflate=True)
+        fails(packed(raw(bad)), code=1007), deflate=True, ways=BOTH)
     add("29.6.2", "6455 §8.1", "A compressed text that ends inside a character: 1007.",
-        fails(packed(raw(b"ab\xce")), code=1007), deflate=True)
+        fails(packed(raw(b"ab\xce")), code=1007), deflate=True, ways=BOTH)
     add("29.6.3", "6455 §8.1", "The same bytes as a binary message come back.",
         examples((packed(raw(bad), BINARY), ("binary", bad))), deflate=True)
     add("29.6.4", "6455 §8.1", "A compressed text cut inside its characters comes back.",

@@ -305,24 +305,22 @@ def sum_over_limit(parts, code):
 
 
 def nothing_reserved(t):
-    """300 connections announce 32 MiB each and send one byte: the server's memory does not care."""
-    pid = t.target().pid
-
-    def resident():
-        with open(f"/proc/{pid}/statm", encoding="ascii") as f:
-            return int(f.read().split()[1]) * os.sysconf("SC_PAGESIZE")
-    before = resident()
+    """300 connections announce 32 MiB each and send one byte: the server reserves nothing for what is announced."""
+    def reserved():
+        with open(f"/proc/{t.target().pid}/statm", encoding="ascii") as f:
+            return int(f.read().split()[0]) * os.sysconf("SC_PAGESIZE")
+    before = reserved()
     peers = [t.open() for _ in range(300)]
     for p in peers:
-        p.send(header(BINARY, 32 * MIB) + b"\0\0\0\0x" + b"")
-    probe = t.open()
-    works(t, probe)
-    grown = resident() - before
+        p.send(header(BINARY, 32 * MIB) + b"\0\0\0\0x")
+    consumed(t, peers)
+    works(t, t.open())
+    grown = reserved() - before
     for p in peers:
         p.reset()
-    if grown > 300 * MIB:  # other cases run at the same time; what was announced is thirty times this
-        raise Fault(f"{grown // MIB} MiB more")
-    return OK, f"{grown // MIB} MiB more at that moment, of 9600 announced"
+    if grown > 3000 * MIB:  # other cases run at the same time
+        raise Fault(f"{grown // MIB} MiB of addresses more")
+    return OK, f"{max(grown, 0) // MIB} MiB of addresses more at that moment, of 9600 announced"
 
 
 def lengths():
@@ -569,24 +567,31 @@ def never_answers(t):
     return OK, f"TCP ended {time.monotonic() - started:.1f} s after the close frame"
 
 
-def answered_ends_at_once(t):
-    """With our answer TCP ends, not with the server's own clock, which would take 5 s."""
+def ends_before_a_silent_one(ending):
+    """TCP ends because of what @ending does, not with the server's own clock: another connection, which was failed
+    just before and says nothing, is still open then."""
+    def run(t):
+        for _ in range(3):
+            silent = t.open()
+            silent.send(frame(TEXT, HELLO, rsv=2))
+            t.to_close(silent)
+            ending(t)
+            if silent.fill(0) is None:
+                return OK, ""
+        return NON_STRICT, "three times a connection that said nothing had ended by then"
+    return run
+
+
+def answer(t):
     p = t.open()
     p.send(frame(TEXT, HELLO, rsv=2))
     t.to_close(p)
     p.send_close(1002)
-    started = time.monotonic()
     t.end(p)
-    seconds = time.monotonic() - started
-    return (OK if seconds < 4.5 else NON_STRICT), f"{seconds * 1000:.0f} ms"
 
 
-def our_close_ends_at_once(t):
-    p = t.open()
-    started = time.monotonic()
-    t.client_closes(p, [])
-    seconds = time.monotonic() - started
-    return (OK if seconds < 4.5 else NON_STRICT), f"{seconds * 1000:.0f} ms"
+def close(t):
+    t.client_closes(t.open(), [])
 
 
 def talks_on(behind):
@@ -660,8 +665,10 @@ def close_in_every_state(t):
 
 def closing():
     cases = [
-        ("7.1.1", "When we close, TCP ends with the server's answer.", our_close_ends_at_once),
-        ("7.1.1", "When the server closes and we answer, TCP ends with our answer.", answered_ends_at_once),
+        ("7.1.1", "When we close, TCP ends with the server's answer, not with a clock.",
+         ends_before_a_silent_one(close)),
+        ("7.1.1", "When the server closes and we answer, TCP ends with our answer, not with a clock.",
+         ends_before_a_silent_one(answer)),
         ("7.1.1", "When the server closes and we never answer, it ends TCP itself.", never_answers),
         ("5.5.1", "Texts behind the server's close are not served, and TCP ends.", talks_on(lambda t: t.text(HELLO))),
         ("5.5.1", "Pings behind the server's close get no pong, and TCP ends.", talks_on(lambda t: frame(PING, b"p"))),

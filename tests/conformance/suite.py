@@ -323,7 +323,7 @@ def fail_fast(first, second, third, in_one_frame):
         if p.fill(0.2) is not None:
             raise Fault("something came while the text was right so far")
         p.send(masked[cut1:cut2])
-        if p.fill(3) is None:
+        if p.fill(5) is None:  # no slower unless it fails
             p.send(masked[cut2:])
             return [], None
         return t.to_close(p)

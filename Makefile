@@ -11,7 +11,7 @@ PYTHON  := /usr/bin/python3
 GCC_SANITIZE := -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1 -Dfaults=true
 GCC_TSAN     := -Db_sanitize=thread -Db_lundef=false -Doptimization=1
 
-.PHONY: build run test install bench fuzz format lint sanitize tsan valgrind mutants soak conformance debug clang clean help
+.PHONY: build run test install bench fuzz format lint sanitize tsan valgrind mutants soak debug clang clean help
 
 ## build: the release build; leaves the program at build/wsc
 build:
@@ -89,6 +89,7 @@ soak:
 	@$(PYTHON) tests/soak/soak.py $(BUILD)/wsc $(MINUTES)
 
 ## conformance: every WebSocket case with full counts, plain and over TLS; the table is build/conformance/report.md
+.PHONY: conformance
 conformance:
 	@tools/install-packages.sh build test
 	@tools/configure.sh $(BUILD)

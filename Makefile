@@ -88,6 +88,14 @@ soak:
 	@ninja -C $(BUILD) product
 	@$(PYTHON) tests/soak/soak.py $(BUILD)/wsc $(MINUTES)
 
+## conformance: every WebSocket case with full counts, plain and over TLS; the table is build/conformance/report.md
+.PHONY: conformance
+conformance:
+	@tools/install-packages.sh build test
+	@tools/configure.sh $(BUILD)
+	@ninja -C $(BUILD) product
+	@TEST_BUILD=$(abspath $(BUILD)) $(PYTHON) tests/conformance/run.py $(BUILD)/wsc --full
+
 ## debug: -O0 -g at build-debug/wsc
 debug:
 	@tools/install-packages.sh --check build

@@ -65,7 +65,7 @@ def readable_by_a_debugger(server):
     return subprocess.run([*own, "cat", f"/proc/{server.process.pid}/environ"], capture_output=True).returncode == 0
 
 
-@row("server.signals", "1.tls")
+@row("server.signals", "1.tls.files")
 def test_a_server_that_holds_a_private_key_lets_nobody_look_into_its_memory():
     wrapper = WITHOUT_PTRACE if os.geteuid() == 0 else ()
     with Server(wrapper=wrapper) as s:

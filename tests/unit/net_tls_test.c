@@ -655,6 +655,28 @@ TEST(what_is_no_tls_ends_at_once_and_what_looks_like_it_is_told_so_by_an_alert)
 	}
 }
 
+TEST(a_first_record_is_waited_for_as_long_as_it_may_become_one)
+{
+	static const struct {
+		const char *at;
+		size_t len;
+		bool whole;
+	} cases[] = { { "\x16", 1, false },
+		      { "\x16\x03", 2, false },
+		      { "\x16G", 2, true },
+		      { "\x16\x03\x01\x00", 4, false },
+		      { "\x16\x03\x01\x00\x02", 5, false },
+		      { "\x16\x03\x01\x00\x02x", 6, false },
+		      { "\x16\x03\x01\x00\x02xy", 7, true },
+		      { "\x16\x03\x01\x00\x02xyz", 8, true },
+		      { "\x16\x03\x01\x00\x00", 5, true },
+		      { "\x16\x03\x01\x40\x00x", 6, false },
+		      { "\x16\x03\x01\x40\x01x", 6, true } };
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+		CHECK_EQ(tls_first_whole(bytes_of(cases[i].at, cases[i].len)), cases[i].whole);
+}
+
 TEST(a_record_that_was_tampered_with_ends_the_stream)
 {
 	struct world w;

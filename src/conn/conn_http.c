@@ -808,11 +808,13 @@ static bool step_tls(struct conn *c)
 
 	if (h->decided || !set->tls.server)
 		return true;
-	h->decided = true;
 	if (h->next.at[0] == TLS_FIRST_BYTE && (h->only_tls || set->tls.same_port)) {
-		begin_tls(c);
+		h->decided = tls_first_whole(buf_bytes(&h->next));
+		if (h->decided)
+			begin_tls(c);
 		return false;
 	}
+	h->decided = true;
 	if (may_be_plain(c))
 		return true;
 	reject(c, &(struct http1_error){ 400, "this port speaks TLS: use https:// or wss://" });

@@ -642,6 +642,17 @@ static size_t decrypt(struct tls *t)
 	return got;
 }
 
+/* RFC 8446 §5.1: type, version (3 and any), length. */
+bool tls_first_whole(struct bytes first)
+{
+	size_t len;
+
+	if (first.len < 5)
+		return first.len >= 2 && first.at[1] != 3;
+	len = (size_t)first.at[3] << 8 | first.at[4];
+	return first.at[1] != 3 || len > TLS_RECORD_BYTES || first.len >= 5 + len;
+}
+
 int stream_secure(struct stream *s, struct tls_server *server, uint64_t now_ms, struct bytes first)
 {
 	struct tls *t = lend_buffers(s->loop) == 0 ? mem_zalloc(sizeof *t) : NULL;

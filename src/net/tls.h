@@ -55,6 +55,11 @@ void tls_server_tell(struct tls_server *server, void (*tell)(void *user, const s
 /* ---- streams ------------------------------------------------------------------------------------------------------- */
 
 /*
+ * Is the first record of a client whole, or can it never be one? Before that nothing needs to be made for it: who stalls within
+ * a ClientHello costs what has come of it.
+ */
+bool tls_first_whole(struct bytes first);
+/*
  * From here on @s speaks TLS; what it was sent so far is @first. It counts for the client's very first bytes: nothing that was
  * taken as plain text before is meant for what comes out of it. on_data, on_end, stream_send() and the rest are as before,
  * in plain text; nothing is taken before the first on_data. 0; -ENOMEM; -EPROTO: this is no beginning of TLS, close it.

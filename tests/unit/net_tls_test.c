@@ -5,91 +5,15 @@
  */
 #include <errno.h>
 #include <netinet/in.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <unistd.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
-#include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 
 #include "net/tls.h"
 #include "test.h"
+#include "tls_fixture.h"
 
 #define TURNS 100000
-
-/* ---- certificates ------------------------------------------------------------------------------------------------------ */
-
-struct pair_of_files {
-	char certificate[96], key[96];
-};
-
-static char directory[64];
-
-static void remove_directory(void)
-{
-	char command[96];
-
-	snprintf(command, sizeof command, "rm -rf %s", directory);
-	if (system(command))
-		printf("%s is left\n", directory);
-}
-
-static const char *scratch(void)
-{
-	if (!directory[0]) {
-		signal(SIGPIPE, SIG_DFL); /* whoever raises it ends this program */
-		snprintf(directory, sizeof directory, "/tmp/wsc-tls-test-XXXXXX");
-		if (!mkdtemp(directory))
-			abort();
-		atexit(remove_directory);
-	}
-	return directory;
-}
-
-static X509 *make_x509(EVP_PKEY *key, const char *name, const char *alt)
-{
-	X509 *x = X509_new();
-	X509_NAME *subject = X509_get_subject_name(x);
-	X509_EXTENSION *e;
-
-	X509_set_version(x, 2);
-	ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
-	X509_gmtime_adj(X509_getm_notBefore(x), -60);
-	X509_gmtime_adj(X509_getm_notAfter(x), 86400);
-	X509_set_pubkey(x, key);
-	X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)name, -1, -1, 0);
-	X509_set_issuer_name(x, subject);
-	if (alt) {
-		e = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, alt);
-		X509_add_ext(x, e, -1);
-		X509_EXTENSION_free(e);
-	}
-	X509_sign(x, key, EVP_sha256());
-	return x;
-}
-
-/* A self-signed certificate for @name, and its key. */
-static void make_files(struct pair_of_files *f, const char *leaf, const char *name, const char *alt)
-{
-	EVP_PKEY *key = EVP_EC_gen("P-256");
-	X509 *x = make_x509(key, name, alt);
-	FILE *out;
-
-	snprintf(f->certificate, sizeof f->certificate, "%s/%s.pem", scratch(), leaf);
-	snprintf(f->key, sizeof f->key, "%s/%s.key", scratch(), leaf);
-	out = fopen(f->certificate, "w");
-	PEM_write_X509(out, x);
-	fclose(out);
-	out = fopen(f->key, "w");
-	PEM_write_PrivateKey(out, key, NULL, NULL, 0, NULL, NULL);
-	fclose(out);
-	X509_free(x);
-	EVP_PKEY_free(key);
-}
 
 static int load(struct tls_server *server, const struct pair_of_files *f, size_t n, bool only_1_3,
 		char why[static TLS_WHY_MAX])
@@ -729,6 +653,28 @@ TEST(what_is_no_tls_ends_at_once_and_what_looks_like_it_is_told_so_by_an_alert)
 		drop(&e, &c);
 		finish(&w);
 	}
+}
+
+TEST(a_first_record_is_waited_for_as_long_as_it_may_become_one)
+{
+	static const struct {
+		const char *at;
+		size_t len;
+		bool whole;
+	} cases[] = { { "\x16", 1, false },
+		      { "\x16\x03", 2, false },
+		      { "\x16G", 2, true },
+		      { "\x16\x03\x01\x00", 4, false },
+		      { "\x16\x03\x01\x00\x02", 5, false },
+		      { "\x16\x03\x01\x00\x02x", 6, false },
+		      { "\x16\x03\x01\x00\x02xy", 7, true },
+		      { "\x16\x03\x01\x00\x02xyz", 8, true },
+		      { "\x16\x03\x01\x00\x00", 5, true },
+		      { "\x16\x03\x01\x40\x00x", 6, false },
+		      { "\x16\x03\x01\x40\x01x", 6, true } };
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+		CHECK_EQ(tls_first_whole(bytes_of(cases[i].at, cases[i].len)), cases[i].whole);
 }
 
 TEST(a_record_that_was_tampered_with_ends_the_stream)

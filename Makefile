@@ -11,7 +11,7 @@ PYTHON  := /usr/bin/python3
 GCC_SANITIZE := -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1 -Dfaults=true
 GCC_TSAN     := -Db_sanitize=thread -Db_lundef=false -Doptimization=1
 
-.PHONY: build run test install bench fuzz format lint analyze sanitize tsan valgrind mutants soak debug clang clean help
+.PHONY: build run test install bench fuzz format lint analyze sanitize tsan msan valgrind mutants soak debug clang clean help
 
 ## build: the release build; leaves the program at build/wsc
 build:
@@ -68,6 +68,12 @@ tsan:
 	@tools/configure.sh $(BUILD)-tsan -Dtests=true $(GCC_TSAN)
 	@ninja -C $(BUILD)-tsan
 	@$(PYTHON) tools/run-tests $(BUILD)-tsan --slow
+
+## msan: unit tests and replays of the parsers and writers under clang's MemorySanitizer
+msan:
+	@tools/install-packages.sh build test dev
+	@CC=clang tools/configure.sh $(BUILD)-msan -Dtests=true -Db_sanitize=memory -Db_lundef=false -Doptimization=1
+	@tools/msan.sh $(BUILD)-msan
 
 ## valgrind: unit and library tests, simulator and replay under valgrind, and a server that stops with connections open
 valgrind:
@@ -128,7 +134,7 @@ analyze:
 
 ## clean: removes what the commands above have built
 clean:
-	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-debug $(BUILD)-clang $(BUILD)-fuzz
+	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-msan $(BUILD)-debug $(BUILD)-clang $(BUILD)-fuzz
 
 ## help: this list
 help:

@@ -312,3 +312,31 @@ def test_the_first_page_is_for_no_host_that_only_looks_like_loopback():
         a = s.ask("GET", "/", headers=[("Host", host)])
         ok(a.status in (400, 403), host, a.status)
     eq(s.ask("GET", "/", headers=[("Host", "localhost")]).status, 200)
+
+
+@row("4.chunked", "2.header")
+def test_what_stands_in_a_trailer_is_nobodys_identity_and_nobodys_address():
+    body = b'{"to":"b","content":"x"}'
+    trailer = b"X-User-ID: a\r\nX-Forwarded-For: 203.0.113.5\r\nAuthorization: Bearer x\r\nContent-Length: 5\r\n"
+    with Server({"security": {"trusted_proxies": ["127.0.0.1"], "blocked_ips": ["203.0.113.5"]}}) as s:
+        s.ws("b").quiet()
+        for head, status in ((b"", 401), (b"X-User-ID: c\r\n", 200)):
+            with Http(s.address) as h:
+                h.send_raw(b"POST " + API.encode() + b"/send HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n"
+                           b"Trailer: X-User-ID\r\n" + head + b"\r\n%x\r\n%s\r\n0\r\n%s\r\n" % (len(body), body, trailer))
+                eq(h.answer().status, status)
+        eq(s.clients[0].recv("text")["from"], "c")
+
+
+@row("1.websocket_origins", "4.options")
+def test_no_answer_lets_pages_send_credentials():
+    origin = ("Origin", "https://app.example.com")
+    for rules in (["*"], ["https://app.example.com"]):
+        with Server({"websocket_origins": rules}) as s:
+            answers = [s.ask(method, path, headers=[origin, ("Access-Control-Request-Method", "POST")])
+                       for method, path in (("GET", "/wsc/stats"), ("GET", API + "/online"), ("OPTIONS", API + "/send"),
+                                            ("GET", "/nowhere"), ("POST", "/wsc/stats"))]
+            answers += [s.sse("a", headers=[origin]).answer, s.ws("a", headers=[origin]).answer]
+            for a in answers:
+                eq(a.header("Access-Control-Allow-Credentials"), None)
+                ok(a.header("Access-Control-Allow-Origin") in (None, origin[1]), a.header("Access-Control-Allow-Origin"))

@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -167,6 +168,90 @@ class Hardening(unittest.TestCase):
         for name, text in self.each():
             needed = set(re.findall(r"NEEDED.*\[(\S+?)\.so", text))
             self.assertLessEqual(needed, {"libc", "libyaml-0", "libssl", "libcrypto", "libz"}, name)
+
+
+# Unbounded writes, calls that need a NUL or a global, recursion on the stack, other programs, resolvers, weak chance; and
+# what a library must leave to its program.
+FORBIDDEN = set("""strcpy stpcpy strcat sprintf vsprintf gets atoi atol atof strtok strtok_r scanf sscanf fscanf alloca
+    setjmp _setjmp longjmp siglongjmp fork vfork execve execv execvp execl execlp posix_spawn posix_spawnp system popen
+    getaddrinfo gethostbyname getnameinfo res_query rand srand random drand48 rand_r tmpnam mktemp tempnam
+    localtime gmtime ctime asctime strerror inet_ntoa inet_addr setuid setgid""".split())
+OF_PROGRAMS = {"signal", "sigaction", "sigprocmask", "exit", "_exit", "abort", "prctl", "setrlimit", "setrlimit64", "umask",
+               "chdir", "setlocale"}
+
+
+class Calls(unittest.TestCase):
+    def calls(self, name):
+        """What a file takes from other libraries; the checked twin of a call counts as the call."""
+        names = (line.split()[-1].split("@")[0] for line in sh("nm", "-D", "--undefined-only", BUILD / name).splitlines())
+        return {re.sub(r"^__(isoc99_)?(\w+?)(_chk)?$", r"\2", n) for n in names}
+
+    def test_no_call_that_our_rules_forbid_is_in_the_program(self):
+        for name in ("wsc", "libwsc.so"):
+            self.assertEqual(self.calls(name) & FORBIDDEN, set(), name)
+            self.assertIn("recv", self.calls(name))
+
+    def test_the_library_leaves_to_its_program_what_is_the_programs(self):
+        self.assertEqual(self.calls("libwsc.so") & OF_PROGRAMS, set())
+
+
+ANALYZE = shutil.which("systemd-analyze")
+
+
+class Unit(Temporary):
+    """The unit of systemd that is installed with the program."""
+
+    def setUp(self):
+        super().setUp()
+        sh("meson", "install", "-C", BUILD, "--no-rebuild", "--quiet", env={"DESTDIR": str(self.tmp)})
+        self.unit = next(self.tmp.rglob("systemd/system/wsc.service"))
+
+    def test_the_unit_locks_the_program_in(self):
+        lines = self.unit.read_text().splitlines()
+        program = re.search(r"^ExecStart=(\S+) serve /etc/wsc/config.yaml$", self.unit.read_text(), re.M).group(1)
+        self.assertTrue(os.access(f"{self.tmp}{program}", os.X_OK), program)
+        for line in ("DynamicUser=yes", "NoNewPrivileges=yes", "CapabilityBoundingSet=", "ProtectSystem=strict",
+                     "MemoryDenyWriteExecute=yes", "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX",
+                     "SystemCallFilter=@system-service", "SystemCallFilter=~@privileged @resources", "LimitCORE=0", "UMask=0077"):
+            self.assertIn(line, lines)
+        if ANALYZE:  # exposure of at most 1.5, of 10
+            sh(ANALYZE, "security", "--offline=true", "--threshold=15", self.unit)
+
+    def allowed(self, name):
+        out = set()
+        for line in sh(ANALYZE, "syscall-filter", name).splitlines():
+            word = line.strip()
+            if word.startswith("@") and word != name:
+                out |= self.allowed(word)
+            elif re.fullmatch(r"[a-z_0-9]+", word):
+                out.add(word)
+        return out
+
+    @unittest.skipUnless(ANALYZE and shutil.which("strace"), "needs systemd-analyze and strace")
+    def test_the_program_makes_no_call_that_its_unit_forbids(self):
+        allowed = self.allowed("@system-service") - self.allowed("@privileged") - self.allowed("@resources")
+        self.assertIn("epoll_wait", allowed)
+        self.assertNotIn("mount", allowed)
+        log, config = self.tmp / "calls", self.write("config.yaml", "wsc: {node_ip: 127.0.0.1, node_port: 0}\n")
+        server = subprocess.Popen(["strace", "-f", "-qq", "-o", log, BUILD / "wsc", "serve", config], stderr=subprocess.PIPE,
+                                  text=True)
+        try:
+            port = next(re.search(r"port[=:](\d+)", line) for line in server.stderr if "port" in line).group(1)
+            url = f"http://127.0.0.1:{port}"
+            sh("curl", "-sS", "--retry", "20", "--retry-connrefused", f"{url}/readyz", f"{url}/wsc/stats", f"{url}/")
+            sh("curl", "-sS", "-d", '{"content":"x"}', f"{url}/api/v1/websocket/broadcast")
+            subprocess.run(["curl", "-sS", "-m", "1", f"{url}/sse?user_id=a"], stdout=subprocess.DEVNULL,
+                           stderr=subprocess.DEVNULL)
+            child = pathlib.Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()[0]
+            os.kill(int(child), signal.SIGHUP)
+            os.kill(int(child), signal.SIGTERM)
+            self.assertEqual(server.wait(30), 0)
+        finally:
+            server.kill()
+            server.stderr.close()
+        made = set(re.findall(r"^\d+ +(\w+)\(", log.read_text(), re.M)) - {"execve"}  # execve is systemd's
+        self.assertGreater(len(made), 20)
+        self.assertEqual(made - allowed, set())
 
 
 class Compilers(unittest.TestCase):

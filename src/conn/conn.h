@@ -35,7 +35,8 @@ struct conn_extra {
 	struct buf held; /* input that could not be taken: half a header, or what waits behind a hook or a full queue */
 	size_t held_at;  /* where what is left of it begins; not 0 only while c->held_input */
 	struct submission *pending; /* a message of this connection that a hook has not answered yet */
-	size_t pong_at;             /* where the last pong begins in ctl while the socket is full, SIZE_MAX: none */
+	uint8_t deferred; /* opcode of the compressed message in @message that a later turn inflates; 0: none */
+	size_t pong_at;   /* where the last pong begins in ctl while the socket is full, SIZE_MAX: none */
 };
 
 struct conn {
@@ -151,6 +152,8 @@ void ws_on_timer(struct conn *c);
 void ws_resume(struct conn *c);
 /* @c was flushed; @moved: its socket has taken bytes. An echo that has drained takes the next messages. */
 void ws_flushed(struct conn *c, bool moved);
+/* Once per turn: goes on with those whose compressed messages would have held up the others, within a budget. */
+void ws_run_later(struct shard *sh);
 void ws_queue_close(struct conn *c);
 /* The next deadline of a live WebSocket. */
 void ws_arm(struct conn *c);
@@ -174,10 +177,12 @@ struct bytes deflate_shared(struct conn *c, struct msg *m);
 /* Appends the frame of @m to @out, deflated or not. out->failed: no memory. */
 void deflate_own(struct conn *c, const struct msg *m, struct buf *out);
 /*
- * A compressed message of the client. 0: its bytes are in @out, which is to be given back with deflate_done(); else the
- * close code, and *why.
+ * A compressed message of the client. 0: its bytes are in @out; DEFLATE_LATER: it is so long that it had better wait for
+ * its turn (never when @now); else the close code, and *why. Each time @out is to be given back with deflate_done().
  */
-uint16_t deflate_open(struct conn *c, struct bytes wire, bool text, struct buf *out, const char **why);
+#define DEFLATE_LATER 1u
+#define DEFLATE_TURN_BYTES (1u << 20) /* inflated in a turn, about 2 ms; then the others come first */
+uint16_t deflate_open(struct conn *c, struct bytes wire, bool text, bool now, struct buf *out, const char **why);
 void deflate_done(struct conn *c, struct buf *out);
 
 /* conn_sse.c */

@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include "conn/submit.h"
 
+#define DEFERRED 0x80u           /* conn_extra.deferred: beside the opcode, which may be 0 */
+#define READ_INFLATES (1u << 18) /* bytes that the messages of one read may inflate to before others have their turn */
+
 static void on_frame_error(struct conn *c, uint16_t code, const char *why)
 {
 	hub_close(conn_shard(c)->hub, &c->session, code, why, false);
@@ -116,26 +119,63 @@ static bool on_message(struct conn *c, uint8_t opcode, struct bytes text)
 	return true;
 }
 
+/* Goes on with @c in a later turn. False: no memory. */
+static bool wait_for_turn(struct conn *c)
+{
+	struct buf *later = &conn_shard(c)->deflate.later;
+	slab_handle h = conn_handle(c);
+
+	if (!buf_reserve(later, sizeof h)) {
+		later->failed = false; /* the others are still in it */
+		on_frame_error(c, WS_CODE_INTERNAL, "out of memory");
+		return false;
+	}
+	buf_add(later, bytes_of(&h, sizeof h));
+	return true;
+}
+
+/* Keeps the message at @wire for its turn; in @message, where one in pieces lies already. */
+static void defer(struct conn *c, uint8_t opcode, struct bytes wire)
+{
+	struct conn_extra *x = conn_extra(c);
+
+	if (x && x->message.at != wire.at)
+		buf_add(&x->message, wire);
+	if (!x || x->message.failed)
+		on_frame_error(c, WS_CODE_INTERNAL, "out of memory");
+	else if (wait_for_turn(c))
+		x->deferred = opcode | DEFERRED;
+}
+
+/* A compressed message; WS_OP_CONT: one that was refused. False: nothing more may be taken until it has had its turn. */
+static bool on_compressed(struct conn *c, uint8_t opcode, struct bytes wire, bool now)
+{
+	struct buf text = BUF_INIT;
+	const char *why = NULL;
+	uint16_t code = deflate_open(c, wire, opcode == WS_OP_TEXT, now, &text, &why);
+	bool go_on = code != DEFLATE_LATER;
+
+	if (code == DEFLATE_LATER)
+		defer(c, opcode, wire);
+	else if (code)
+		on_frame_error(c, code, why);
+	else if (opcode != WS_OP_CONT)
+		go_on = on_message(c, opcode, buf_bytes(&text));
+	deflate_done(c, &text);
+	return go_on;
+}
+
 /* One message that lies whole at @wire. False: nothing more may be taken. */
 static bool on_whole(struct conn *c, const struct ws_out *o, struct bytes wire)
 {
-	bool allowed = message_allowed(c), go_on = true;
-	struct buf text = BUF_INIT;
-	const char *why;
-	uint16_t code;
+	bool allowed = message_allowed(c);
 
 	if (!o->compressed)
 		return !allowed || on_message(c, o->opcode, wire);
 	/* Refused or not, what later messages may refer to must be known. */
 	if (!allowed && !c->deflate.client_takeover)
 		return true;
-	code = deflate_open(c, wire, o->opcode == WS_OP_TEXT, &text, &why);
-	if (code)
-		on_frame_error(c, code, why);
-	else if (allowed)
-		go_on = on_message(c, o->opcode, buf_bytes(&text));
-	deflate_done(c, &text);
-	return go_on;
+	return on_compressed(c, allowed ? o->opcode : WS_OP_CONT, wire, false);
 }
 
 /* A message in pieces is put together; whole ones are used where they lie. */
@@ -156,7 +196,7 @@ static bool on_piece(struct conn *c, const struct ws_out *o, bool last)
 	if (!last)
 		return true;
 	go_on = on_whole(c, o, buf_bytes(&x->message));
-	if (c->phase != PHASE_DEAD && c->at.extra)
+	if (c->phase != PHASE_DEAD && c->at.extra && !c->at.extra->deferred)
 		buf_deinit(&c->at.extra->message);
 	return go_on;
 }
@@ -209,6 +249,7 @@ static bool listening(const struct conn *c)
 static struct bytes decode(struct conn *c, uint8_t *data, size_t len)
 {
 	const struct ws_limits *limits = &conn_shard(c)->set->ws;
+	uint64_t spent = conn_shard(c)->deflate.spent;
 	struct mut_bytes in = { data, len };
 	struct ws_out o;
 	enum ws_event ev;
@@ -220,7 +261,9 @@ static struct bytes decode(struct conn *c, uint8_t *data, size_t len)
 				return BYTES("");
 			continue;
 		}
-		if (!on_event(c, ev, &o) && c->phase != PHASE_DEAD) {
+		if ((!on_event(c, ev, &o) ||
+		     (conn_shard(c)->deflate.spent - spent > READ_INFLATES && wait_for_turn(c))) &&
+		    c->phase != PHASE_DEAD) {
 			c->held_input = true;
 			stream_pause(&c->stream);
 			break;
@@ -274,7 +317,7 @@ void ws_on_data(struct conn *c, uint8_t *data, size_t len)
 
 void ws_resume(struct conn *c)
 {
-	if (!c->held_input)
+	if (!c->held_input || (c->at.extra && c->at.extra->deferred))
 		return;
 	c->held_input = false;
 	/* Silence counts from the moment we listen again. */
@@ -284,6 +327,47 @@ void ws_resume(struct conn *c)
 		decode_held(c);
 	if (c->phase != PHASE_DEAD)
 		conn_extra_trim(c);
+}
+
+/* The turn of one that had to wait: first the message, then what came behind it. */
+static void take_turn(struct conn *c)
+{
+	struct conn_extra *x = c->at.extra;
+	struct buf wire;
+	bool go_on = true;
+
+	if (x && x->deferred) {
+		uint8_t opcode = x->deferred & (uint8_t)~DEFERRED;
+
+		wire = x->message;
+		x->message = BUF_INIT;
+		x->deferred = 0;
+		if (listening(c))
+			go_on = on_compressed(c, opcode, buf_bytes(&wire), true);
+		buf_deinit(&wire);
+	}
+	if (go_on && c->phase != PHASE_DEAD)
+		ws_resume(c);
+}
+
+void ws_run_later(struct shard *sh)
+{
+	struct buf *later = &sh->deflate.later;
+	size_t end = later->len, at = 0;
+
+	sh->deflate.spent = 0;
+	while (at < end && sh->deflate.spent < DEFLATE_TURN_BYTES && !sh->loop.ops->pressed(&sh->loop)) {
+		struct conn *c;
+		slab_handle h;
+
+		memcpy(&h, later->at + at, sizeof h);
+		at += sizeof h;
+		if ((c = conn_get(sh, h)) && c->kind == CONN_WS)
+			take_turn(c);
+	}
+	buf_consume(later, at);
+	if (!later->len)
+		buf_deinit(later);
 }
 
 void ws_flushed(struct conn *c, bool moved)
@@ -340,6 +424,8 @@ void ws_arm(struct conn *c)
 /* Bytes that wait in the socket are not silence, and neither is a pause of ours; but an echo waits for its reader. */
 static bool waits_for_us(const struct conn *c)
 {
+	if (c->at.extra && c->at.extra->deferred)
+		return true;
 	return c->held_input ? !conn_is_echo(c) : (c->stream.src.flags & STREAM_READABLE) != 0;
 }
 

@@ -150,6 +150,8 @@ struct shard {
 		struct ws_deflater *out[8]; /* by window bits, from 8 on */
 		struct ws_inflater *in;
 		struct buf scratch;
+		struct buf later; /* handles of connections whose input goes on in a later turn, oldest first */
+		uint64_t spent;   /* bytes inflated in this turn */
 	} deflate;
 	struct evicted evicted[EVICTED_MAX]; /* a ring */
 	uint32_t evicted_next;

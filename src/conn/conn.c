@@ -162,7 +162,7 @@ void conn_extra_trim(struct conn *c)
 {
 	struct conn_extra *x = c->at.extra;
 
-	if (x && !x->ctl.len && !x->message.len && !x->held.len && !x->pending)
+	if (x && !x->ctl.len && !x->message.len && !x->held.len && !x->pending && !x->deferred)
 		conn_extra_free(c);
 }
 
@@ -192,7 +192,8 @@ static struct bytes wire_form(struct conn *c, struct msg *m)
 	struct bytes json = bytes_of(m->json, m->len);
 	size_t n;
 
-	if (form == MSG_FORM_WS && c->deflate.on) {
+	/* With a context of its own, only deflate_ahead() may deflate: the client refers to all it inflates. */
+	if (form == MSG_FORM_WS && c->deflate.on && !deflate_is_own(c)) {
 		struct bytes deflated = deflate_shared(c, m);
 
 		if (deflated.len)

@@ -143,6 +143,9 @@ void conn_run_deferred(struct shard *sh)
 			http_resume(c);
 		else
 			ws_resume(c);
+		/* One at least: those that were inflated at once must not keep the others waiting for ever. */
+		if (sh->deflate.spent >= DEFLATE_TURN_BYTES)
+			return;
 	}
 }
 
@@ -206,7 +209,7 @@ void conn_extra_trim(struct conn *c)
 {
 	struct conn_extra *x = c->at.extra;
 
-	if (x && !x->ctl.len && !x->message.len && !x->held.len && !x->pending)
+	if (x && !x->ctl.len && !x->message.len && !x->held.len && !x->pending && !x->inflate)
 		conn_extra_free(c);
 }
 
@@ -236,7 +239,8 @@ static struct bytes wire_form(struct conn *c, struct msg *m)
 	struct bytes json = bytes_of(m->json, m->len);
 	size_t n;
 
-	if (form == MSG_FORM_WS && c->deflate.on) {
+	/* With a context of its own, only deflate_ahead() may deflate: the client refers to all it inflates. */
+	if (form == MSG_FORM_WS && c->deflate.on && !deflate_is_own(c)) {
 		struct bytes deflated = deflate_shared(c, m);
 
 		if (deflated.len)

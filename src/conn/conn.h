@@ -35,7 +35,8 @@ struct conn_extra {
 	struct buf held; /* input that could not be taken: half a header, or what waits behind a hook or a full queue */
 	size_t held_at;  /* where what is left of it begins; not 0 only while c->held_input */
 	struct submission *pending; /* a message of this connection that a hook has not answered yet */
-	size_t pong_at;             /* where the last pong begins in ctl while the socket is full, SIZE_MAX: none */
+	uint8_t inflate;  /* opcode of the compressed message in @message that a later turn inflates; 0: none */
+	size_t pong_at;   /* where the last pong begins in ctl while the socket is full, SIZE_MAX: none */
 };
 
 struct conn {
@@ -197,10 +198,12 @@ struct bytes deflate_shared(struct conn *c, struct msg *m);
 /* Appends the frame of @m to @out, deflated or not. out->failed: no memory. */
 void deflate_own(struct conn *c, const struct msg *m, struct buf *out);
 /*
- * A compressed message of the client. 0: its bytes are in @out, which is to be given back with deflate_done(); else the
- * close code, and *why.
+ * A compressed message of the client. 0: its bytes are in @out; DEFLATE_LATER: it is so long that it had better wait for
+ * its turn (never when @now); else the close code, and *why. Each time @out is to be given back with deflate_done().
  */
-uint16_t deflate_open(struct conn *c, struct bytes wire, bool text, struct buf *out, const char **why);
+#define DEFLATE_LATER 1u
+#define DEFLATE_TURN_BYTES (1u << 20) /* inflated in a turn, about 2 ms; then the others come first */
+uint16_t deflate_open(struct conn *c, struct bytes wire, bool text, bool now, struct buf *out, const char **why);
 void deflate_done(struct conn *c, struct buf *out);
 
 /* conn_sse.c */

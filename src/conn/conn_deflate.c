@@ -10,7 +10,8 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 
-#define KEEP_BYTES 65536u /* of scratch memory, between messages */
+#define KEEP_BYTES 65536u  /* of scratch memory, between messages */
+#define QUICK_BYTES 32768u /* a message that inflates to no more never waits */
 
 struct deflate_contexts {
 	struct ws_deflater *out;
@@ -174,17 +175,24 @@ static struct ws_inflater *inflater(struct conn *c)
 	return x ? x->in : NULL;
 }
 
-uint16_t deflate_open(struct conn *c, struct bytes wire, bool text, struct buf *out, const char **why)
+/*
+ * A thousand bytes of a client may be a million inflated, so who else is served meanwhile must not depend on it: what is
+ * short is inflated at once, the rest while the turn's budget lasts. A stream of the client's own cannot be tried and
+ * begun again, so it waits as soon as others do.
+ */
+static uint64_t limit_now(const struct conn *c, uint64_t max)
 {
-	struct shard *sh = conn_shard(c);
-	struct ws_inflater *i = inflater(c);
-	int r = -1;
+	const struct shard *sh = conn_shard(c);
 
-	*out = sh->deflate.scratch; /* whoever takes the message may need scratch memory too */
-	sh->deflate.scratch = BUF_INIT;
-	buf_clear(out);
-	if (i)
-		r = ws_inflate(i, wire, c->deflate.client_takeover, sh->set->opt.max_message_bytes, out);
+	if (!sh->ndeferred && sh->deflate.spent < DEFLATE_TURN_BYTES)
+		return max;
+	if (c->deflate.client_takeover)
+		return 0;
+	return max < QUICK_BYTES ? max : QUICK_BYTES;
+}
+
+static uint16_t verdict(int r, bool text, const struct buf *out, const char **why)
+{
 	if (r < 0) {
 		*why = "out of memory";
 		return WS_CODE_INTERNAL;
@@ -202,6 +210,26 @@ uint16_t deflate_open(struct conn *c, struct bytes wire, bool text, struct buf *
 		return WS_CODE_BAD_DATA;
 	}
 	return 0;
+}
+
+uint16_t deflate_open(struct conn *c, struct bytes wire, bool text, bool now, struct buf *out, const char **why)
+{
+	struct shard *sh = conn_shard(c);
+	uint64_t max = sh->set->opt.max_message_bytes, limit = now ? max : limit_now(c, max);
+	struct ws_inflater *i = inflater(c);
+	int r = -1;
+
+	*out = sh->deflate.scratch; /* whoever takes the message may need scratch memory too */
+	sh->deflate.scratch = BUF_INIT;
+	buf_clear(out);
+	if (!limit)
+		return DEFLATE_LATER;
+	if (i)
+		r = ws_inflate(i, wire, c->deflate.client_takeover, limit, out);
+	sh->deflate.spent += out->len;
+	if (r == WS_INFLATE_TOO_BIG && limit < max)
+		return DEFLATE_LATER;
+	return verdict(r, text, out, why);
 }
 
 void deflate_done(struct conn *c, struct buf *out)

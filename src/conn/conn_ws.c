@@ -13,6 +13,9 @@
 /* As many messages refused at a stretch for their rate, and their sender is not read for as long as they are worth. */
 #define LOUD_MESSAGES 32u
 #define LOUD_MS 500u /* at most: below the pause that would be taken for quiet */
+/* Bytes that the messages of one read may inflate to before others have their turn. */
+#define READ_INFLATES (1u << 18)
+#define INFLATE 0x80u /* conn_extra.inflate: beside the opcode, which may be 0 */
 
 static void on_frame_error(struct conn *c, uint16_t code, const char *why)
 {
@@ -124,26 +127,50 @@ static bool on_message(struct conn *c, uint8_t opcode, struct bytes text)
 	return true;
 }
 
+/* Keeps the message at @wire for its turn; in @message, where one in pieces lies already. */
+static void keep_for_turn(struct conn *c, uint8_t opcode, struct bytes wire)
+{
+	struct conn_extra *x = conn_extra(c);
+
+	if (x && x->message.at != wire.at)
+		buf_add(&x->message, wire);
+	if (!x || x->message.failed) {
+		on_frame_error(c, WS_CODE_INTERNAL, "out of memory");
+		return;
+	}
+	x->inflate = opcode | INFLATE;
+	conn_defer(c);
+}
+
+/* A compressed message; WS_OP_CONT: one that was refused. False: nothing more may be taken until it has had its turn. */
+static bool on_compressed(struct conn *c, uint8_t opcode, struct bytes wire, bool now)
+{
+	struct buf text = BUF_INIT;
+	const char *why = NULL;
+	uint16_t code = deflate_open(c, wire, opcode == WS_OP_TEXT, now, &text, &why);
+	bool go_on = code != DEFLATE_LATER;
+
+	if (code == DEFLATE_LATER)
+		keep_for_turn(c, opcode, wire);
+	else if (code)
+		on_frame_error(c, code, why);
+	else if (opcode != WS_OP_CONT)
+		go_on = on_message(c, opcode, buf_bytes(&text));
+	deflate_done(c, &text);
+	return go_on;
+}
+
 /* One message that lies whole at @wire. False: nothing more may be taken. */
 static bool on_whole(struct conn *c, const struct ws_out *o, struct bytes wire)
 {
-	bool allowed = message_allowed(c), go_on = true;
-	struct buf text = BUF_INIT;
-	const char *why;
-	uint16_t code;
+	bool allowed = message_allowed(c);
 
 	if (!o->compressed)
 		return !allowed || on_message(c, o->opcode, wire);
 	/* Refused or not, what later messages may refer to must be known. */
 	if (!allowed && !c->deflate.client_takeover)
 		return true;
-	code = deflate_open(c, wire, o->opcode == WS_OP_TEXT, &text, &why);
-	if (code)
-		on_frame_error(c, code, why);
-	else if (allowed)
-		go_on = on_message(c, o->opcode, buf_bytes(&text));
-	deflate_done(c, &text);
-	return go_on;
+	return on_compressed(c, allowed ? o->opcode : WS_OP_CONT, wire, false);
 }
 
 /* A message in pieces is put together; whole ones are used where they lie. */
@@ -164,7 +191,7 @@ static bool on_piece(struct conn *c, const struct ws_out *o, bool last)
 	if (!last)
 		return true;
 	go_on = on_whole(c, o, buf_bytes(&x->message));
-	if (c->phase != PHASE_DEAD && c->at.extra)
+	if (c->phase != PHASE_DEAD && c->at.extra && !c->at.extra->inflate)
 		buf_deinit(&c->at.extra->message);
 	return go_on;
 }
@@ -236,6 +263,7 @@ static void pause_loud(struct conn *c)
 static struct bytes decode(struct conn *c, uint8_t *data, size_t len)
 {
 	const struct ws_limits *limits = &conn_shard(c)->set->ws;
+	uint64_t spent = conn_shard(c)->deflate.spent;
 	struct mut_bytes in = { data, len };
 	struct ws_out o;
 	enum ws_event ev;
@@ -255,13 +283,14 @@ static struct bytes decode(struct conn *c, uint8_t *data, size_t len)
 			pause_loud(c);
 		if ((!go_on || c->loud) && c->phase != PHASE_DEAD) {
 			c->held_input = true;
-			stream_pause(&c->stream);
+			if (!c->deferred)
+				stream_pause(&c->stream);
 			break;
 		}
 		if (c->phase == PHASE_DEAD || ev == WS_CLOSE || ev == WS_ERROR)
 			return BYTES("");
 		n += ev == WS_MESSAGE ? STRETCH / STRETCH_MESSAGES : 1;
-		if (n >= STRETCH && in.len && listening(c)) {
+		if ((n >= STRETCH || conn_shard(c)->deflate.spent - spent > READ_INFLATES) && in.len && listening(c)) {
 			c->held_input = true;
 			conn_defer(c);
 			break;
@@ -311,9 +340,27 @@ void ws_on_data(struct conn *c, uint8_t *data, size_t len)
 		conn_extra_trim(c);
 }
 
+/* The turn of a compressed message that had to wait. False: what came behind it must wait on. */
+static bool inflate_kept(struct conn *c)
+{
+	struct conn_extra *x = c->at.extra;
+	uint8_t opcode = x->inflate & (uint8_t)~INFLATE;
+	struct buf wire = x->message;
+	bool go_on = true;
+
+	x->message = BUF_INIT;
+	x->inflate = 0;
+	if (listening(c))
+		go_on = on_compressed(c, opcode, buf_bytes(&wire), true);
+	buf_deinit(&wire);
+	return go_on && c->phase != PHASE_DEAD;
+}
+
 void ws_resume(struct conn *c)
 {
 	if (!c->held_input)
+		return;
+	if (c->at.extra && c->at.extra->inflate && !inflate_kept(c))
 		return;
 	c->held_input = false;
 	/* Silence counts from the moment we listen again. */
@@ -329,7 +376,7 @@ void ws_flushed(struct conn *c, bool moved)
 {
 	struct shard *sh = conn_shard(c);
 
-	if (!c->held_input || c->loud || !conn_is_echo(c))
+	if (!c->held_input || c->loud || c->deferred || !conn_is_echo(c))
 		return;
 	/* Who reads is alive. */
 	if (moved)
@@ -383,7 +430,7 @@ static bool waits_for_us(const struct conn *c)
 	const struct shard *sh = conn_shard(c);
 
 	if (c->held_input)
-		return !conn_is_echo(c);
+		return c->deferred || !conn_is_echo(c);
 	/* Seen by the loop, or not yet: polls that were full may not have come to it. */
 	return (c->stream.src.flags & STREAM_READABLE) ||
 	       (sh->loop.crowded && (uint64_t)sh->loop.crowded * LOOP_EVENTS <= sh->conns.live);

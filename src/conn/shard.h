@@ -168,6 +168,7 @@ struct shard {
 		struct ws_deflater *out[8]; /* by window bits, from 8 on */
 		struct ws_inflater *in;
 		struct buf scratch;
+		uint64_t spent;   /* bytes inflated in this turn */
 	} deflate;
 	struct evicted evicted[EVICTED_MAX]; /* a ring */
 	uint32_t evicted_next;

@@ -290,6 +290,7 @@ bool worker_turn(struct worker *w, int max_wait_ms)
 	if (atomic_load_explicit(&w->shared.stopped, memory_order_relaxed))
 		return false;
 	sleep_until_work(w, max_wait_ms);
+	sh->deflate.spent = 0;
 	pressure_turn(sh);
 	read_and_take(w);
 	/* Many at once: whoever wrote meanwhile is served by the same flush. */

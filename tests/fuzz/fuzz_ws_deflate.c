@@ -47,7 +47,8 @@ static bool inflate_by_hand(struct bytes in, struct buf *out)
 	struct buf all = BUF_INIT;
 	z_stream z = { 0 };
 	bool valid;
-	int r = Z_OK;
+	uInt before;
+	int r = Z_OK, type = 0;
 
 	buf_add(&all, in);
 	buf_add(&all, BYTES("\x00\x00\xff\xff"));
@@ -59,16 +60,18 @@ static bool inflate_by_hand(struct bytes in, struct buf *out)
 
 		z.next_out = some;
 		z.avail_out = sizeof some;
+		before = z.avail_in;
 		r = inflate(&z, Z_NO_FLUSH);
+		type = before ? z.data_type : type; /* a call without input forgets that it stands between blocks */
 		buf_add(out, bytes_of(some, sizeof some - z.avail_out));
 		if (r == Z_STREAM_END && z.avail_in == 4)
 			break; /* the tail belongs to nobody */
 		if (r == Z_STREAM_END)
 			r = inflateResetKeep(&z);
-	} while (r == Z_OK && (z.avail_in || !z.avail_out) && out->len <= LIMIT);
+	} while (r == Z_OK && out->len <= LIMIT);
+	r = r == Z_BUF_ERROR && !z.avail_in ? Z_OK : r; /* nothing was left to do */
 	/* Ended behind a final block, or between two blocks with all bits of the last byte used. */
-	valid = out->len <= LIMIT && (r == Z_STREAM_END || (r == Z_OK && !z.avail_in && z.avail_out &&
-							    (z.data_type & 128) && !(z.data_type & 63)));
+	valid = out->len <= LIMIT && (r == Z_STREAM_END || (r == Z_OK && (type & 128) && !(type & 63)));
 	inflateEnd(&z);
 	buf_deinit(&all);
 	return valid;

@@ -117,7 +117,7 @@ static void read_message(struct bytes in)
 	static const uint64_t seed[2] = { 7, 11 };
 	struct envelope e;
 
-	(void)envelope_parse(&e, in, seed);
+	(void)envelope_parse(&e, in, 64, seed);
 }
 
 TEST(a_message_is_read_in_linear_time)

@@ -38,11 +38,11 @@ PARAMETERS = [
 # ---- 12 and 13 -------------------------------------------------------------------------------------------------------
 
 
-def stream(name, offers, size, fragment):
-    """Messages cut from a corpus, each sent when the one before has come back."""
+def stream(name, offers, size, fragment, full=1000):
+    """Messages cut from a corpus, each sent when the one before has come back; @full of them in the full run."""
     def run(t):
         p = t.open(offers=[", ".join(offers)])
-        count = 1000 if t.full else max(6, min(60, 512 * KIB // size))
+        count = full if t.full else max(6, min(60, 512 * KIB // size))
         opcode = TEXT if corpus(name)[1] else BINARY
         packed = 0
         for payload in pieces(name, size, count):
@@ -64,9 +64,10 @@ def describe(d):
 def sized(group, sub, server, name, offers, text):
     for i, (size, fragment) in enumerate(SIZES, 1):
         cut = f" in fragments of {human(fragment)}" if fragment else ""
-        add(f"{group}.{sub}.{i}", "7692 §7", f"1000 compressed messages of {human(size)} of {name}{cut}, {text}, "
-            "come back (fewer in the short mode).", stream(name, offers, size, fragment), server=server,
-            weight=1, deflate=True, quick=i in (4, 14))
+        full = 100 if group == 14 else 1000
+        add(f"{group}.{sub}.{i}", "7692 §7", f"{full} compressed messages of {human(size)} of {name}{cut}, {text}, "
+            "come back (fewer in the short run).", stream(name, offers, size, fragment, full), server=server,
+            weight=max(1, full * size // MIB), deflate=True, quick=i in (4, 14))
 
 
 def streams():
@@ -80,7 +81,7 @@ def streams():
             for server, j in (("main", 0), ("forgetful", 3)):
                 add(f"15.{sub}.{i + j}", "7692 §7", f"Messages of {human(size)} to oneself, {text}, "
                     f"{'with' if j == 0 else 'without'} context takeover, come back.",
-                    stream("html", offers, size, fragment), server=server, ways=("ws",), weight=1, deflate=True)
+                    stream("html", offers, size, fragment, 100), server=server, ways=("ws",), weight=1, deflate=True)
 
 
 # ---- 28: offers ------------------------------------------------------------------------------------------------------

@@ -5,7 +5,9 @@ Flawed is a small echo server without any, until it is told to have one. Each ca
 other groups against it, and passes when the verdict is the one that the flaw deserves.
 """
 import base64
+import collections
 import hashlib
+import pathlib
 import re
 import socket
 import struct
@@ -283,8 +285,19 @@ def judged(flaw, ident, verdict):
     return run
 
 
+def table_of_docs(t):
+    """docs/conformance.md counts the cases of each group as they are."""
+    docs = pathlib.Path(__file__).resolve().parents[2] / "docs" / "conformance.md"
+    written = {int(g): int(n) for g, n in re.findall(r"^\| (\d+) \|.*\| (\d+) \|$", docs.read_text("utf-8"), re.M)}
+    counted = dict(collections.Counter(c.group for c in judge.CASES))
+    if written != counted:
+        raise Fault(f"docs/conformance.md says {written}, there are {counted}")
+    return OK, ""
+
+
 def register():
     for i, (flaw, ident, verdict) in enumerate(FLAWS, 1):
         what = "without a flaw" if flaw == "none" else f"that {flaw}"
         add(f"0.1.{i}", "", f"Case {ident} judges a server {what}: {verdict}.", judged(flaw, ident, verdict), ours=True,
             tls=False)
+    add("0.2.1", "", "docs/conformance.md counts the cases of each group as they are.", table_of_docs, ours=True, tls=False)

@@ -548,7 +548,7 @@ def performance():
                 large(opcode, MIB, chop=n), weight=2, quick=n == KIB)
         for i, n in enumerate((0, 16, 64, 256, KIB, 4 * KIB), 1):
             add(f"9.{7 + base}.{i}", "6455 §5.2",
-                f"1000 {name} messages of {human(n)}, each sent when the one before is back (100 in the short mode).",
+                f"1000 {name} messages of {human(n)}, each sent when the one before is back (100 in the short run).",
                 round_trips(opcode, n), weight=1)
     add("10.1.1", "6455 §5.4", "A text of 65536 bytes in fragments of 1300 bytes comes back.",
         large(TEXT, 65536, fragment=1300))

@@ -140,6 +140,10 @@ struct shard {
 	bool draining;
 	unsigned pressure_step; /* as it was applied here */
 	uint32_t pressure_round;
+	struct {
+		uint64_t second;
+		uint32_t said, unsaid;
+	} ends;                                    /* lines of the log about sessions that ended */
 	uint64_t drain_deadline_ms, drain_next_ms; /* the next batch; UINT64_MAX: all have been told */
 	uint32_t drain_pos, drain_batch;
 	uint32_t refused; /* messages over their rate, of what is being decoded */

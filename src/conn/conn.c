@@ -194,6 +194,8 @@ void conn_reap(struct shard *sh)
 {
 	struct list *n;
 
+	if (!list_empty(&sh->dead))
+		pressure_ended(sh);
 	while ((n = list_pop(&sh->dead))) {
 		struct conn *c = conn_of_stream(container_of(n, struct stream, link));
 

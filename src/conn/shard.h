@@ -139,6 +139,7 @@ struct shard {
 	unsigned nlisteners;
 	bool draining;
 	unsigned pressure_step; /* as it was applied here */
+	bool pressure_owes;     /* a look, even when nothing happens any more */
 	uint32_t pressure_round;
 	struct {
 		uint64_t second;
@@ -160,6 +161,7 @@ struct shard {
 	bool (*congested)(struct shard *sh);
 	struct {
 		_Atomic uint64_t turns;
+		_Atomic uint64_t message_bytes; /* of the hub, as this turn began */
 	} shared;
 };
 

@@ -84,7 +84,7 @@ struct crowd {
 	unsigned port, count, opened, up, gone, failed, status_503, status_408;
 	int epoll;
 	struct peer *peers;
-	uint64_t began, shortest, longest; /* lives, in ns */
+	uint64_t began, fed, shortest, longest; /* lives, in ns; of readers that stand still from the end of the feed */
 	uint64_t bytes_out, bytes_in, tick;
 	unsigned drip;
 	uint8_t *block;
@@ -139,7 +139,7 @@ static void open_peer(struct crowd *c, struct peer *p)
 
 static void forget(struct crowd *c, struct peer *p)
 {
-	uint64_t life = now_ns() - p->came;
+	uint64_t life = now_ns() - (c->fed ? c->fed : p->came);
 
 	close(p->fd);
 	p->fd = -1;
@@ -347,7 +347,6 @@ static void on_tick(struct crowd *c)
 static void run(struct crowd *c)
 {
 	struct epoll_event ev[1024];
-	bool fed = false;
 	int want = 0, n;
 
 	c->began = c->tick = now_ns();
@@ -359,9 +358,9 @@ static void run(struct crowd *c)
 			c->tick = now_ns();
 			on_tick(c);
 		}
-		if (c->kind->flags & STALLS && c->up == c->count && !fed) {
+		if (c->kind->flags & STALLS && c->up == c->count && !c->fed) {
 			feed(c);
-			fed = true;
+			c->fed = now_ns();
 			printf("{\"fed\":%u}\n", c->count);
 			fflush(stdout);
 		}

@@ -32,8 +32,8 @@ def main():
             s.check(f"{g['gone']} of {c.count} floods of {c.kind} are gone, after {g['shortest_ms']} to {g['longest_ms']} ms, "
                     f"{g['bytes_out'] / MIB:.1f} MiB taken from them", g["gone"] == c.count)
         g = stalled.all_gone(30)
-        s.check(f"{g['gone']} of {STALLED} readers that stood still are gone, the last {g['longest_ms']} ms after it came "
-                "(10 s without a byte, 5 s for the close)", g["gone"] == STALLED)
+        s.check(f"{g['gone']} of {STALLED} readers that stood still are gone, the last {g['longest_ms']} ms after all were fed "
+                "(10 s without a byte, 5 s for the close)", g["gone"] == STALLED and g["longest_ms"] <= 17000)
         s.check(f"{s.server.stats()['closed_slow']} closed as slow readers", s.server.stats()["closed_slow"] >= STALLED)
         after, _ = s.under(pair, quiet, 3, "the pairs afterwards")
         s.check("the pairs are served as before", after["lost"] == 0)

@@ -11,7 +11,8 @@ PYTHON  := /usr/bin/python3
 GCC_SANITIZE := -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1 -Dfaults=true
 GCC_TSAN     := -Db_sanitize=thread -Db_lundef=false -Doptimization=1
 
-.PHONY: build run test install bench fuzz format lint analyze sanitize tsan msan valgrind mutants soak debug clang clean help
+.PHONY: build run test install bench fuzz format lint analyze sanitize tsan msan valgrind mutants soak pressure conformance debug \
+	clang clean help
 
 ## build: the release build; leaves the program at build/wsc
 build:
@@ -95,12 +96,18 @@ soak:
 	@$(PYTHON) tests/soak/soak.py $(BUILD)/wsc $(MINUTES)
 
 ## conformance: every WebSocket case with full counts, plain and over TLS; the table is build/conformance/report.md
-.PHONY: conformance
 conformance:
 	@tools/install-packages.sh build test
 	@tools/configure.sh $(BUILD)
 	@ninja -C $(BUILD) product
 	@TEST_BUILD=$(abspath $(BUILD)) $(PYTHON) tests/conformance/run.py $(BUILD)/wsc --full
+
+## pressure: slow, stalled, loud and resetting crowds of thousands beside an ordinary pair; prints figures, 6 minutes
+pressure:
+	@tools/install-packages.sh build test
+	@tools/configure.sh $(BUILD) -Dtests=true
+	@ninja -C $(BUILD)
+	@TEST_BUILD=$(BUILD) $(PYTHON) tests/pressure/run.py $(BUILD)/wsc
 
 ## debug: -O0 -g at build-debug/wsc
 debug:

@@ -12,10 +12,12 @@
 
 #define FLUSH_PIECES 64u
 #define FLUSH_ROUNDS 4
-#define CLOSE_WAIT_MS 5000u /* how long the peer may take to answer */
-#define LINGER_MS 2000u     /* how long an HTTP or event-stream peer may take to read the end */
+#define CLOSE_WAIT_MS 5000u         /* how long the peer may take to answer */
+#define LINGER_BYTES (256u * 1024u) /* and how much it may say meanwhile */
+#define LINGER_MS 2000u             /* how long an HTTP or event-stream peer may take to read the end */
 #define FULL_BODY \
 	"{\"success\":false,\"error\":\"no descriptor is left on this node\",\"message\":null,\"code\":\"overloaded\"}"
+#define END_LINES 50u      /* "session closed" of one worker in a second */
 #define DEFERRED_RUNS 4u   /* stretches of deferred connections in one turn */
 #define ACCEPT_RESERVE 64u /* connections beyond the cap that are still told 503 */
 
@@ -67,15 +69,37 @@ static bool is_news(const struct wsc_disconnect *why)
 	       (why->code == WS_CODE_INTERNAL || why->code == WS_CODE_TRY_LATER || why->code >= 4400);
 }
 
+/* Who comes and is closed without end must not fill a disk: so many lines a second, and the next one counts the others. */
+static bool may_say_end(struct shard *sh)
+{
+	uint64_t second = now_ms(sh->now) / 1000;
+
+	if (sh->ends.second != second) {
+		sh->ends.second = second;
+		sh->ends.said = 0;
+	}
+	if (sh->ends.said == END_LINES) {
+		sh->ends.unsaid++;
+		return false;
+	}
+	sh->ends.said++;
+	return true;
+}
+
 /* "Why was this user disconnected?" */
 static void log_end(const struct conn *c, const struct wsc_disconnect *why)
 {
 	enum log_level level = is_news(why) ? LOG_INFO : LOG_DEBUG;
-	struct log *lg = &conn_shard(c)->set->log;
+	struct shard *sh = conn_shard(c);
+	struct log *lg = &sh->set->log;
 	char id[CLIENT_ID_TEXT];
 
-	if (level < lg->level)
+	if (level < lg->level || !may_say_end(sh))
 		return;
+	if (sh->ends.unsaid)
+		LOG_WRITE(lg, level, "sessions closed without a line of their own",
+			  KV_U64("sessions", sh->ends.unsaid));
+	sh->ends.unsaid = 0;
 	client_id_text(c, id);
 	LOG_WRITE(lg, level, "session closed", KV_BYTES("user", session_user(&c->session)), KV_STR("client_id", id),
 		  KV_STR("transport", c->session.transport == HUB_SSE ? "sse" : "websocket"), KV_U64("code", why->code),
@@ -173,6 +197,8 @@ void conn_reap(struct shard *sh)
 {
 	struct list *n;
 
+	if (!list_empty(&sh->dead))
+		pressure_ended(sh);
 	while ((n = list_pop(&sh->dead))) {
 		struct conn *c = conn_of_stream(container_of(n, struct stream, link));
 
@@ -474,6 +500,7 @@ static void finish_close(struct conn *c)
 		return;
 	}
 	c->phase = PHASE_LINGER;
+	c->pings = 0;
 	/* A codec that has failed cannot read the answer: the peer reads our end instead. */
 	if (c->kind == CONN_SSE || c->u.ws.code)
 		stream_shutdown(&c->stream);
@@ -593,7 +620,11 @@ static void on_data(struct stream *st, uint8_t *data, size_t len)
 	if (c->phase == PHASE_DEAD)
 		return;
 	c->session.last_rx_ms = (uint32_t)now_ms(conn_shard(c)->now);
-	if (c->kind == CONN_HTTP)
+	if (c->phase == PHASE_LINGER && (c->pings += (uint32_t)len) > LINGER_BYTES) {
+		/* It was told to go and talks on. What it would have read of our end, it has had the time to. */
+		stream_abort(&c->stream);
+		conn_kill(c, WS_CODE_ABNORMAL, false);
+	} else if (c->kind == CONN_HTTP)
 		http_on_data(c, data, len);
 	else if (c->kind == CONN_WS)
 		ws_on_data(c, data, len);

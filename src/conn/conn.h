@@ -57,7 +57,7 @@ struct conn {
 	struct rate_bucket control;
 	struct deflate_contexts *contexts; /* with context takeover, once they are in use; else NULL */
 	uint64_t secret;     /* the half of the client id that nobody can guess */
-	uint32_t pings;      /* beats of the present silence that we have pinged for */
+	uint32_t pings;      /* beats of the present silence that we have pinged for; PHASE_LINGER: bytes thrown away */
 	uint32_t stalled_ms; /* low 32 bits, never 0: since then the full socket has taken nothing; 0: it is not full */
 	uint16_t close_code; /* what ended it */
 	uint8_t kind, phase;

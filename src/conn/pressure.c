@@ -7,11 +7,13 @@
 #include "base/mem.h"
 #include "conn/conn.h"
 
-#define LOOK_MS 100u      /* between two looks at a process that has room */
-#define LOOK_NEAR_MS 20u  /* and at one that has not */
-#define TRIM_MS 2000u     /* between two returns of freed memory to the system */
-#define SAY_MS 1000u      /* between two lines of the log */
-#define HOLDS_MUCH 16384u /* an unfinished message that is worth closing for */
+#define LOOK_MS 100u           /* between two looks at a process that has room */
+#define LOOK_NEAR_MS 20u       /* and at one that has not */
+#define TRIM_MS 2000u          /* between two returns of freed memory to the system */
+#define SAY_MS 1000u           /* between two lines of the log */
+#define CONN_BYTES 4096u       /* what a connection takes, about */
+#define TRIM_BYTES (16u << 20) /* worth giving back */
+#define HOLDS_MUCH 16384u      /* an unfinished message that is worth closing for */
 
 static const struct {
 	unsigned percent;
@@ -67,13 +69,14 @@ void pressure_deinit(struct settings *set)
 static void say(struct shard *sh, unsigned step)
 {
 	struct pressure *p = &sh->set->pressure;
+	unsigned said = atomic_load_explicit(&p->shared.said, memory_order_relaxed);
 	uint64_t now = now_ms(sh->now);
 
-	if (step == p->said || (p->said_ms && now - p->said_ms < SAY_MS))
+	if (step == said || (p->said_ms && now - p->said_ms < SAY_MS))
 		return;
-	LOG_WRITE(&sh->set->log, step > p->said ? LOG_WARN : LOG_INFO, steps[step].what, KV_U64("step", step),
+	LOG_WRITE(&sh->set->log, step > said ? LOG_WARN : LOG_INFO, steps[step].what, KV_U64("step", step),
 		  KV_U64("used_bytes", counter_get(&p->shared.used_bytes)), KV_U64("limit_bytes", p->limit_bytes));
-	p->said = step;
+	atomic_store_explicit(&p->shared.said, step, memory_order_relaxed);
 	p->said_ms = now;
 }
 
@@ -83,6 +86,41 @@ static void wake_all(const struct settings *set)
 		loop_wake(&set->shards[i]->loop);
 }
 
+/* What messages and connections take of the heap. */
+static uint64_t live_bytes(const struct settings *set)
+{
+	uint64_t n = atomic_load_explicit(&set->shared.connections, memory_order_relaxed) * CONN_BYTES;
+
+	for (unsigned i = 0; i < set->nshards; i++)
+		n += counter_get(&set->shards[i]->shared.message_bytes);
+	return n;
+}
+
+static void give_back(struct shard *sh)
+{
+	struct pressure *p = &sh->set->pressure;
+
+	atomic_store_explicit(&p->shared.trimmed_ms, now_ms(sh->now), memory_order_relaxed);
+	mem_trim();
+	atomic_store_explicit(&p->shared.peak_bytes, live_bytes(sh->set), memory_order_relaxed);
+}
+
+/* More than half of a lot has ended: the heap keeps it for who comes next, and nobody may. True: that will be looked at again. */
+static bool give_back_after_a_crowd(struct shard *sh)
+{
+	struct pressure *p = &sh->set->pressure;
+	uint64_t live = live_bytes(sh->set), peak = counter_get(&p->shared.peak_bytes);
+
+	if (live > peak)
+		atomic_store_explicit(&p->shared.peak_bytes, live, memory_order_relaxed);
+	if (peak < 2 * live + TRIM_BYTES)
+		return false;
+	if (now_ms(sh->now) - counter_get(&p->shared.trimmed_ms) < TRIM_MS)
+		return true;
+	give_back(sh);
+	return false;
+}
+
 /* What was freed stays with the heap, and must not be taken for held before anybody pays for it. */
 static unsigned measure(struct shard *sh, unsigned step)
 {
@@ -90,9 +128,8 @@ static unsigned measure(struct shard *sh, unsigned step)
 	uint64_t now = now_ms(sh->now), used = machine_memory_held(p->fd);
 	unsigned next = pressure_next(step, used, p->limit_bytes);
 
-	if (next && now - p->trimmed_ms >= TRIM_MS) {
-		p->trimmed_ms = now;
-		mem_trim();
+	if (next && now - counter_get(&p->shared.trimmed_ms) >= TRIM_MS) {
+		give_back(sh);
 		used = machine_memory_held(p->fd);
 		next = pressure_next(step, used, p->limit_bytes);
 	}
@@ -103,10 +140,12 @@ static unsigned measure(struct shard *sh, unsigned step)
 static void look(struct shard *sh)
 {
 	struct pressure *p = &sh->set->pressure;
-	unsigned before = atomic_load(&p->shared.step), step = measure(sh, before);
-	uint64_t used = counter_get(&p->shared.used_bytes);
-	uint64_t aim = percent_of(p->limit_bytes, steps[LAST_STEP].percent - DISTANCE);
+	unsigned before = atomic_load(&p->shared.step), step;
+	uint64_t used, aim = percent_of(p->limit_bytes, steps[LAST_STEP].percent - DISTANCE);
 
+	sh->pressure_owes = give_back_after_a_crowd(sh);
+	step = measure(sh, before);
+	used = counter_get(&p->shared.used_bytes);
 	atomic_store(&sh->set->shared.no_new_contexts, step >= PRESSURE_NO_CONTEXTS);
 	atomic_store(&p->shared.step, step);
 	if (step == PRESSURE_CLOSE_SLOWEST) {
@@ -174,6 +213,7 @@ void pressure_turn(struct shard *sh)
 
 	if (!p->limit_bytes)
 		return;
+	atomic_store_explicit(&sh->shared.message_bytes, hub_owner(sh->hub)->bytes, memory_order_relaxed);
 	if (now_ms(sh->now) >= atomic_load_explicit(&p->shared.next_ms, memory_order_relaxed) &&
 	    !atomic_exchange(&p->shared.looking, true)) {
 		look(sh);
@@ -182,12 +222,24 @@ void pressure_turn(struct shard *sh)
 	apply(sh);
 }
 
+void pressure_ended(struct shard *sh)
+{
+	/* In this turn or a later one somebody looks; when there is no later one, we do. */
+	sh->pressure_owes |= counter_get(&sh->set->pressure.shared.peak_bytes) > TRIM_BYTES;
+}
+
 uint64_t pressure_deadline(const struct shard *sh)
 {
 	const struct pressure *p = &sh->set->pressure;
+	uint64_t next = atomic_load_explicit(&p->shared.next_ms, memory_order_relaxed);
+	uint64_t trim = counter_get(&p->shared.trimmed_ms) + TRIM_MS;
 
+	if (p->limit_bytes && sh->pressure_owes)
+		return next > trim ? next : trim;
 	/* One is enough, and while there is room nobody needs to look. */
-	if (!p->limit_bytes || sh->index || (!atomic_load_explicit(&p->shared.step, memory_order_relaxed) && !p->said))
+	if (!p->limit_bytes || sh->index ||
+	    (!atomic_load_explicit(&p->shared.step, memory_order_relaxed) &&
+	     !atomic_load_explicit(&p->shared.said, memory_order_relaxed)))
 		return UINT64_MAX;
-	return atomic_load_explicit(&p->shared.next_ms, memory_order_relaxed);
+	return next;
 }

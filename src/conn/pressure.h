@@ -6,7 +6,8 @@
  * libraries, the host program.
  *
  * Every worker asks at the beginning of its turn; one of them looks, at most ten times a second, fifty times above the
- * first step. Nobody is woken to look at a quiet process. Each step is left again a twentieth of the limit lower.
+ * first step. Nobody is woken to look at a quiet process. Each step is left again a twentieth of the limit lower. When
+ * much has ended, what the heap has kept of it is given back to the system.
  */
 #ifndef WSC_CONN_PRESSURE_H
 #define WSC_CONN_PRESSURE_H
@@ -28,15 +29,18 @@ struct pressure {
 	uint64_t limit_bytes; /* fixed before the start; 0: nobody looks */
 	int fd;               /* machine_memory_open() */
 	/* Of the worker that looks: @looking is taken. */
-	uint64_t trimmed_ms, said_ms;
-	unsigned said;
+	uint64_t said_ms;
 	struct {
 		_Atomic bool looking;
 		_Atomic uint64_t next_ms; /* the next look */
 		_Atomic uint64_t used_bytes;
+		_Atomic uint64_t trimmed_ms; /* when freed memory was given back */
 		_Atomic unsigned step;
+		_Atomic unsigned said;         /* the step that the log has told */
 		_Atomic uint64_t excess_bytes; /* above the limit at the last look, with some distance to it */
 		_Atomic uint32_t round;        /* each look above the limit is a round of closing */
+		_Atomic uint64_t
+			peak_bytes; /* the most that messages and connections took since memory was given back */
 	} shared;
 };
 
@@ -48,6 +52,8 @@ int pressure_init(struct settings *set, uint64_t limit_bytes);
 void pressure_deinit(struct settings *set);
 /* Once a turn, when the shard knows the time. */
 void pressure_turn(struct shard *sh);
+/* Connections of @sh have ended. */
+void pressure_ended(struct shard *sh);
 /* When @sh should have a turn for this alone, monotonic ms; UINT64_MAX: there is no pressure. */
 uint64_t pressure_deadline(const struct shard *sh);
 

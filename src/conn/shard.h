@@ -156,7 +156,12 @@ struct shard {
 	bool draining;
 	bool over; /* the worker has ended: whoever still comes is told so, and no hook is asked any more */
 	unsigned pressure_step; /* as it was applied here */
+	bool pressure_owes;     /* a look, even when nothing happens any more */
 	uint32_t pressure_round;
+	struct {
+		uint64_t second;
+		uint32_t said, unsaid;
+	} ends;                                    /* lines of the log about sessions that ended */
 	uint64_t drain_deadline_ms, drain_next_ms; /* the next batch; UINT64_MAX: all have been told */
 	uint32_t drain_pos, drain_batch;
 	uint32_t refused; /* messages over their rate, of what is being decoded */
@@ -179,6 +184,7 @@ struct shard {
 	bool (*congested)(struct shard *sh);
 	struct {
 		_Atomic uint64_t turns;
+		_Atomic uint64_t message_bytes; /* of the hub, as this turn began */
 	} shared;
 };
 

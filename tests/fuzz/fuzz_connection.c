@@ -3,7 +3,7 @@
  * fuzz_connection: a whole gateway with its workers, hubs and connections, on the machine of connection/kernel.h, and
  * clients that read with connection/reader.h. The input is a little program: who connects, what bytes come in what cuts,
  * who stops reading, leaves or resets, what the program behind the gateway sends, kicks and lets its hooks say, when the
- * clock moves. connection/README.md has the instructions.
+ * clock moves. README.md beside this has the instructions.
  *
  * Held to, at every step: what the server says is well-formed to the last byte (reader.c); nothing from a frame that
  * breaks the protocol is delivered to anybody; a message reaches only those it was for, once, in the order of its
@@ -1141,18 +1141,24 @@ static void check_statistics(void)
 	expect(received == st.messages_received, "messages_received is not what was received");
 }
 
+/* What waits behind a hook may ask another one. */
+static void say_yes_to_all(void)
+{
+	do {
+		while (g.npending)
+			finish(0, true);
+		settle();
+	} while (g.npending);
+}
+
 static void check_still_there(void)
 {
 	for (unsigned i = 0; i < g.npeers; i++)
 		g.peer[i].stalled = false;
-	while (g.npending)
-		finish(0, true);
-	settle();
-	/* Half a turn of the clock for those whose word is awaited. */
+	say_yes_to_all();
+	/* Time for those whose word is awaited. */
 	pass(600, false);
-	while (g.npending)
-		finish(0, true);
-	settle();
+	say_yes_to_all();
 	if (g.stopping)
 		return;
 	for (unsigned i = 0; i < g.nsent; i++)

@@ -274,11 +274,31 @@ TEST(a_list_in_a_variable_is_one_in_yaml_too)
 	CHECK_EQ(wsc_config_set(c, "security.allowed_user_types", "[a, [b]]"), -WSC_ECONFIG);
 	CHECK_EQ(wsc_config_set(c, "security.allowed_user_types", "[a, b] c"), -WSC_ECONFIG);
 	CHECK_EQ(wsc_config_set(c, "security.allowed_user_types", "[a, ~]"), -WSC_ECONFIG);
+	CHECK_EQ(wsc_config_set(c, "security.allowed_user_types", "[a]: b"), -WSC_ECONFIG);
+	CHECK_EQ(wsc_config_set(c, "security.allowed_user_types", "[a]\n---\n[b]"), -WSC_ECONFIG);
+	CHECK(has_problem(c, "a second document (---) is not read here"));
 	CHECK(is(c, "security.allowed_user_types", "a, b, c"));
 	wsc_config_free(c);
 }
 
 #ifdef WSC_FAULTS
+TEST(a_file_without_the_section_is_remembered_or_memory_is_out)
+{
+	unsigned long k = 1;
+	int rc;
+
+	do {
+		struct wsc_config *c = wsc_config_new();
+
+		mem_fail_at(k++, 0);
+		rc = wsc_config_parse(c, "config.yaml", "other: 1", 8);
+		mem_fail_at(0, 0);
+		CHECK(rc == -WSC_ENOMEM || (rc == 0 && !wsc_config_enabled(c)));
+		wsc_config_free(c);
+	} while (rc && k < 1000);
+	CHECK(k > 2 && k < 1000);
+}
+
 /* A configuration out of all its sources at once; what it returns does not matter, only that it ends well. */
 static int live(const char *path)
 {

@@ -847,9 +847,11 @@ static int hook_auth(void *user, struct wsc_call *call, const struct wsc_request
 {
 	struct wsc_pending *p;
 	unsigned n = roll(16);
+	struct ip ip;
 
 	(void)user;
 	expect(wsc_request_method(req)[0] && wsc_request_path(req)[0] == '/', "a request without a path");
+	expect(ip_parse(bytes_str(wsc_request_address(req)), &ip), "a request from no address");
 	if (!wsc_request_query(req, "user_id", id->user_id, sizeof id->user_id) || n == 0)
 		return -1;
 	if (n < 3 && (p = wsc_defer(call))) {
@@ -1246,6 +1248,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_still_there();
 		check_nothing_left();
 	}
+	expect(kernel_calls() < 100000 + 1000 * size, "the server works without an end");
 	wsc_stop(g.gw, 0);
 	while (turn_all())
 		;

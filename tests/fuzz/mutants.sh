@@ -5,7 +5,7 @@
 #
 #   tests/fuzz/mutants.sh
 #
-# It prints a row per bug: what it is, the file, what was said. A line of the table: name | file of src | sed expression.
+# It prints a row per bug: what it is, the file, what was said. In a header only conn.c and ws.c see the bug. A line of the table: name | file of src | sed expression.
 # An expression that changes nothing is a failure too, so that the table follows the code.
 set -u
 cd "$(dirname "$0")/../.."
@@ -26,8 +26,8 @@ a long control frame is taken|proto/ws.c|s/if (is_control(op) \&\& (b \& 0x7f) >
 a continuation of nothing is taken|proto/ws.c|s/if (op == WS_OP_CONT \&\& d->opcode == 0)/if (false)/; s/if (starts \&\& d->opcode != 0)/if (false)/
 a length in its long form is taken|proto/ws.c|s/if (v < (n == 2 ? 126 : 65536))/if (false)/
 text is not checked for UTF-8|proto/ws.c|s/if (d->opcode == WS_OP_TEXT \&\& !compressed) {/if (false) {/
-a message may be too long|proto/ws.c|s/if (d->message_len > lim->max_message/if (false \&\& d->message_len > lim->max_message/
-the error is told and the message delivered all the same|conn/conn_ws.c|s/^static void on_frame_error(struct conn \*c, uint16_t code, const char \*why)$/&;static void on_frame_error(struct conn *c, uint16_t code, const char *why)/; s/case WS_ERROR:/case WS_ERROR: submit_ws(c, o->payload);/; s/return fail(d, out, WS_CODE_BAD_DATA, "text is not UTF-8");/;/
+a message may be too long|proto/ws.c|s/if (d->message_len > lim->max_message || h->len > lim->max_message - d->message_len)/if (false)/
+the error is told and the message delivered all the same|proto/ws.c|0,/return fail(d, out, WS_CODE_PROTOCOL, why);/ s//(void)fail(d, out, WS_CODE_PROTOCOL, why);/
 the last piece of a message goes twice|hub/publish.c|/^static uint32_t to_user/,/^}/ s/taken += session_take(h, session_of_user(n), m, true);/taken += session_take(h, session_of_user(n), m, true) + session_take(h, session_of_user(n), m, true);/
 a user's second device gets nothing|hub/publish.c|/^static uint32_t to_user/,/^}/ s/for (struct list \*n = u->sessions.next; n != \&u->sessions; n = n->next)/for (struct list *n = u->sessions.next; n != \&u->sessions; n = \&u->sessions)/
 the sender of a ticket message gets a copy|hub/publish.c|s/if (!bytes_eq(user_name(session_of_ticket(n)->user), sender))/if (true)/
@@ -74,7 +74,7 @@ END
 compile() # source object
 {
 	# shellcheck disable=SC2086
-	$cc $flags -I"$work/src" -DWSC_VERSION='"0"' -c "$1" -o "$2"
+	$cc $flags -I"$work/src" -c "$1" -o "$2"
 }
 
 link() # program
@@ -120,7 +120,8 @@ while IFS= read -r entry; do
 	elif [ "${file%.h}" != "$file" ]; then
 		for f in conn/conn.c proto/ws.c; do compile "$work/src/$f" "$(object $f)" || exit 1; done
 		link "$work/mutant" && said=$(verdict)
-		for f in conn/conn.c proto/ws.c; do compile "src/$f" "$(object $f)" || exit 1; done
+		cp "src/$file" "$work/src/$file"
+		for f in conn/conn.c proto/ws.c; do compile "$work/src/$f" "$(object $f)" || exit 1; done
 	elif ! compile "$work/src/$file" "$(object "$file")" 2> "$work/out" || ! link "$work/mutant"; then
 		echo "$name: does not compile"
 		cat "$work/out"

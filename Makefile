@@ -4,6 +4,7 @@
 
 BUILD   := build
 MINUTES := 1
+ONLY    :=
 PREFIX  := /usr/local
 CONFIG  :=
 PYTHON  := /usr/bin/python3
@@ -11,8 +12,8 @@ PYTHON  := /usr/bin/python3
 GCC_SANITIZE := -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1 -Dfaults=true
 GCC_TSAN     := -Db_sanitize=thread -Db_lundef=false -Doptimization=1
 
-.PHONY: build run test install bench fuzz format lint analyze sanitize tsan msan valgrind mutants soak pressure conformance debug \
-	clang clean help
+.PHONY: build run test install bench fuzz fuzz-merge coverage format lint analyze sanitize tsan msan valgrind mutants soak \
+	pressure conformance debug clang clean help
 
 ## build: the release build; leaves the program at build/wsc
 build:
@@ -49,12 +50,23 @@ bench:
 	@ninja -C $(BUILD)
 	@bench/run $(BUILD)
 
-## fuzz: every harness for MINUTES=n (1) minutes, from the corpora of the tree
+## fuzz: every harness, or ONLY=ws,json, for MINUTES=n (1) minutes, from the corpora of the tree
 fuzz:
 	@tools/install-packages.sh build test dev
 	@CC=clang tools/configure.sh $(BUILD)-fuzz -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false
 	@ninja -C $(BUILD)-fuzz
-	@$(PYTHON) tools/run-fuzz $(BUILD)-fuzz $(MINUTES)
+	@$(PYTHON) tools/run-fuzz $(BUILD)-fuzz $(MINUTES) $(if $(ONLY),--only $(ONLY))
+
+## fuzz-merge: keeps of what `make fuzz` has found (ONLY=...) the fewest inputs that reach as much, and tells what is new
+fuzz-merge:
+	@$(PYTHON) tools/run-fuzz $(BUILD)-fuzz 0 --merge $(if $(ONLY),--only $(ONLY))
+
+## coverage: lines and branches that unit tests, library tests and corpora reach; fails when a parser lacks some
+coverage:
+	@tools/install-packages.sh build test dev
+	@tools/configure.sh $(BUILD)-coverage -Dtests=true -Dbuildtype=debug -Db_coverage=true -Dfaults=true
+	@ninja -C $(BUILD)-coverage
+	@$(PYTHON) tools/run-coverage $(BUILD)-coverage
 
 ## sanitize: the whole suite under AddressSanitizer and UndefinedBehaviorSanitizer, and what happens when memory is out
 sanitize:
@@ -83,10 +95,11 @@ valgrind:
 	@ninja -C $(BUILD)-debug
 	@$(PYTHON) tools/run-tests $(BUILD)-debug --valgrind
 
-## mutants: plants one bug after the other in a copy of the hub; the simulator must find each
+## mutants: plants one bug after the other in a copy; the simulator, or the corpus of the whole connection, must find each
 mutants:
 	@tools/install-packages.sh build
 	@tests/sim/mutants.sh
+	@tests/fuzz/mutants.sh
 
 ## soak: mixed traffic for MINUTES=n (1) minutes; the server must lose nothing and not grow
 soak:
@@ -141,7 +154,8 @@ analyze:
 
 ## clean: removes what the commands above have built
 clean:
-	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-msan $(BUILD)-debug $(BUILD)-clang $(BUILD)-fuzz
+	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-msan $(BUILD)-debug $(BUILD)-clang $(BUILD)-fuzz \
+		$(BUILD)-coverage
 
 ## help: this list
 help:

@@ -3,7 +3,7 @@
  * fuzz_connection: a whole gateway with its workers, hubs and connections, on the machine of connection/kernel.h, and
  * clients that read with connection/reader.h. The input is a little program: who connects, what bytes come in what cuts,
  * who stops reading, leaves or resets, what the program behind the gateway sends, kicks and lets its hooks say, when the
- * clock moves. connection/README.md has the instructions.
+ * clock moves. README.md beside this has the instructions.
  *
  * Held to, at every step: what the server says is well-formed to the last byte (reader.c); nothing from a frame that
  * breaks the protocol is delivered to anybody; a message reaches only those it was for, once, in the order of its
@@ -847,9 +847,11 @@ static int hook_auth(void *user, struct wsc_call *call, const struct wsc_request
 {
 	struct wsc_pending *p;
 	unsigned n = roll(16);
+	struct ip ip;
 
 	(void)user;
 	expect(wsc_request_method(req)[0] && wsc_request_path(req)[0] == '/', "a request without a path");
+	expect(ip_parse(bytes_str(wsc_request_address(req)), &ip), "a request from no address");
 	if (!wsc_request_query(req, "user_id", id->user_id, sizeof id->user_id) || n == 0)
 		return -1;
 	if (n < 3 && (p = wsc_defer(call))) {
@@ -1141,18 +1143,24 @@ static void check_statistics(void)
 	expect(received == st.messages_received, "messages_received is not what was received");
 }
 
+/* What waits behind a hook may ask another one. */
+static void say_yes_to_all(void)
+{
+	do {
+		while (g.npending)
+			finish(0, true);
+		settle();
+	} while (g.npending);
+}
+
 static void check_still_there(void)
 {
 	for (unsigned i = 0; i < g.npeers; i++)
 		g.peer[i].stalled = false;
-	while (g.npending)
-		finish(0, true);
-	settle();
-	/* Half a turn of the clock for those whose word is awaited. */
+	say_yes_to_all();
+	/* Time for those whose word is awaited. */
 	pass(600, false);
-	while (g.npending)
-		finish(0, true);
-	settle();
+	say_yes_to_all();
 	if (g.stopping)
 		return;
 	for (unsigned i = 0; i < g.nsent; i++)
@@ -1240,6 +1248,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_still_there();
 		check_nothing_left();
 	}
+	expect(kernel_calls() < 100000 + 1000 * size, "the server works without an end");
 	wsc_stop(g.gw, 0);
 	while (turn_all())
 		;

@@ -82,9 +82,11 @@ TEST(ipv4_in_ipv6_clothes_is_ipv4)
 
 TEST(networks_with_bits_behind_the_prefix_are_refused)
 {
-	static const char *const bad[] = { "10.0.0.1/8",  "10.0.0.0/33",  "10.0.0.0/",  "10.0.0.0/08",
-					   "10.0.0.0/-1", "fd00::1/8",    "fd00::/129", "::ffff:10.0.0.0/95",
-					   "/8",          "10.0.0.0/8/8", "10.0.0.0/8 " };
+	static const char *const bad[] = { "10.0.0.1/8",    "10.0.0.0/33",        "10.0.0.0/",
+					   "10.0.0.0/08",   "10.0.0.0/-1",        "fd00::1/8",
+					   "fd00::/129",    "::ffff:10.0.0.0/95", "/8",
+					   "10.0.0.0/8/8",  "10.0.0.0/8 ",        "",
+					   "10.0.0.0/1234", "10.0.0.0/1:",        "10.0.0.0/1/" };
 	struct ip_net net;
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
@@ -106,4 +108,30 @@ TEST(a_socket_address_gives_its_ip_and_a_unix_one_none)
 	CHECK(ip_loopback(&a) && ip_loopback(&b) && !ip_loopback(&c));
 	CHECK(ip_match(&all, 1, &b));
 	CHECK(!ip_match(&all, 1, &c));
+}
+
+TEST(what_is_no_address_has_no_text_and_is_no_loopback)
+{
+	static const struct ip none = { 0 };
+	char out[IP_TEXT_MAX] = "before";
+	struct ip ip;
+
+	ip_format(&none, out);
+	CHECK_EQ(out[0], 0);
+	CHECK(!ip_loopback(&none));
+	CHECK(ip_parse(BYTES("::2"), &ip) && !ip_loopback(&ip));
+	CHECK(ip_parse(BYTES("128.0.0.1"), &ip) && !ip_loopback(&ip));
+	CHECK(ip_parse(BYTES("127.255.255.255"), &ip) && ip_loopback(&ip));
+	CHECK(ip_parse(BYTES("2001:DB8::1"), &ip));
+	ip_format(&ip, out);
+	CHECK_BYTES(bytes_str(out), "2001:db8::1");
+}
+
+TEST(a_prefix_of_nought_is_written_as_one_digit)
+{
+	struct ip_net net;
+
+	CHECK(ip_net_parse(BYTES("0.0.0.0/0"), &net) && net.prefix == 0);
+	CHECK(!ip_net_parse(BYTES("0.0.0.0/00"), &net));
+	CHECK(ip_net_parse(BYTES("::/128"), &net) && net.prefix == 128);
 }

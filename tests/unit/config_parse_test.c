@@ -56,15 +56,17 @@ TEST(a_bare_duration_is_seconds)
 	NUMBERS(parse_duration, { "30", 30000 }, { "0", 0 }, { "500ms", 500 }, { "30s", 30000 }, { "5m", 300000 },
 		{ "1h", 3600000 }, { "1h30m", 5400000 }, { "1m30s500ms", 90500 }, { "90S", 90000 });
 	NOT_NUMBERS(parse_duration, "", "s", "1.5s", "-1s", "5d", "5 m", "30s5", "1h-5m", "ms", "5min",
-		    "18446744073709551615", "18446744073709551615h", "18446744073709551615ms18446744073709551615ms");
+		    "18446744073709551615", "18446744073709551615h", "18446744073709551615ms18446744073709551615ms",
+		    "18446744073709551616s");
 }
 
 TEST(a_bare_size_is_bytes_and_units_are_of_1024)
 {
 	NUMBERS(parse_size, { "0", 0 }, { "512", 512 }, { "512B", 512 }, { "64KiB", 65536 }, { "64kb", 65536 },
-		{ "1MiB", 1048576 }, { "1 MiB", 1048576 }, { "2GB", 2147483648 });
+		{ "1MiB", 1048576 }, { "1 MiB", 1048576 }, { "1  B", 1 }, { "2GB", 2147483648 });
 	NUMBERS(parse_kibibytes, { "1024", 1048576 }, { "1MiB", 1048576 }, { "2048B", 2048 });
-	NOT_NUMBERS(parse_size, "", "KiB", "1.5MiB", "64K", "-1", "1TiB", "1KiB1", "18446744073709551615KiB", "1MiBs");
+	NOT_NUMBERS(parse_size, "", "KiB", "1.5MiB", "64K", "-1", "1TiB", "1KiB1", "18446744073709551615KiB", "1MiBs",
+		    "1 ", "1  ", "18446744073709551616B");
 	NOT_NUMBERS(parse_kibibytes, "18446744073709551615");
 }
 
@@ -116,6 +118,8 @@ TEST(what_is_no_origin_is_refused)
 	      { "https://example.com:65536", NULL }, { "https://example.com:", NULL }, { "https://example..com", NULL },
 	      { "https://.example.com", NULL }, { "https://[::1", NULL }, { "https://[example]", NULL },
 	      { "https://*.[::1]", NULL }, { "1ttps://example.com", NULL }, { "https://exa mple.com", NULL },
+	      { "https:///", NULL }, { "https://:80", NULL }, { "https://a]", NULL }, { "https://[]", NULL },
+	      { "https://[:", NULL }, { "https://[1.2.3.4]", NULL }, { "a b://c", NULL }, { "+a://c", NULL },
 	      { "https://example.com?x", NULL }, { "**", NULL }, { "https://\xc3\xa4.example", NULL });
 }
 
@@ -141,4 +145,51 @@ TEST(texts_are_utf8_without_control_characters)
 	      { "\xc2\x9b", NULL }, { "\xff", NULL });
 	TEXTS(parse_name, { "node-1.eu:8080_a", "node-1.eu:8080_a" }, { "", NULL }, { "a b", NULL }, { "a/b", NULL },
 	      { "12345678901234567890123456789012345678901234567890123456789012345", NULL });
+}
+
+/* A text with a NUL in it, or longer than a literal wants to be. */
+static bool takes(bool (*parse)(struct bytes, struct buf *), struct bytes s)
+{
+	struct buf out = BUF_INIT;
+	bool ok = parse(s, &out);
+
+	CHECK(!ok || bytes_eq(buf_bytes(&out), s));
+	buf_deinit(&out);
+	return ok;
+}
+
+TEST(what_is_too_long_or_holds_a_nul_is_refused)
+{
+	static char many[5000];
+
+	memset(many, 'a', sizeof(many));
+	CHECK(takes(parse_name, bytes_of(many, 64)));
+	CHECK(!takes(parse_name, bytes_of(many, 65)));
+	CHECK(takes(parse_word, bytes_of(many, 128)));
+	CHECK(!takes(parse_word, bytes_of(many, 129)));
+	CHECK(takes(parse_text, bytes_of(many, 4096)));
+	CHECK(!takes(parse_text, bytes_of(many, 4097)));
+	CHECK(!takes(parse_name, BYTES("a\0b")));
+	CHECK(!takes(parse_text, BYTES("a\0b")));
+	CHECK(!takes(parse_path, BYTES("/a\0b")));
+	CHECK(!takes(parse_origin, BYTES("https://a\0b")));
+	CHECK(takes(parse_text, BYTES("\xc2\xa0"))); /* a blank that does not break is no control character */
+	many[0] = '/';
+	CHECK(takes(parse_path, bytes_of(many, 128)));
+	CHECK(!takes(parse_path, bytes_of(many, 129)));
+}
+
+TEST(hosts_and_schemes_of_origins_have_a_greatest_length)
+{
+	char text[400] = "https://", scheme[64];
+
+	memset(text + 8, 'a', 253);
+	CHECK(takes(parse_origin, bytes_of(text, 8 + 253)));
+	text[8 + 253] = 'a';
+	CHECK(!takes(parse_origin, bytes_of(text, 8 + 254)));
+	memset(scheme, 's', sizeof(scheme));
+	memcpy(scheme + 32, "://a", 4);
+	CHECK(takes(parse_origin, bytes_of(scheme, 36)));
+	memcpy(scheme + 32, "s://a", 5);
+	CHECK(!takes(parse_origin, bytes_of(scheme, 37)));
 }

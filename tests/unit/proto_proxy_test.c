@@ -80,6 +80,12 @@ TEST(broken_headers_are_refused)
 		BYTES("PROXY TCP4 203.0.113.5 127.0.0.1 99999 80\r\n"),
 		BYTES("PROXY TCP4 203.0.113.5 127.0.0.1 0999 80\r\n"),
 		BYTES("PROXY TCP4 203.0.113.5 127.0.0.1 -1 80\r\n"),
+		BYTES("PROXY TCP4 203.0.113.5 127.0.0.1 123456 80\r\n"), /* five digits at most */
+		BYTES("PROXY TCP4 203.0.113.5 127.0.0.1 9:9 80\r\n"),
+		BYTES("PROXY TCP4 203.0.113.5 127.0.0.1 65536 80\r\n"),
+		BYTES("PROXY TCP4 203.0.113.5 nowhere 999 80\r\n"),
+		BYTES("PROXY TCP6 ::1 nowhere 999 80\r\n"),
+		BYTES("PROXY \n"), /* no CR */
 		BYTES("PROXY TCP4 ::1 ::1 1 2\r\n"),
 		BYTES("PROXY TCP6 1.2.3.4 1.2.3.4 1 2\r\n"),
 		BYTES("PROXY UDP4 1.2.3.4 1.2.3.4 1 2\r\n"),
@@ -94,6 +100,7 @@ TEST(broken_headers_are_refused)
 		BYTES(V2 "\x22\x11\0\x0c\xcb\0\x71\x05\x7f\0\0\x01\x03\xe7\0\x50"), /* no such command */
 		BYTES(V2 "\x21\x12\0\x0c\xcb\0\x71\x05\x7f\0\0\x01\x03\xe7\0\x50"), /* UDP */
 		BYTES(V2 "\x21\x11\0\x0b\xcb\0\x71\x05\x7f\0\0\x01\x03\xe7\0"),     /* too short for its family */
+		BYTES(V2 "\x21\x21\0\x0c\xcb\0\x71\x05\x7f\0\0\x01\x03\xe7\0\x50"), /* IPv6 needs 36 bytes */
 		BYTES(V2 "\x21\x11\xff\xff"),                                       /* longer than anybody needs */
 	};
 	char address[IP_TEXT_MAX], line[128];
@@ -105,4 +112,14 @@ TEST(broken_headers_are_refused)
 	memcpy(line, "PROXY ", 6);
 	CHECK_EQ(parse(bytes_of(line, 106), address, &size), PROXY_MORE);
 	CHECK_EQ(parse(bytes_of(line, 107), address, &size), PROXY_BAD);
+}
+
+TEST(ports_go_from_0_to_65535)
+{
+	good(BYTES("PROXY TCP4 203.0.113.5 127.0.0.1 0 65535\r\nG"), 42, "203.0.113.5");
+}
+
+TEST(a_unix_stream_has_no_address)
+{
+	good(BYTES(V2 "\x21\x31\0\x02xyGET"), 18, "");
 }

@@ -293,11 +293,6 @@ bool kernel_held(int client)
 	return k.client[client].held;
 }
 
-size_t kernel_unread(int client)
-{
-	return k.client[client].in.len - k.client[client].in_at;
-}
-
 /* ---- what the server calls ---------------------------------------------------------------------------------------------- */
 
 int __wrap_close(int fd);

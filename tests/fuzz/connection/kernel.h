@@ -56,8 +56,6 @@ struct bytes kernel_read(int client);
 bool kernel_ended(int client);
 /* Is there a thread of the server that holds it still? */
 bool kernel_held(int client);
-/* Bytes on their way to the server that it has not read. */
-size_t kernel_unread(int client);
 /* Calls that the server has made, for a watchdog. */
 uint64_t kernel_calls(void);
 

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the hand-made inputs of fuzz_connection: little programs, see README.md beside this.
+"""Writes the hand-made inputs of fuzz_connection: little programs, see tests/fuzz/README.md.
 
 usage: seeds.py DIRECTORY
 """

@@ -11,7 +11,7 @@ PYTHON  := /usr/bin/python3
 GCC_SANITIZE := -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1 -Dfaults=true
 GCC_TSAN     := -Db_sanitize=thread -Db_lundef=false -Doptimization=1
 
-.PHONY: build run test install bench fuzz format lint sanitize tsan valgrind mutants soak debug clang clean help
+.PHONY: build run test install bench fuzz format lint sanitize tsan valgrind mutants soak oracles debug clang clean help
 
 ## build: the release build; leaves the program at build/wsc
 build:
@@ -87,6 +87,13 @@ soak:
 	@tools/configure.sh $(BUILD)
 	@ninja -C $(BUILD) product
 	@$(PYTHON) tests/soak/soak.py $(BUILD)/wsc $(MINUTES)
+
+## oracles: our codecs against llhttp, h11, wsproto and Python's over generated inputs for MINUTES=n (1) minutes
+oracles:
+	@tools/install-packages.sh build test
+	@tools/configure.sh $(BUILD) -Dtests=true
+	@ninja -C $(BUILD)
+	@$(PYTHON) tests/oracles/run.py $(BUILD)/wsc --minutes $(MINUTES)
 
 ## debug: -O0 -g at build-debug/wsc
 debug:

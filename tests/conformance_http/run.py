@@ -75,6 +75,10 @@ def test_a_proxy_header_counts_once_and_for_the_whole_connection():
     return proxied.only_once()
 
 
+def test_the_first_page_does_not_answer_those_whom_a_proxy_header_brings():
+    return proxied.the_first_page()
+
+
 # ---- behind the proxies of docs/guide.md -----------------------------------------------------------------------------
 
 

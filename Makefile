@@ -13,7 +13,7 @@ GCC_SANITIZE := -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1
 GCC_TSAN     := -Db_sanitize=thread -Db_lundef=false -Doptimization=1
 
 .PHONY: build run test install bench fuzz fuzz-merge coverage format lint analyze sanitize tsan msan valgrind mutants soak \
-	pressure conformance debug clang clean help
+	pressure conformance oracles debug clang clean help
 
 ## build: the release build; leaves the program at build/wsc
 build:
@@ -121,6 +121,13 @@ pressure:
 	@tools/configure.sh $(BUILD) -Dtests=true
 	@ninja -C $(BUILD)
 	@TEST_BUILD=$(BUILD) $(PYTHON) tests/pressure/run.py $(BUILD)/wsc
+
+## oracles: our codecs against llhttp, h11, wsproto and Python's over generated inputs for MINUTES=n (1) minutes
+oracles:
+	@tools/install-packages.sh build test
+	@tools/configure.sh $(BUILD) -Dtests=true
+	@ninja -C $(BUILD)
+	@$(PYTHON) tests/oracles/run.py $(BUILD)/wsc --minutes $(MINUTES)
 
 ## debug: -O0 -g at build-debug/wsc
 debug:

@@ -321,6 +321,8 @@ static bool on_loopback(const struct conn *c)
 	const struct http_conn *h = http_of(c);
 	struct bytes host = h->head.host;
 
+	if (h->proxied)
+		return false;
 	for (size_t i = 0; i < h->head.nfields; i++) {
 		struct bytes name = h->head.fields[i].name;
 
@@ -752,6 +754,7 @@ static bool step_proxy(struct conn *c)
 		return false;
 	case PROXY_DONE:
 		buf_consume(&h->next, p.size);
+		h->proxied = true;
 		if (p.ip.len)
 			h->client_of_proxy = p.ip;
 		break;

@@ -56,10 +56,13 @@ def free_port():
 
 
 class Tap:
-    """A forwarder from a port of its own to the server. Knows what came back on each connection."""
+    """A forwarder from a port of its own to the server. Knows what came back on each connection.
 
-    def __init__(self, target):
-        self.target, self.came = target, []
+    plant   an answer to what has these bytes goes out twice: a server that has lost its place
+    """
+
+    def __init__(self, target, plant=None):
+        self.target, self.plant, self.came = target, plant, []
         self.lock = threading.Lock()
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port = self.listener.getsockname()[1]
@@ -79,17 +82,19 @@ class Tap:
                     for one, other, key in ((a, b, "asked"), (b, a, "came")):
                         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                         poll.register(one, select.POLLIN)
-                        peers[one.fileno()] = (one, other, record[key])
+                        peers[one.fileno()] = (one, other, record, key)
                 elif fd in peers:
                     self.move(poll, peers, fd)
 
     def move(self, poll, peers, fd):
-        one, other, record = peers[fd]
+        one, other, record, key = peers[fd]
         try:
             data = one.recv(1 << 18)
+            if data and key == "came" and self.plant and self.plant in record["asked"]:
+                data *= 2
             if data:
                 with self.lock:
-                    record += data
+                    record[key] += data
                 other.sendall(data)
                 return
             other.shutdown(socket.SHUT_WR)
@@ -371,8 +376,8 @@ def delivered(clients):
 class Ledger:
     """Answers that the server gave against answers that clients saw."""
 
-    def __init__(self, tap, victims, inbox):
-        self.tap, self.victims, self.inbox = tap, victims, inbox
+    def __init__(self, tap, victims, inbox, patient):
+        self.tap, self.victims, self.inbox, self.patient = tap, victims, inbox, patient
         self.seen = 0
 
     def settle(self, clients):
@@ -384,7 +389,7 @@ class Ledger:
         told, got = delivered(clients), sum(self.inbox.take().values())
         stories = judge(clients)
         try:
-            eventually(lambda: self.tap.answers() == want, limit=PATIENT)
+            eventually(lambda: self.tap.answers() == want, limit=self.patient)
         except Wrong:
             stories.append(f"the server has answered {self.tap.answers()} requests, clients saw {want} answers")
             self.seen += self.tap.answers() - want
@@ -395,29 +400,29 @@ class Ledger:
         return stories
 
 
-def corpus(proxy_of, server, inbox, cases):
+def corpus(proxy_of, server, inbox, cases, plant=None, patient=PATIENT):
     """All cases through the proxy; a batch that twice does not add up is run again one by one, to name the case."""
-    tap = Tap(server.address)
+    tap = Tap(server.address, plant)
     with proxy_of(tap.port) as proxy:
         victims = [Victim(proxy.address, f"v-{i}") for i in range(2)]
-        ledger = Ledger(tap, victims, inbox)
+        ledger = Ledger(tap, victims, inbox, patient)
         stories = []
         for i in range(0, len(cases), TOGETHER):
             batch = cases[i:i + TOGETHER]
             wrong = ledger.settle(exchange(proxy.address, batch))
             if wrong:
-                wrong = ledger.settle(exchange(proxy.address, batch, PATIENT))
+                wrong = ledger.settle(exchange(proxy.address, batch, patient))
             if wrong and len(stories) < 20:
                 named = []
                 for case in batch:
-                    named += [f"{case!r}: {s}" for s in ledger.settle(exchange(proxy.address, [case], PATIENT))]
+                    named += [f"{case!r}: {s}" for s in ledger.settle(exchange(proxy.address, [case], patient))]
                 stories += named or [f"cases {i} to {i + len(batch)}: {s}" for s in wrong]
         for v in victims:
             v.stop.set()
             v.join(lib.LIMIT)
             if v.story:
                 stories.append(v.story)
-        ok(all(v.count > 10 for v in victims), "the innocent clients had no turn")
+        ok(all(v.count for v in victims), "the innocent clients had no turn")
         reached = tap.answers() - sum(v.count for v in victims)
     return len(cases), stories, reached
 

@@ -210,3 +210,14 @@ def only_once():
         eq(h.answer().status, 400)
         h.expect_end()
     return 1, []
+
+
+def the_first_page():
+    """It is for this machine alone: not for those whom a proxy brings, whatever it says of them."""
+    page = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with Gateway() as g:
+        for what, (header, _) in HEADERS.items():
+            with Http(g.server.address) as h:
+                h.send_raw(header + page)
+                eq(h.answer().status, 403 if header else 200, what)
+    return 1, []

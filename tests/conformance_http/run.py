@@ -75,6 +75,10 @@ def test_a_proxy_header_counts_once_and_for_the_whole_connection():
     return proxied.only_once()
 
 
+def test_the_first_page_does_not_answer_those_whom_a_proxy_header_brings():
+    return proxied.the_first_page()
+
+
 # ---- behind the proxies of docs/guide.md -----------------------------------------------------------------------------
 
 
@@ -103,6 +107,23 @@ def test_behind_haproxy_no_request_is_hidden_in_another_and_no_answer_goes_astra
 
 def test_behind_haproxy_with_the_proxy_protocol_no_request_is_hidden_and_no_answer_goes_astray():
     return corpus_behind(lambda port: behind.haproxy(port, everything=True, server_line=behind.with_proxy_v2))
+
+
+def planted(proxy_of):
+    case = cases.Case(len(CASES) + 1, "a request whose answer comes twice", "404 open", "planted",
+                      "GET /planted HTTP/1.1\\r\\nHost: h\\r\\n\\r\\n")
+    with Server(gateway()) as s:
+        _, stories, _ = behind.corpus(proxy_of, s, direct.Inbox(s), [CASES[0], case], b"/planted", patient=1)
+    ok(any("planted" in x and "the server has answered" in x for x in stories), "not noticed:", stories)
+    return 1, []
+
+
+def test_behind_nginx_a_server_that_answers_twice_would_be_noticed():
+    return planted(lambda port: behind.nginx(port, 9, everything=True))
+
+
+def test_behind_haproxy_a_server_that_answers_twice_would_be_noticed():
+    return planted(lambda port: behind.haproxy(port, everything=True))
 
 
 ONLINE = "/api/v1/websocket/online"

@@ -141,7 +141,7 @@ static void one_input(const uint8_t *data, size_t len, struct reading *r)
 		if (r->message_done) {
 			at = llhttp_get_error_pos(&p);
 			assert(e == HPE_PAUSED && at && at <= end);
-			fputs(r->keep ? " " : " close", stdout);
+			fputs(r->keep ? " . " : " . close", stdout);
 			if (r->keep && at == end)
 				fputs("end", stdout);
 		} else {

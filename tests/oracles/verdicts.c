@@ -3,8 +3,8 @@
  * verdicts: what our codecs make of bytes, one line for each input: `verdicts http|json|utf8|ws`. tests/oracles/run.py
  * asks other programs about the same bytes and compares the lines. Texts are in hex.
  *
- * http  for each request "R method target minor keep name:value,... body ", then how the input ends: "end", "more",
- *       "close" (the rest is not read) or "error STATUS why"
+ * http  for each request "R method target minor keep name:value,... body", and " . " when it is whole; then how the input
+ *       ends: "end", "more", "close" (the rest is not read) or "error STATUS why"
  * json  "ok TYPE ..." (an object's members: key, whether it or its value has a lone surrogate, type, content), or why not
  * utf8  "valid", "cut" (inside of a character) or "bad N": the first N bytes could still be right
  * ws    "text HEX", "binary HEX", "ping HEX", "pong HEX", "close CODE HEX", then "more" or "error CODE"
@@ -77,7 +77,7 @@ static bool http_request(struct bytes *in)
 		put_error(&body.error);
 		return false;
 	}
-	fputs(r == HTTP1_MORE ? " more" : h.keep_alive ? " " : " close", stdout);
+	fputs(r == HTTP1_MORE ? " more" : h.keep_alive ? " . " : " . close", stdout);
 	return r == HTTP1_DONE && h.keep_alive;
 }
 

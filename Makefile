@@ -11,7 +11,7 @@ PYTHON  := /usr/bin/python3
 GCC_SANITIZE := -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1 -Dfaults=true
 GCC_TSAN     := -Db_sanitize=thread -Db_lundef=false -Doptimization=1
 
-.PHONY: build run test install bench fuzz format lint sanitize tsan valgrind mutants soak debug clang clean help
+.PHONY: build run test install bench bombs fuzz format lint sanitize tsan valgrind mutants soak debug clang clean help
 
 ## build: the release build; leaves the program at build/wsc
 build:
@@ -47,6 +47,10 @@ bench:
 	@tools/configure.sh $(BUILD) -Dtests=true
 	@ninja -C $(BUILD)
 	@bench/run $(BUILD)
+
+## bombs: a thousand deflate bombs at once against a real server; prints what it costs memory and others
+bombs: build
+	@$(PYTHON) tests/pressure/bombs.py --build $(BUILD)
 
 ## fuzz: every harness for MINUTES=n (1) minutes, from the corpora of the tree
 fuzz:

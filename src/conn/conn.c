@@ -529,6 +529,7 @@ void conn_flush(struct conn *c)
 {
 	struct shard *sh = conn_shard(c);
 	struct session *s = &c->session;
+	int rounds = deflate_is_own(c) ? 1 : FLUSH_ROUNDS; /* deflating takes its time */
 	bool moved = false;
 	struct out o;
 
@@ -542,8 +543,7 @@ void conn_flush(struct conn *c)
 	}
 	begin_closing(c);
 	/* Blocked or not, it is offered once: a slow reader is judged by what the socket refuses now. A refusal without a session has no second turn. */
-	for (int round = 0;
-	     round == 0 || (!stream_blocked(&c->stream) && (round < FLUSH_ROUNDS || s->state == SESSION_NONE));
+	for (int round = 0; round == 0 || (!stream_blocked(&c->stream) && (round < rounds || s->state == SESSION_NONE));
 	     round++) {
 		ptrdiff_t sent;
 

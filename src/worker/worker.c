@@ -185,7 +185,8 @@ static void flush(struct worker *w)
 
 	for (unsigned n = 1; (s = hub_take_ready(w->shard.hub)); n++) {
 		conn_flush(conn_of_session(s));
-		if (n % FLUSH_CHECK)
+		/* Where messages are compressed a single session may take its time. */
+		if (n % FLUSH_CHECK && !w->shard.set->opt.deflate.on)
 			continue;
 		if (!began)
 			began = worker_clock().mono_ns;

@@ -113,7 +113,7 @@ static bool pressed(struct loop *l)
 	return false;
 }
 
-static const struct loop_ops ops = { on_data, on_end, on_writable, on_accept, on_accept_error, pressed };
+static const struct loop_ops ops = { on_data, on_end, on_writable, on_accept, on_accept_error, pressed, NULL };
 
 static void turn(struct world *w)
 {

@@ -75,16 +75,31 @@ static void try_say(int fd, uint8_t first, const char *json)
 	try_put(fd, frame, 6 + strlen(json));
 }
 
+/* Deflated, in so far as a stored block is. */
+static void try_deflated(int fd, const char *json)
+{
+	uint8_t n = (uint8_t)strlen(json),
+		frame[256] = { 0xc1, 0x80 | (n + 6), 0, 0, 0, 0, 0, n, 0, (uint8_t)~n, 0xff };
+
+	memcpy(frame + 11, json, n);
+	try_put(fd, (const char *)frame, 12u + n);
+}
+
 static const char *const requests[] = {
 	"GET /ws?user_id=alice&ticket_id=t&role=r HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+	"Sec-WebSocket-Extensions: permessage-deflate\r\n"
 	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
 	"GET /ws?user_id=bob&ticket_id=t HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+	"Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n"
 	"Sec-WebSocket-Protocol: wsc.v1\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
 	"GET /sse?user_id=alice HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 3\r\n\r\n",
 	"POST /send HTTP/1.1\r\nHost: x\r\nX-User-ID: carol\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n"
 	"1e\r\n{\"to\":\"bob\",\"content\":\"later\"}\r\n0\r\n\r\nGET /online?user_id=bob&limit=3 HTTP/1.1\r\nHost: x\r\n\r\n",
 	"GET /ws?user_id=system HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
 	"Sec-WebSocket-Protocol: wsc.v1\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+	"GET /echo HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+	"Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=9\r\n"
+	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
 	"GET /nowhere HTTP/1.1\r\nHost: x\r\nOrigin: http://x\r\n\r\nGARBAGE\r\n\r\n",
 };
 #define CLIENTS (sizeof requests / sizeof requests[0])
@@ -130,6 +145,10 @@ static void conversation(struct rig *r, struct wsc_pending **kept, struct told *
 	try_say(fd[0], 0x81, "{\"to\":\"bob\",\"content\":\"1\",\"data\":{\"a\":[1,2]}}");
 	try_say(fd[0], 0x81, "{\"ticket_id\":\"t\",\"content\":\"later\"}");
 	try_say(fd[0], 0x81, "{\"to\":\"nobody\",\"content\":\"3\"}");
+	try_deflated(fd[0], "{\"to\":\"bob\",\"content\":\"deflated deflated deflated\"}");
+	try_deflated(fd[1], "{\"to\":\"alice\",\"content\":\"deflated deflated deflated\"}");
+	try_deflated(fd[5], "echo echo echo echo echo echo echo");
+	try_say(fd[5], 0x02, "plain");
 	try_say(fd[1], 0x01, "{\"to\":\"alice\",");
 	try_say(fd[1], 0x89, "a ping");
 	try_say(fd[1], 0x80, "\"content\":\"4\"}");
@@ -156,6 +175,11 @@ static bool round_with(unsigned long k, int ever)
 	int fd;
 
 	rig_init(&r, 2);
+	routes_add(&r.set.routes, "GET", "/echo", ROUTE_ECHO, NULL, NULL);
+	r.set.opt.deflate.on = true;
+	r.set.opt.deflate.policy = (struct ws_deflate_policy){ .window_bits = 9, .takeover = true };
+	r.set.opt.deflate.level = 1;
+	r.set.opt.deflate.memory = 1 << 20;
 	r.set.hooks = (struct wsc_hooks){ .user = &kept,
 					  .on_client_connect = come,
 					  .on_message_received = late,

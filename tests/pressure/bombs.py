@@ -88,6 +88,7 @@ def talk(server, seconds=None):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("program", nargs="?", help="as run.py names it; the build directory is what counts")
     parser.add_argument("--build", default=os.environ.get("TEST_BUILD", os.path.join(lib.ROOT, "build")))
     parser.add_argument("--clients", type=int, default=1000)
     parser.add_argument("--takeover", action="store_true", help="let each client have contexts of its own")

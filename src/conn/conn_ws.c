@@ -92,9 +92,8 @@ static bool on_message(struct conn *c, uint8_t opcode, struct bytes text)
 	if (m) {
 		memcpy(m->json, "pong", 4);
 		m->len = 4;
-		(void)hub_send(sh->hub, &c->session, m);
-		msg_unref(m);
 	}
+	conn_send_own(c, m);
 	return true;
 }
 
@@ -253,9 +252,13 @@ void ws_queue_close(struct conn *c)
 
 /* ---- silence ------------------------------------------------------------------------------------------------------ */
 
+/* Of the client, as far as somebody was there to hear it. */
 static uint64_t silence_ms(const struct conn *c)
 {
-	return (uint32_t)now_ms(conn_shard(c)->now) - c->session.last_rx_ms;
+	uint64_t now = now_ms(conn_shard(c)->now), heard = now - conn_shard(c)->back_ms;
+	uint32_t silence = (uint32_t)now - c->session.last_rx_ms;
+
+	return silence < heard ? silence : heard;
 }
 
 /* Clients that came together are not pinged together: each has its own beat, up to an eighth shorter. */

@@ -131,7 +131,8 @@ struct shard {
 	struct listener listeners[SHARD_LISTENERS];
 	unsigned nlisteners;
 	bool draining;
-	uint64_t accept_error_ms; /* when the last one was reported */
+	uint64_t accept_error_ms, wait_error_ms; /* when the last one was reported */
+	uint64_t back_ms; /* when this worker came back after it had not run for a while */
 	uint64_t drain_deadline_ms;
 	uint8_t *gather;                     /* several small pieces become one send */
 	struct evicted evicted[EVICTED_MAX]; /* a ring */
@@ -163,6 +164,8 @@ struct msg *shard_message(struct shard *sh, struct bytes type, struct bytes to, 
 void shard_problem(struct shard *sh, enum wsc_severity severity, const char *source, const char *text);
 /* An error of the system, with its text. */
 void shard_problem_errno(struct shard *sh, const char *source, int error);
+/* The same of what is a state rather than an event (out of descriptors): once in ten seconds is enough. @last_ms: the caller's. */
+void shard_problem_seldom(struct shard *sh, uint64_t *last_ms, const char *source, int error);
 
 struct reasons *reasons_new(void);
 void reasons_free(struct reasons *r);

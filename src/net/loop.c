@@ -14,6 +14,7 @@
 #define ACCEPTS_PER_TURN 64
 #define BACKOFF_MIN_MS 10u
 #define BACKOFF_MAX_MS 1000u
+#define WAKE_TRIES 8
 
 static void count(_Atomic uint64_t *c)
 {
@@ -98,11 +99,12 @@ int loop_fd(const struct loop *l)
 
 void loop_wake(struct loop *l)
 {
-	uint64_t one = 1;
+	uint64_t one = 1, n;
 	int saved = errno;
 
-	/* A full counter is a wake-up that is still waiting: nothing is lost. */
-	(void)!write(l->wake.fd, &one, sizeof one);
+	for (int i = 0; i < WAKE_TRIES && write(l->wake.fd, &one, sizeof one) < 0; i++)
+		if (errno == EAGAIN) /* full: nobody has seen this edge, so it is emptied to make another */
+			(void)!read(l->wake.fd, &n, sizeof n);
 	errno = saved;
 }
 
@@ -165,11 +167,11 @@ static void accept_error(struct listener *ln, int error)
 
 	if (error == EAGAIN || error == EINTR || error == ECONNABORTED)
 		return;
-	if (error == EINVAL) { /* shut: nobody will come any more */
-		listener_stop(ln);
-		return;
-	}
-	/* EMFILE, ENFILE, ENOBUFS, ENOMEM and the network's errors: the socket stays readable, so stop looking for a while. */
+	/*
+	 * EMFILE, ENFILE, ENOBUFS, ENOMEM and the network's errors: the socket stays readable, so stop looking for a while. Those
+	 * that say the socket is none (EBADF, ENOTSOCK, EINVAL) too: one look a second costs nothing, and no error of accept ends
+	 * accepting.
+	 */
 	ln->backoff_ms = ln->backoff_ms ? (ln->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : ln->backoff_ms * 2)
 					: BACKOFF_MIN_MS;
 	ln->resume_ms = UINT64_MAX - 1; /* listener_tick() makes it a time */

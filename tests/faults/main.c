@@ -216,13 +216,15 @@ static void all_faults(struct tally *t, const struct story *story, unsigned seed
 
 /* ---- main ------------------------------------------------------------------------------------------------------------------- */
 
-/* A crash or a hang says where. */
+/* A crash or a hang says where, also while a story has sent the output elsewhere. */
+static int words_fd;
+
 static void last_words(void)
 {
 	char text[256];
 	int n = snprintf(text, sizeof text, "\nIN %s, %s\n", telling ? telling->name : "?", fault_text());
 
-	(void)!REAL(write)(1, text, (size_t)n);
+	(void)!REAL(write)(words_fd, text, (size_t)n);
 }
 
 static void on_alarm(int sig)
@@ -266,6 +268,7 @@ int main(int argc, char **argv)
 		else
 			return fprintf(stderr, "usage: faults [--quick] [--only TEXT] [--kind TEXT]\n"), 2;
 	}
+	words_fd = dup(1);
 	watch_out();
 	stage_names();
 	alone_begin();

@@ -772,7 +772,7 @@ static void gap(struct stage *st)
 
 static void ping_pong(struct stage *st)
 {
-	struct peer *a = peer_ws(st, "user_id=alice");
+	struct peer *a = peer_ws_over(st, peer_adopted(st), "/ws?user_id=alice", "");
 
 	peer_frame(st, a, 0x89, "payload", 7);
 	peer_frame(st, a, 0x8a, "", 0);

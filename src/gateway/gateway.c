@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -245,6 +246,18 @@ static int check_config(struct wsc_gateway *gw, const struct wsc_config *config)
 	return 0;
 }
 
+/* Builds for tests (-Dfaults=true): every read and write is cut to so many bytes. */
+static uint32_t test_chop(void)
+{
+#ifdef WSC_FAULTS
+	const char *bytes = getenv("TEST_CHOP");
+
+	return bytes ? (uint32_t)strtoul(bytes, NULL, 10) : 0;
+#else
+	return 0;
+#endif
+}
+
 struct wsc_gateway *wsc_new(const struct wsc_config *config, const struct wsc_hooks *hooks)
 {
 	struct wsc_gateway *gw = config ? mem_zalloc(sizeof *gw) : NULL;
@@ -255,6 +268,7 @@ struct wsc_gateway *wsc_new(const struct wsc_config *config, const struct wsc_ho
 	gw->set.owner = gw;
 	gw->set.post_foreign = post_foreign;
 	gw->set.log.fd = -1;
+	gw->set.chop = test_chop();
 	if (hooks)
 		gw->set.hooks = *hooks;
 	gw->set.reasons = reasons_new();

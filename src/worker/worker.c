@@ -15,7 +15,7 @@
 #define FLUSH_SLICE_NS 2000000u /* then others get their turn */
 #define FLUSH_CHECK 16u         /* sessions between two looks at the clock */
 #define MANY_READY 32u          /* streams in one poll that make a second look worth its while */
-#define AWAY_MS 1000u      /* so much later than planned: the process did not run */
+#define AWAY_MS 1000u           /* so much later than planned: the process did not run */
 #define DRAIN_LOOK_MS 10u       /* while stopping: how often to look whether the other workers are done too */
 
 struct now worker_clock(void)

@@ -37,7 +37,9 @@ static struct stage stage;
 static void dump(void)
 {
 	for (unsigned i = 0; getenv("FAULTS_DUMP") && i < stage.npeers; i++)
-		printf("--- %u len %zu end %d\n%.*s\n", i, stage.peer[i].len, stage.peer[i].end, (int)(stage.peer[i].len > 900 ? 900 : stage.peer[i].len), stage.peer[i].in ? stage.peer[i].in : "");
+		printf("--- %u len %zu end %d\n%.*s\n", i, stage.peer[i].len, stage.peer[i].end,
+		       (int)(stage.peer[i].len > 900 ? 900 : stage.peer[i].len),
+		       stage.peer[i].in ? stage.peer[i].in : "");
 }
 
 /* The story on a stage, then what must be true. NULL, or what is wrong. */
@@ -46,8 +48,11 @@ static const char *tell_on_stage(const struct story *story, bool clean, struct s
 	const char *wrong, *late;
 	bool opened = stage_open(st, story, &wrong);
 
-	if (opened)
-	{	story->play(st); if (st->missing) dump(); }
+	if (opened) {
+		story->play(st);
+		if (st->missing)
+			dump();
+	}
 	fault_disarm();
 	if (clean && !opened)
 		wrong = "the gateway does not open";
@@ -68,7 +73,6 @@ static const char *tell_on_stage(const struct story *story, bool clean, struct s
 	late = stage_close(st);
 	return wrong ? wrong : late;
 }
-
 
 static const char *tell(const struct story *story, const struct fault *f, bool clean)
 {
@@ -121,7 +125,8 @@ static double since(void)
 
 	timespec_get(&now, TIME_UTC);
 	last = now;
-	return before.tv_sec ? (double)(now.tv_sec - before.tv_sec) + (double)(now.tv_nsec - before.tv_nsec) / 1e9 : 0.0;
+	return before.tv_sec ? (double)(now.tv_sec - before.tv_sec) + (double)(now.tv_nsec - before.tv_nsec) / 1e9
+			     : 0.0;
 }
 
 static void done(struct tally *t, const struct story *story, const char *kind, unsigned long points,
@@ -168,7 +173,8 @@ static bool may_last(enum call call, int error)
 		return false;
 	if (call == CALL_accept4)
 		return error != EAGAIN && error != ECONNABORTED;
-	return error != EAGAIN || (call != CALL_recv && call != CALL_send && call != CALL_sendmsg && call != CALL_write);
+	return error != EAGAIN ||
+	       (call != CALL_recv && call != CALL_send && call != CALL_sendmsg && call != CALL_write);
 }
 
 static void calls(struct tally *t, const struct story *story, const struct counts *c, bool ever, unsigned seed)

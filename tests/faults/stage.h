@@ -53,7 +53,7 @@ struct stage {
 	unsigned connected, disconnected; /* hooks */
 	unsigned nkept;
 	struct wsc_pending *kept[KEPT];
-	bool spins;         /* work to do without end while nothing comes and time stands */
+	bool spins; /* work to do without end while nothing comes and time stands */
 	int log_fd[2];
 };
 

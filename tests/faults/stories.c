@@ -748,8 +748,7 @@ static void pour(struct stage *st, struct peer *a, const char *to)
 
 static void slow_reader(struct stage *st)
 {
-	struct peer *a = peer_ws(st, "user_id=alice"), 
-		    *b = peer_ws_over(st, peer_adopted(st), "/ws?user_id=bob", "");
+	struct peer *a = peer_ws(st, "user_id=alice"), *b = peer_ws_over(st, peer_adopted(st), "/ws?user_id=bob", "");
 
 	b->stalled = true;
 	pour(st, a, "bob");
@@ -760,8 +759,7 @@ static void slow_reader(struct stage *st)
 
 static void gap(struct stage *st)
 {
-	struct peer *a = peer_ws(st, "user_id=alice"), 
-		    *b = peer_ws_over(st, peer_adopted(st), "/ws?user_id=bob", "");
+	struct peer *a = peer_ws(st, "user_id=alice"), *b = peer_ws_over(st, peer_adopted(st), "/ws?user_id=bob", "");
 
 	b->stalled = true;
 	pour(st, a, "bob");
@@ -937,6 +935,86 @@ static void log_to_a_pipe(struct stage *st)
 	stage_pass(st, 200);
 }
 
+/* ---- clocks ---------------------------------------------------------------------------------------------------------------- */
+
+/* Every stamp and every id of the gateway's own that came, to the letter. */
+static bool stamps_valid(const struct peer *p)
+{
+	static const char stamp[] = "dddd-dd-ddTdd:dd:dd.dddZ\"";
+	const char *at = p->in, *end = p->in + p->len;
+
+	while ((at = memmem(at, (size_t)(end - at), "\"create_at\":\"", 13))) {
+		at += 13;
+		for (size_t i = 0; i < sizeof stamp - 1; i++)
+			if (at + i >= end || (stamp[i] == 'd' ? at[i] < '0' || at[i] > '9' : at[i] != stamp[i]))
+				return false;
+	}
+	return true;
+}
+
+static void say_hello(struct stage *st, struct peer *a, struct peer *b, struct peer *s)
+{
+	unsigned before = b->frames;
+	size_t stream = s->len;
+
+	peer_say(st, a, "{\"to\":\"bob\",\"content\":\"hello\"}");
+	WANT(b->frames == before + 1);
+	WANT(s->len > stream);
+}
+
+static void frozen(struct stage *st)
+{
+	struct peer *a = peer_ws(st, "user_id=alice"), *b = peer_ws(st, "user_id=bob"),
+		    *s = peer_sse(st, "user_id=bob", ""), *h = peer_tcp(st), *dead = peer_ws(st, "user_id=dead"),
+		    *typing = peer_tcp(st);
+
+	peer_ask(st, h, "GET", "/livez", "", NULL);
+	typing->asked = 1;
+	peer_text(st, typing, "GET /livez HTTP/1.1\r\nHo");
+	stage_pass(st, 1000);
+	for (int i = 0; i < 3; i++) {
+		stage_settle(st); /* time stands: nothing comes due, and nobody spins */
+		say_hello(st, a, b, s);
+		peer_text(st, typing, "st: x\r\nHo" + (i ? 9 : 0)); /* sent while the process is stopped */
+		if (i == 2)
+			peer_text(st, typing, "\r\n\r\n");
+		clock_pass(600000);
+		stage_settle(st);
+		WANT(!a->end && !a->code && !b->end && !b->code && !s->end);
+	}
+	say_hello(st, a, b, s);
+	stage_pass(st, 5000);
+	WANT(!a->end && !a->code && !b->end && !b->code && !s->end);
+	dead->silent = true;
+	stage_pass(st, 8000);
+	WANT(dead->code == 4408);
+	say_hello(st, a, b, s);
+}
+
+static void wall_clock_steps(struct stage *st)
+{
+	static const int64_t hour = 3600000, year = 365 * 24 * 3600000ll;
+	const int64_t steps[] = { 1000,       -1000,     hour,       -hour,      10 * year, -10 * year,
+				  -10 * year, 10 * year, -56 * year, 130 * year, -74 * year };
+	struct peer *a = peer_ws(st, "user_id=alice"), *b = peer_ws(st, "user_id=bob"),
+		    *s = peer_sse(st, "user_id=bob", ""), *h = peer_tcp(st);
+
+	for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+		clock_step(steps[i]);
+		stage_settle(st);
+		say_hello(st, a, b, s);
+		post(st, h, SEND, "carol", "{\"to\":\"bob\",\"content\":\"by HTTP\"}");
+		WANT(h->status == 200);
+		stage_pass(st, 500);
+		WANT(!a->end && !a->code && !b->end && !b->code && !s->end);
+	}
+	peer_ask(st, h, "GET", ONLINE, "", NULL);
+	WANT(h->status == 200);
+	WANT(stamps_valid(b));
+	WANT(stamps_valid(s));
+	WANT(b->frames == 2 * sizeof steps / sizeof steps[0]);
+}
+
 /* ---- all of them ------------------------------------------------------------------------------------------------------------ */
 
 #define CONFIG(...)                     \
@@ -1011,6 +1089,8 @@ const struct story stories[] = {
 	{ "half-closed connections", .play = half_close },
 	{ "a drain with connections", .play = drained, .ends_itself = true },
 	{ "a stop that does not wait", .play = cut, .ends_itself = true },
+	{ "the process stands still for ten minutes, three times", .play = frozen },
+	{ "the wall clock steps by a second, an hour, ten years, to the edges of time", .play = wall_clock_steps },
 	{ "the log on a pipe", .play = log_to_a_pipe, .log_to_pipe = true, CONFIG("log.format", "json") },
 };
 const size_t nstories = sizeof stories / sizeof stories[0];

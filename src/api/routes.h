@@ -11,6 +11,7 @@
 
 enum route_kind {
 	ROUTE_WEBSOCKET,
+	ROUTE_ECHO, /* a WebSocket that is nobody's and gets its own messages back */
 	ROUTE_SSE,
 	ROUTE_SEND,
 	ROUTE_BROADCAST,

@@ -190,9 +190,10 @@ static void check_paths(struct check *k)
 		{ OPT_paths_sse, v->paths.sse, "" },
 		{ OPT_paths_stats, v->paths.stats, "" },
 		{ OPT_paths_online, v->paths.online, "" },
+		{ OPT_dev_echo_path, v->dev.echo_path, "" }, /* the last: NULL ends the list */
 	};
 
-	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++)
+	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]) && routes[i].base; i++)
 		for (size_t j = 0; j < i; j++)
 			if (routes[i].opt != routes[j].opt)
 				check_route(k, &routes[i], &routes[j]);

@@ -133,6 +133,7 @@ void conn_reap(struct shard *sh)
 			http_free(c->at.http);
 		else
 			conn_extra_free(c);
+		deflate_forget(c);
 		slab_free(&sh->conns, conn_handle(c));
 	}
 }
@@ -191,17 +192,23 @@ static struct bytes wire_form(struct conn *c, struct msg *m)
 	struct bytes json = bytes_of(m->json, m->len);
 	size_t n;
 
+	if (form == MSG_FORM_WS && c->deflate.on) {
+		struct bytes deflated = deflate_shared(c, m);
+
+		if (deflated.len)
+			return deflated;
+	}
 	if (m->form[form].at)
 		return m->form[form];
 	if (form == MSG_FORM_WS) {
 		uint8_t head[WS_HEADER_MAX];
 
-		n = ws_header(head, WS_OP_TEXT, m->len, 0);
+		n = ws_header(head, m->binary ? WS_OP_BINARY : WS_OP_TEXT, m->len, 0);
 		memcpy(m->json - n, head, n);
 		m->form[form] = bytes_of(m->json - n, n + m->len);
 	} else {
 		n = sse_size(BYTES(""), json);
-		uint8_t *at = n ? msg_make(m, n) : NULL;
+		uint8_t *at = n ? msg_make(m, MSG_FORM_SSE, n) : NULL;
 
 		if (at)
 			m->form[form] = bytes_of(at, sse_write(at, BYTES(""), json));
@@ -272,22 +279,54 @@ static bool note_gap(struct conn *c, bool *held)
 	return true;
 }
 
+/* Bytes in ctl that the socket has not taken. */
+static size_t ctl_waiting(const struct conn *c)
+{
+	return c->at.extra ? c->at.extra->ctl.len - c->at.extra->ctl_sent : 0;
+}
+
+/*
+ * With a context of its own, a connection's messages are deflated once and in the order in which they go out: they become
+ * control bytes, a little ahead of the socket, and the queue is done with them. False: no memory.
+ */
+static bool deflate_ahead(struct conn *c)
+{
+	struct session *s = &c->session;
+	struct conn_extra *x;
+	struct msg *m;
+
+	while (ctl_waiting(c) < SHARD_GATHER_BYTES && outq_peek(&s->q, &m, 1)) {
+		if (!(x = conn_extra(c)))
+			return false;
+		buf_consume(&x->ctl, x->ctl_sent);
+		x->ctl_sent = 0;
+		x->pong_at = SIZE_MAX; /* what stands behind a pong is not to go with it */
+		deflate_own(c, m, &x->ctl);
+		if (x->ctl.failed)
+			return false;
+		hub_sent(conn_shard(c)->hub, s, 1, 0);
+	}
+	return true;
+}
+
 /* What may go out now, in order: the rest of a message that is partly gone, control bytes, messages. */
 static bool collect(struct conn *c, struct out *o)
 {
 	struct session *s = &c->session;
+	bool held, own = c->kind == CONN_WS && deflate_is_own(c);
 	struct msg *m[FLUSH_PIECES];
 	struct bytes wire;
 	unsigned n, i = 0;
-	bool held;
 
 	o->n = 0;
 	o->bytes = 0;
 	if (!note_gap(c, &held))
 		return false;
+	if (own && !held && s->state != SESSION_NONE && !deflate_ahead(c))
+		return false;
 	if (s->state == SESSION_CLOSING && s->q.count == 0 && !held && !c->close_queued)
 		queue_close(c);
-	n = s->state == SESSION_NONE ? 0 : outq_peek(&s->q, m, FLUSH_PIECES);
+	n = own || s->state == SESSION_NONE ? 0 : outq_peek(&s->q, m, FLUSH_PIECES);
 	if (n && s->q.offset) {
 		wire = wire_form(c, m[i++]);
 		bytes_skip(&wire, s->q.offset);
@@ -392,6 +431,7 @@ void conn_flush(struct conn *c)
 {
 	struct shard *sh = conn_shard(c);
 	struct session *s = &c->session;
+	bool moved = false;
 	struct out o;
 
 	if (c->phase >= PHASE_LINGER)
@@ -422,9 +462,11 @@ void conn_flush(struct conn *c)
 			return;
 		}
 		account(c, &o, (size_t)sent);
+		moved |= sent > 0;
 		if (c->kind == CONN_SSE && sent)
 			c->u.sse.last_tx_ms = (uint32_t)now_ms(sh->now);
-		if (o.n < FLUSH_PIECES && (size_t)sent == o.bytes && s->state != SESSION_CLOSING && !s->gap)
+		if (o.n < FLUSH_PIECES && (size_t)sent == o.bytes && s->state != SESSION_CLOSING && !s->gap &&
+		    !(s->q.count && deflate_is_own(c)))
 			break; /* that was all */
 	}
 	if (s->state != SESSION_NONE)
@@ -436,7 +478,10 @@ void conn_flush(struct conn *c)
 	}
 	if (owes(c) && !stream_blocked(&c->stream))
 		hub_ready(sh->hub, s);
-	conn_extra_trim(c);
+	if (c->kind == CONN_WS)
+		ws_flushed(c, moved);
+	if (c->phase != PHASE_DEAD)
+		conn_extra_trim(c);
 }
 
 void conn_error(struct conn *c, enum api_code code, struct bytes why, struct bytes ref, struct bytes extra)

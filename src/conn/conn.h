@@ -32,9 +32,11 @@ struct conn_extra {
 	struct buf ctl; /* response head, control frames, gap notices, the close frame: goes out between messages */
 	size_t ctl_sent;
 	struct buf message; /* a fragmented message so far */
-	struct buf held;    /* input that could not be taken: half a header, or what waits behind a pending hook */
+	struct buf held; /* input that could not be taken: half a header, or what waits behind a hook or a full queue */
+	size_t held_at;  /* where what is left of it begins; not 0 only while c->held_input */
 	struct submission *pending; /* a message of this connection that a hook has not answered yet */
-	size_t pong_at;             /* where the last pong begins in ctl while the socket is full, SIZE_MAX: none */
+	uint8_t deferred; /* opcode of the compressed message in @message that a later turn inflates; 0: none */
+	size_t pong_at;   /* where the last pong begins in ctl while the socket is full, SIZE_MAX: none */
 };
 
 struct conn {
@@ -53,18 +55,20 @@ struct conn {
 		struct conn_extra *extra; /* the others: NULL when there is nothing to hold */
 	} at;
 	struct rate_bucket control;
-	uint64_t secret;     /* the half of the client id that nobody can guess */
-	uint32_t pings;      /* beats of the present silence that we have pinged for */
-	uint16_t close_code; /* what ended it */
+	struct deflate_contexts *contexts; /* with context takeover, once they are in use; else NULL */
+	uint64_t secret;                   /* the half of the client id that nobody can guess */
+	uint32_t pings;                    /* beats of the present silence that we have pinged for */
+	uint16_t close_code;               /* what ended it */
 	uint8_t kind, phase;
 	bool accepted;     /* on_client_connect said yes: on_client_disconnect is owed */
 	bool close_queued; /* the close frame or closed event is in ctl */
 	bool peer_closed;  /* a close frame has come */
 	bool by_client;
+	struct ws_deflate deflate;
 	bool held_input; /* input waits in extra->held for a hook or a queue */
 };
 /* An idle client: connection, stream, session and codec in one slab object. */
-_Static_assert(sizeof(struct conn) <= 296, "the budget of docs/architecture.md");
+_Static_assert(sizeof(struct conn) <= 304, "the budget of docs/architecture.md");
 
 static inline struct shard *conn_shard(const struct conn *c)
 {
@@ -74,6 +78,12 @@ static inline struct shard *conn_shard(const struct conn *c)
 static inline struct conn *conn_of_stream(struct stream *s)
 {
 	return container_of(s, struct conn, stream);
+}
+
+/* A WebSocket that gets its own messages back and is nobody's. */
+static inline bool conn_is_echo(const struct conn *c)
+{
+	return c->session.hidden;
 }
 
 static inline struct conn *conn_of_session(struct session *s)
@@ -129,6 +139,8 @@ void http_drain(struct conn *c);
 
 /* conn_open.c: from a request for /ws or /sse to a session. */
 void open_begin(struct conn *c, enum hub_transport transport);
+/* The same for a WebSocket that is nobody's: an echo (docs/conformance.md). Its session is hidden. */
+void open_echo(struct conn *c);
 /* The hub says the session is attached (node mode). */
 void open_attached(struct conn *c);
 
@@ -136,11 +148,42 @@ void open_attached(struct conn *c);
 void ws_begin(struct conn *c);
 void ws_on_data(struct conn *c, uint8_t *data, size_t len);
 void ws_on_timer(struct conn *c);
-/* A hook has answered: goes on with the input that waited. */
+/* A hook has answered, or a queue has room again: goes on with the input that waited. */
 void ws_resume(struct conn *c);
+/* @c was flushed; @moved: its socket has taken bytes. An echo that has drained takes the next messages. */
+void ws_flushed(struct conn *c, bool moved);
+/* Once per turn: goes on with those whose compressed messages would have held up the others, within a budget. */
+void ws_run_later(struct shard *sh);
 void ws_queue_close(struct conn *c);
 /* The next deadline of a live WebSocket. */
 void ws_arm(struct conn *c);
+
+/* conn_deflate.c: permessage-deflate */
+/*
+ * Agrees on it with the client of the WebSocket that @c is about to be, and promises room for its contexts, if any. The
+ * value of the answer's field, in @answer; empty: nothing was agreed on.
+ */
+struct bytes deflate_agree(struct conn *c, const struct http1_head *h, char answer[WS_DEFLATE_ANSWER_MAX]);
+/* Gives back what @c holds and was promised. */
+void deflate_forget(struct conn *c);
+void deflate_shard_deinit(struct shard *sh);
+/* Are the messages to @c deflated with a context of its own? Then all of them go through deflate_own(), in order. */
+static inline bool deflate_is_own(const struct conn *c)
+{
+	return c->deflate.server_takeover;
+}
+/* The frame of @m, deflated once for all who agreed on the same window; empty: it goes out as it is, now and later. */
+struct bytes deflate_shared(struct conn *c, struct msg *m);
+/* Appends the frame of @m to @out, deflated or not. out->failed: no memory. */
+void deflate_own(struct conn *c, const struct msg *m, struct buf *out);
+/*
+ * A compressed message of the client. 0: its bytes are in @out; DEFLATE_LATER: it is so long that it had better wait for
+ * its turn (never when @now); else the close code, and *why. Each time @out is to be given back with deflate_done().
+ */
+#define DEFLATE_LATER 1u
+#define DEFLATE_TURN_BYTES (1u << 20) /* inflated in a turn, about 2 ms; then the others come first */
+uint16_t deflate_open(struct conn *c, struct bytes wire, bool text, bool now, struct buf *out, const char **why);
+void deflate_done(struct conn *c, struct buf *out);
 
 /* conn_sse.c */
 void sse_begin(struct conn *c);

@@ -424,6 +424,9 @@ static void serve(struct conn *c)
 	case ROUTE_WEBSOCKET:
 		open_begin(c, HUB_WEBSOCKET);
 		break;
+	case ROUTE_ECHO:
+		open_echo(c);
+		break;
 	case ROUTE_SSE:
 		open_begin(c, HUB_SSE);
 		break;
@@ -604,7 +607,8 @@ static bool gate(struct conn *c)
 	/* A full node is alive: whoever asks that must not conclude that it should be killed. */
 	if (code == API_OVERLOADED && found == ROUTE_FOUND && h->route->kind == ROUTE_LIVEZ)
 		code = API_OK;
-	if (code != API_OK && (found != ROUTE_FOUND || h->route->kind != ROUTE_WEBSOCKET))
+	if (code != API_OK &&
+	    (found != ROUTE_FOUND || (h->route->kind != ROUTE_WEBSOCKET && h->route->kind != ROUTE_ECHO)))
 		refuse_str(c, code, why);
 	else if (!decoded)
 		refuse_str(c, API_BAD_REQUEST, "the path has an invalid escape");

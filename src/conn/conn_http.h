@@ -17,6 +17,7 @@ enum http_state {
 /* Who wants a session, as it comes out of the request. Views into @scratch. */
 struct opening {
 	enum hub_transport transport;
+	bool echo;      /* it is nobody's and gets its own messages back */
 	bool wsc_v1;    /* refusals are told by close code */
 	bool has_after; /* after= or Last-Event-ID: wants to resume */
 	char accept[WS_ACCEPT_LEN];

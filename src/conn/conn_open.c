@@ -33,7 +33,8 @@ static int write_head(struct conn *c, struct buf *out)
 	struct opening *o = h->open;
 	struct settings *set = conn_shard(c)->set;
 	struct http1_out_field f[16];
-	char id[CLIENT_ID_TEXT];
+	char id[CLIENT_ID_TEXT], answer[WS_DEFLATE_ANSWER_MAX];
+	struct bytes extension = { 0 };
 	size_t n = 0;
 
 	client_id_text(c, id);
@@ -43,6 +44,11 @@ static int write_head(struct conn *c, struct buf *out)
 		f[n++] = (struct http1_out_field){ "Upgrade", BYTES("websocket") };
 		f[n++] = (struct http1_out_field){ "Connection", BYTES("Upgrade") };
 		f[n++] = (struct http1_out_field){ "Sec-WebSocket-Accept", bytes_of(o->accept, sizeof o->accept) };
+		/* One that is refused by close code has no session any more. */
+		if (c->session.state != SESSION_NONE)
+			extension = deflate_agree(c, &h->head, answer);
+		if (extension.len)
+			f[n++] = (struct http1_out_field){ "Sec-WebSocket-Extensions", extension };
 		if (o->wsc_v1)
 			f[n++] = (struct http1_out_field){ "Sec-WebSocket-Protocol", BYTES(WS_SUBPROTOCOL) };
 	} else {
@@ -204,8 +210,8 @@ static void accept_session(struct conn *c)
 	unsigned n;
 	uint64_t caller = c->u.sse.caller;
 
-	c->accepted = true;
-	n = front_messages(c, sse, wants_resume, front);
+	c->accepted = !o->echo; /* the program knows nothing of an echo */
+	n = o->echo ? 0 : front_messages(c, sse, wants_resume, front);
 	next = become(c, &ok);
 	for (unsigned i = 0; i < n; i++)
 		ok = ok && front[i];
@@ -340,7 +346,7 @@ static void ask_connect(struct conn *c)
 	struct wsc_call call;
 	int verdict;
 
-	if (!hooks->on_client_connect) {
+	if (!hooks->on_client_connect || http_of(c)->open->echo) {
 		accept_session(c);
 		return;
 	}
@@ -384,6 +390,7 @@ static void attach(struct conn *c)
 		.client_type = o->client_type,
 		.user_type = o->user_type,
 		.transport = (uint8_t)o->transport,
+		.hidden = o->echo,
 		.handle = conn_handle(c),
 	};
 	int r;
@@ -647,7 +654,14 @@ static bool check_handshake(struct conn *c)
 	return false;
 }
 
-void open_begin(struct conn *c, enum hub_transport transport)
+/* It is nobody's, so it stays on the shard that has accepted it. */
+static void begin_echo(struct conn *c)
+{
+	memcpy(http_of(c)->open->user_id, "echo", sizeof "echo");
+	attach(c);
+}
+
+static void begin(struct conn *c, enum hub_transport transport, bool echo)
 {
 	struct http_conn *h = http_of(c);
 	struct opening *o = mem_zalloc(sizeof *o);
@@ -660,6 +674,7 @@ void open_begin(struct conn *c, enum hub_transport transport)
 		return;
 	}
 	o->transport = transport;
+	o->echo = echo;
 	if (transport == HUB_WEBSOCKET && !check_handshake(c))
 		return;
 	h->state = HTTP_WAIT;
@@ -673,6 +688,18 @@ void open_begin(struct conn *c, enum hub_transport transport)
 	else if (!connect_allowed(conn_shard(c), &h->client, &retry_s))
 		refuse_status(c, 0, API_RATE_LIMITED,
 			      BYTES("too many new connections from this address (security.connect_rate)"), retry_s);
+	else if (echo)
+		begin_echo(c);
 	else if (read_query(c))
 		identify(c);
+}
+
+void open_begin(struct conn *c, enum hub_transport transport)
+{
+	begin(c, transport, false);
+}
+
+void open_echo(struct conn *c)
+{
+	begin(c, HUB_WEBSOCKET, true);
 }

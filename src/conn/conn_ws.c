@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * conn_ws: a connection that speaks WebSocket (RFC 6455). Frames become messages for submit.c, pings get their pongs, a
- * protocol error ends it with its close code. Input that cannot be taken yet, because a hook has the message before
- * it, waits here and nothing more is read.
+ * protocol error ends it with its close code. Input that cannot be taken yet, because a hook has the message before it
+ * or the client does not read its echoes, waits here and nothing more is read.
  */
 #include <stdio.h>
 #include "conn/submit.h"
+
+#define DEFERRED 0x80u           /* conn_extra.deferred: beside the opcode, which may be 0 */
+#define READ_INFLATES (1u << 18) /* bytes that the messages of one read may inflate to before others have their turn */
 
 static void on_frame_error(struct conn *c, uint16_t code, const char *why)
 {
@@ -14,7 +17,7 @@ static void on_frame_error(struct conn *c, uint16_t code, const char *why)
 	timers_arm(&conn_shard(c)->timers, &c->timer, now_ms(conn_shard(c)->now) + 5000);
 }
 
-/* §5.5.1: the peer closes: what is not begun is dropped and its code goes back. */
+/* §5.5.1: the peer closes: what is not begun is dropped, echoes excepted, and its code goes back. */
 static void on_close(struct conn *c, uint16_t code)
 {
 	struct shard *sh = conn_shard(c);
@@ -28,7 +31,7 @@ static void on_close(struct conn *c, uint16_t code)
 		return; /* ours is on its way: the flush ends it */
 	c->close_code = code;
 	c->by_client = true;
-	hub_close(sh->hub, &c->session, code, "closed by the client", true);
+	hub_close(sh->hub, &c->session, code, "closed by the client", !conn_is_echo(c));
 }
 
 /* Every ping gets its pong; only while the socket is full does a new pong take the place of one that waits. */
@@ -77,14 +80,32 @@ static bool message_allowed(struct conn *c)
 	return false;
 }
 
-/* One whole message. False: a hook has it, nothing more may be taken. */
+/* The message as it came. False: the queue is full until the client reads, nothing more may be taken. */
+static bool echo(struct conn *c, uint8_t opcode, struct bytes payload)
+{
+	struct shard *sh = conn_shard(c);
+	struct msg *m = msg_new(hub_owner(sh->hub), MSG_SERVER, payload.len);
+
+	if (!m) {
+		on_frame_error(c, WS_CODE_INTERNAL, "out of memory");
+		return true;
+	}
+	if (payload.len)
+		memcpy(m->json, payload.at, payload.len);
+	m->binary = opcode == WS_OP_BINARY;
+	(void)hub_send(sh->hub, &c->session, m);
+	msg_unref(m);
+	return hub_has_room(sh->hub, &c->session, sh->set->opt.max_message_bytes);
+}
+
+/* One message, allowed. False: a hook has it, nothing more may be taken. */
 static bool on_message(struct conn *c, uint8_t opcode, struct bytes text)
 {
 	struct shard *sh = conn_shard(c);
 	struct msg *m;
 
-	if (!message_allowed(c))
-		return true;
+	if (conn_is_echo(c))
+		return echo(c, opcode, text);
 	if (opcode != WS_OP_TEXT || !bytes_eq(text, BYTES("ping")))
 		return submit_ws(c, text);
 	/* The bare word, answered with the bare word: the one text that is not a message. */
@@ -97,6 +118,65 @@ static bool on_message(struct conn *c, uint8_t opcode, struct bytes text)
 	return true;
 }
 
+/* Goes on with @c in a later turn. False: no memory. */
+static bool wait_for_turn(struct conn *c)
+{
+	struct buf *later = &conn_shard(c)->deflate.later;
+	slab_handle h = conn_handle(c);
+
+	if (!buf_reserve(later, sizeof h)) {
+		later->failed = false; /* the others are still in it */
+		on_frame_error(c, WS_CODE_INTERNAL, "out of memory");
+		return false;
+	}
+	buf_add(later, bytes_of(&h, sizeof h));
+	return true;
+}
+
+/* Keeps the message at @wire for its turn; in @message, where one in pieces lies already. */
+static void defer(struct conn *c, uint8_t opcode, struct bytes wire)
+{
+	struct conn_extra *x = conn_extra(c);
+
+	if (x && x->message.at != wire.at)
+		buf_add(&x->message, wire);
+	if (!x || x->message.failed)
+		on_frame_error(c, WS_CODE_INTERNAL, "out of memory");
+	else if (wait_for_turn(c))
+		x->deferred = opcode | DEFERRED;
+}
+
+/* A compressed message; WS_OP_CONT: one that was refused. False: nothing more may be taken until it has had its turn. */
+static bool on_compressed(struct conn *c, uint8_t opcode, struct bytes wire, bool now)
+{
+	struct buf text = BUF_INIT;
+	const char *why = NULL;
+	uint16_t code = deflate_open(c, wire, opcode == WS_OP_TEXT, now, &text, &why);
+	bool go_on = code != DEFLATE_LATER;
+
+	if (code == DEFLATE_LATER)
+		defer(c, opcode, wire);
+	else if (code)
+		on_frame_error(c, code, why);
+	else if (opcode != WS_OP_CONT)
+		go_on = on_message(c, opcode, buf_bytes(&text));
+	deflate_done(c, &text);
+	return go_on;
+}
+
+/* One message that lies whole at @wire. False: nothing more may be taken. */
+static bool on_whole(struct conn *c, const struct ws_out *o, struct bytes wire)
+{
+	bool allowed = message_allowed(c);
+
+	if (!o->compressed)
+		return !allowed || on_message(c, o->opcode, wire);
+	/* Refused or not, what later messages may refer to must be known. */
+	if (!allowed && !c->deflate.client_takeover)
+		return true;
+	return on_compressed(c, allowed ? o->opcode : WS_OP_CONT, wire, false);
+}
+
 /* A message in pieces is put together; whole ones are used where they lie. */
 static bool on_piece(struct conn *c, const struct ws_out *o, bool last)
 {
@@ -104,7 +184,7 @@ static bool on_piece(struct conn *c, const struct ws_out *o, bool last)
 	bool go_on;
 
 	if (last && o->whole)
-		return on_message(c, o->opcode, o->payload);
+		return on_whole(c, o, o->payload);
 	x = conn_extra(c);
 	if (x)
 		buf_add(&x->message, o->payload);
@@ -114,8 +194,8 @@ static bool on_piece(struct conn *c, const struct ws_out *o, bool last)
 	}
 	if (!last)
 		return true;
-	go_on = on_message(c, o->opcode, buf_bytes(&x->message));
-	if (c->phase != PHASE_DEAD && c->at.extra)
+	go_on = on_whole(c, o, buf_bytes(&x->message));
+	if (c->phase != PHASE_DEAD && c->at.extra && !c->at.extra->deferred)
 		buf_deinit(&c->at.extra->message);
 	return go_on;
 }
@@ -146,15 +226,15 @@ static bool on_event(struct conn *c, enum ws_event ev, const struct ws_out *o)
 	return false;
 }
 
-/* Keeps what was not used: less than a header, or all that waits behind a hook. */
-static void hold(struct conn *c, const struct mut_bytes *in)
+/* Keeps what was not used: less than a header, or all that must wait. */
+static void hold(struct conn *c, struct bytes rest)
 {
-	struct conn_extra *x = in->len ? conn_extra(c) : NULL;
+	struct conn_extra *x = rest.len ? conn_extra(c) : NULL;
 
-	if (in->len == 0)
+	if (rest.len == 0)
 		return;
 	if (x)
-		buf_add(&x->held, bytes_of(in->at, in->len));
+		buf_add(&x->held, rest);
 	if (!x || x->held.failed)
 		on_frame_error(c, WS_CODE_INTERNAL, "out of memory");
 }
@@ -164,9 +244,11 @@ static bool listening(const struct conn *c)
 	return c->phase == PHASE_OPEN && c->session.state != SESSION_CLOSING;
 }
 
-static void decode(struct conn *c, uint8_t *data, size_t len)
+/* Takes what may be taken of @data; returns what is left of it, to be held. */
+static struct bytes decode(struct conn *c, uint8_t *data, size_t len)
 {
 	const struct ws_limits *limits = &conn_shard(c)->set->ws;
+	uint64_t spent = conn_shard(c)->deflate.spent;
 	struct mut_bytes in = { data, len };
 	struct ws_out o;
 	enum ws_event ev;
@@ -175,41 +257,58 @@ static void decode(struct conn *c, uint8_t *data, size_t len)
 		/* While we close, only the peer's close frame still counts. */
 		if (!listening(c) && ev != WS_CLOSE) {
 			if (ev == WS_ERROR)
-				return;
+				return BYTES("");
 			continue;
 		}
-		if (!on_event(c, ev, &o) && c->phase != PHASE_DEAD) {
+		if ((!on_event(c, ev, &o) ||
+		     (conn_shard(c)->deflate.spent - spent > READ_INFLATES && wait_for_turn(c))) &&
+		    c->phase != PHASE_DEAD) {
 			c->held_input = true;
 			stream_pause(&c->stream);
 			break;
 		}
 		if (c->phase == PHASE_DEAD || ev == WS_CLOSE || ev == WS_ERROR)
-			return;
+			return BYTES("");
 	}
-	hold(c, &in);
+	return bytes_of(in.at, in.len);
+}
+
+/* What must wait stays where it lies: many small messages behind one another are not copied again for each. */
+static void decode_held(struct conn *c)
+{
+	struct conn_extra *x = c->at.extra;
+	struct buf held = x->held;
+	size_t at = x->held_at;
+	struct bytes rest;
+
+	x->held = BUF_INIT;
+	x->held_at = 0;
+	rest = decode(c, held.at + at, held.len - at);
+	x = rest.len > WS_CARRY_MAX ? conn_extra(c) : NULL;
+	if (x) {
+		x->held = held;
+		x->held_at = held.len - rest.len;
+	} else {
+		hold(c, rest);
+		buf_deinit(&held);
+	}
 }
 
 void ws_on_data(struct conn *c, uint8_t *data, size_t len)
 {
 	struct conn_extra *x = c->at.extra;
-	struct buf held;
 
 	if (c->peer_closed)
 		return;
-	if (!x || !x->held.len) {
-		decode(c, data, len);
+	if (!listening(c))
+		c->held_input = false; /* of what waited nothing counts any more but a close frame */
+	if (!c->held_input && (!x || !x->held.len)) {
+		hold(c, decode(c, data, len));
 	} else {
-		buf_add(&x->held, bytes_of(data, len));
-		if (x->held.failed) {
-			on_frame_error(c, WS_CODE_INTERNAL, "out of memory");
-			return;
-		}
-		if (c->held_input)
-			return;
-		held = x->held;
-		x->held = BUF_INIT;
-		decode(c, held.at, held.len);
-		buf_deinit(&held);
+		hold(c, bytes_of(data, len));
+		x = c->at.extra;
+		if (!c->held_input && x && !x->held.failed)
+			decode_held(c);
 	}
 	if (c->phase != PHASE_DEAD)
 		conn_extra_trim(c);
@@ -217,24 +316,70 @@ void ws_on_data(struct conn *c, uint8_t *data, size_t len)
 
 void ws_resume(struct conn *c)
 {
-	struct conn_extra *x = c->at.extra;
-	struct buf held = BUF_INIT;
-
-	if (!c->held_input)
+	if (!c->held_input || (c->at.extra && c->at.extra->deferred))
 		return;
 	c->held_input = false;
 	/* Silence counts from the moment we listen again. */
 	c->session.last_rx_ms = (uint32_t)now_ms(conn_shard(c)->now);
 	stream_resume(&c->stream);
-	if (x) {
-		held = x->held;
-		x->held = BUF_INIT;
-	}
-	if (held.len)
-		decode(c, held.at, held.len);
-	buf_deinit(&held);
+	if (c->at.extra && c->at.extra->held.len)
+		decode_held(c);
 	if (c->phase != PHASE_DEAD)
 		conn_extra_trim(c);
+}
+
+/* The turn of one that had to wait: first the message, then what came behind it. */
+static void take_turn(struct conn *c)
+{
+	struct conn_extra *x = c->at.extra;
+	struct buf wire;
+	bool go_on = true;
+
+	if (x && x->deferred) {
+		uint8_t opcode = x->deferred & (uint8_t)~DEFERRED;
+
+		wire = x->message;
+		x->message = BUF_INIT;
+		x->deferred = 0;
+		if (listening(c))
+			go_on = on_compressed(c, opcode, buf_bytes(&wire), true);
+		buf_deinit(&wire);
+	}
+	if (go_on && c->phase != PHASE_DEAD)
+		ws_resume(c);
+}
+
+void ws_run_later(struct shard *sh)
+{
+	struct buf *later = &sh->deflate.later;
+	size_t end = later->len, at = 0;
+
+	sh->deflate.spent = 0;
+	while (at < end && sh->deflate.spent < DEFLATE_TURN_BYTES && !sh->loop.ops->pressed(&sh->loop)) {
+		struct conn *c;
+		slab_handle h;
+
+		memcpy(&h, later->at + at, sizeof h);
+		at += sizeof h;
+		if ((c = conn_get(sh, h)) && c->kind == CONN_WS)
+			take_turn(c);
+	}
+	buf_consume(later, at);
+	if (!later->len)
+		buf_deinit(later);
+}
+
+void ws_flushed(struct conn *c, bool moved)
+{
+	struct shard *sh = conn_shard(c);
+
+	if (!c->held_input || !conn_is_echo(c))
+		return;
+	/* Who reads is alive. */
+	if (moved)
+		c->session.last_rx_ms = (uint32_t)now_ms(sh->now);
+	if (hub_has_room(sh->hub, &c->session, sh->set->opt.max_message_bytes))
+		ws_resume(c);
 }
 
 void ws_queue_close(struct conn *c)
@@ -279,6 +424,14 @@ void ws_arm(struct conn *c)
 	timers_arm(&sh->timers, &c->timer, now_ms(sh->now) + (due > silence ? due - silence : 1));
 }
 
+/* Bytes that wait in the socket are not silence, and neither is a pause of ours; but an echo waits for its reader. */
+static bool waits_for_us(const struct conn *c)
+{
+	if (c->at.extra && c->at.extra->deferred)
+		return true;
+	return c->held_input ? !conn_is_echo(c) : (c->stream.src.flags & STREAM_READABLE) != 0;
+}
+
 void ws_on_timer(struct conn *c)
 {
 	struct shard *sh = conn_shard(c);
@@ -286,8 +439,7 @@ void ws_on_timer(struct conn *c)
 	uint8_t frame[WS_CONTROL_FRAME_MAX];
 	struct conn_extra *x;
 
-	/* Bytes that wait in the socket are not silence, and neither is a pause of ours. */
-	if ((c->stream.src.flags & STREAM_READABLE) || c->held_input) {
+	if (waits_for_us(c)) {
 		timers_arm(&sh->timers, &c->timer, now_ms(sh->now) + 100);
 		return;
 	}
@@ -312,7 +464,7 @@ void ws_on_timer(struct conn *c)
 
 void ws_begin(struct conn *c)
 {
-	ws_decoder_init(&c->u.ws, false);
+	ws_decoder_init(&c->u.ws, c->deflate.on);
 	c->session.last_rx_ms = (uint32_t)now_ms(conn_shard(c)->now);
 	ws_arm(c);
 }

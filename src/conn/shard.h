@@ -19,6 +19,7 @@
 #include "net/addr.h"
 #include "net/loop.h"
 #include "proto/ws.h"
+#include "proto/ws_deflate.h"
 #include "wsc/hooks.h"
 
 struct shard;
@@ -58,6 +59,13 @@ struct options {
 	bool require_origin;
 	struct nets blocked, whitelist, trusted;
 	bool only_whitelist;
+	struct {
+		bool on;
+		struct ws_deflate_policy policy;
+		uint8_t level;
+		uint64_t min_bytes; /* shorter messages go out as they are */
+		uint64_t memory;    /* what the contexts of all connections may hold */
+	} deflate;
 };
 
 /* Made before the start, the same for all shards, never changed while they run. */
@@ -85,12 +93,16 @@ struct settings {
 		_Atomic uint64_t connections; /* sockets of any kind */
 		_Atomic bool draining;
 		_Atomic uint64_t cut; /* connections that the drain could not wait for */
+		/* deflate contexts: what was promised to connections, and whether memory is too scarce to promise more */
+		_Atomic uint64_t context_bytes;
+		_Atomic bool no_new_contexts;
 	} shared;
 };
 
 /* Single writer: the shard. */
 struct shard_counters {
 	_Atomic uint64_t received, broadcasts;
+	_Atomic uint64_t deflated; /* messages that were run through DEFLATE, to whatever end */
 };
 
 static inline void counter_add(_Atomic uint64_t *c, uint64_t n)
@@ -134,7 +146,14 @@ struct shard {
 	uint64_t accept_error_ms, wait_error_ms; /* when the last one was reported */
 	uint64_t back_ms; /* when this worker came back after it had not run for a while */
 	uint64_t drain_deadline_ms;
-	uint8_t *gather;                     /* several small pieces become one send */
+	uint8_t *gather;                    /* several small pieces become one send */
+	struct {                            /* for connections without contexts of their own; made on first use */
+		struct ws_deflater *out[8]; /* by window bits, from 8 on */
+		struct ws_inflater *in;
+		struct buf scratch;
+		struct buf later; /* handles of connections whose input goes on in a later turn, oldest first */
+		uint64_t spent;   /* bytes inflated in this turn */
+	} deflate;
 	struct evicted evicted[EVICTED_MAX]; /* a ring */
 	uint32_t evicted_next;
 	struct shard_counters counters;

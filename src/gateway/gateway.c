@@ -90,6 +90,12 @@ static void set_options(struct wsc_gateway *gw)
 		.whitelist = { c->security.whitelist_ips.at, c->security.whitelist_ips.n },
 		.trusted = { c->security.trusted_proxies.at, c->security.trusted_proxies.n },
 		.only_whitelist = c->security.enable_ip_whitelist,
+		.deflate = { .on = c->performance.enable_compression,
+			     .policy = { .window_bits = (uint8_t)c->performance.compression_window_bits,
+					 .takeover = c->performance.compression_context_takeover },
+			     .level = (uint8_t)c->performance.compression_level,
+			     .min_bytes = c->performance.compression_min_bytes,
+			     .memory = c->performance.compression_memory },
 	};
 	gw->set.http = (struct http1_limits){ (uint32_t)c->limits.header_bytes, (uint32_t)c->limits.uri_bytes,
 					      (uint32_t)c->limits.header_count };
@@ -201,6 +207,12 @@ static void log_start(struct wsc_gateway *gw)
 		 KV_U64("max_message_bytes", c->security.max_message_size),
 		 KV_U64("message_buffer_size", c->message_buffer_size),
 		 KV_U64("max_connections_per_user", c->max_connections_per_user));
+	if (c->dev.echo_path)
+		log_warn(
+			lg,
+			"dev.echo_path is set: anybody who may connect gets a WebSocket there that sends everything back; "
+			"it is meant for tests, not for service",
+			KV_STR("path", c->dev.echo_path));
 	if (gw->set.hooks.authenticate_user) {
 		log_info(lg, "authentication", KV_STR("mode", "the program's own (authenticate_user)"));
 		return;
@@ -316,6 +328,7 @@ int wsc_register_routes(struct wsc_gateway *gw)
 	    (r = add(gw, "GET", c->paths.sse, ROUTE_SSE, NULL, NULL)) < 0 ||
 	    (r = add(gw, "GET", c->paths.stats, ROUTE_OLD_STATS, NULL, NULL)) < 0 ||
 	    (r = add(gw, "GET", c->paths.online, ROUTE_OLD_ONLINE, NULL, NULL)) < 0 ||
+	    (c->dev.echo_path && (r = add(gw, "GET", c->dev.echo_path, ROUTE_ECHO, NULL, NULL)) < 0) ||
 	    (r = add(gw, "GET", "/livez", ROUTE_LIVEZ, NULL, NULL)) < 0)
 		return r;
 	return add(gw, "GET", "/readyz", ROUTE_READYZ, NULL, NULL);

@@ -104,6 +104,7 @@ struct session {
 	bool moved : 1;    /* the socket has taken bytes since it was taken off the ready list */
 	bool loading : 1;  /* REPLAYING: a LOAD waits or is unanswered */
 	bool missed : 1; /* REPLAYING: a live logged message came since the LOAD was taken, so its end is not the end */
+	bool hidden : 1; /* its user is in no table and it is not one of everyone: only hub_send() reaches it */
 };
 _Static_assert(sizeof(struct session) <= 152, "a session shares 256 bytes with its connection");
 
@@ -219,6 +220,7 @@ struct hub_identity {
 	struct bytes user_id;
 	struct bytes ticket_id, role, device_id, client_type; /* empty: none */
 	uint8_t user_type, transport;
+	bool hidden; /* nobody can find or reach it, and it is nobody's device: @user_id is only a name for the log */
 	uint64_t handle;
 };
 /*
@@ -272,6 +274,11 @@ int hub_publish(struct hub *h, const struct hub_publication *p, struct now now);
  * closing. 0 or -WSC_ENOMEM.
  */
 int hub_send(struct hub *h, struct session *s, struct msg *m);
+/*
+ * Can a message of up to @len bytes be queued for @s without taking the queue over its limit? For a driver that would rather
+ * take no more from a client who does not read than lose it.
+ */
+bool hub_has_room(const struct hub *h, const struct session *s, uint64_t len);
 /*
  * Closes every session of @user_id wherever it is: 4410 and the like, after what is queued. Outcome with @token: how many
  * (HUB_NOBODY: none). HUB_BUSY, -WSC_ENOMEM: nothing was done.

@@ -114,6 +114,8 @@ void tables_deinit(struct hub *h);
 struct user *user_find(const struct hub *h, struct bytes id, uint64_t hash);
 /* Finds or makes it; NULL: out of memory. */
 struct user *user_get(struct hub *h, struct bytes id, uint64_t hash);
+/* A record that is in no table, for one hidden session. NULL: out of memory. */
+struct user *user_hidden(struct bytes id);
 /* Forgets a user that neither we nor a peer has sessions of. */
 void user_release(struct hub *h, struct user *u);
 struct ticket *ticket_find(const struct hub *h, struct bytes id);

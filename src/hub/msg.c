@@ -82,30 +82,48 @@ struct msg *msg_new(struct msg_owner *owner, enum msg_kind kind, size_t json_len
 	return m;
 }
 
-uint8_t *msg_make(struct msg *m, size_t n)
+uint8_t *msg_make(struct msg *m, uint8_t key, size_t n)
 {
-	assert(!m->made);
-	if (n > MSG_MAX_LEN)
+	size_t bytes = offsetof(struct msg_made, at) + n;
+	struct msg_made *f;
+
+	assert(!msg_made(m, key).at);
+	if (n > MSG_MAX_LEN || bytes > UINT32_MAX - m->weight)
 		return NULL;
-	m->made = mem_alloc(n);
-	if (!m->made)
+	f = mem_alloc(bytes > sizeof(*f) ? bytes : sizeof(*f));
+	if (!f)
 		return NULL;
-	m->weight += (uint32_t)n;
-	m->owner->bytes += n;
-	return m->made;
+	f->next = m->made;
+	f->len = (uint32_t)n;
+	f->key = key;
+	m->made = f;
+	m->weight += (uint32_t)bytes;
+	m->owner->bytes += bytes;
+	return f->at;
+}
+
+struct bytes msg_made(const struct msg *m, uint8_t key)
+{
+	for (const struct msg_made *f = m->made; f; f = f->next)
+		if (f->key == key)
+			return bytes_of(f->at, f->len);
+	return (struct bytes){ 0 };
 }
 
 void msg_unref(struct msg *m)
 {
 	struct msg_owner *owner = m->owner;
+	struct msg_made *made;
 
 	assert(m->refs > 0);
 	if (--m->refs)
 		return;
 	owner->bytes -= m->weight;
 	owner->count--;
-	if (m->made)
-		mem_free(m->made);
+	while ((made = m->made)) {
+		m->made = made->next;
+		mem_free(made);
+	}
 	block_free(owner, m);
 }
 

@@ -2,7 +2,7 @@
 /*
  * msg: one message, immutable, counted, one worker's. Its JSON text is written once, right behind a little head room, so
  * that a wire form which is "header, then the text" (a WebSocket frame) needs no second copy; other forms are made on
- * first use, once per message and not once per reader (a broadcast is encoded once per wire form).
+ * first use, once per message and not once per reader (a broadcast is encoded once per wire form, deflated ones included).
  * What a form looks like is not known here: whoever flushes fills it in.
  */
 #ifndef WSC_HUB_MSG_H
@@ -25,6 +25,14 @@ enum msg_kind {
 
 struct msg;
 
+/* A wire form with memory of its own. */
+struct msg_made {
+	struct msg_made *next;
+	uint32_t len;
+	uint8_t key; /* which: the name that its maker gave it */
+	uint8_t at[];
+};
+
 /* One per worker: what its messages weigh, and a bounded number of spare blocks. Zeroed memory is an empty one. */
 struct msg_owner {
 	size_t bytes; /* of all live messages, bookkeeping and forms made included */
@@ -43,10 +51,12 @@ struct msg {
 	uint32_t
 		len; /* of the JSON text; its writer may make it shorter than was asked for, before anybody else sees it */
 	struct bytes form[MSG_FORMS]; /* .at == NULL: not made yet */
-	uint8_t *made;      /* memory of a form that did not fit into the room: msg_make(); freed with the message */
-	uint32_t weight;    /* what it counts in owner->bytes */
-	uint8_t kind;       /* enum msg_kind */
-	uint8_t size_class; /* of its block, MSG_CLASSES: none */
+	struct msg_made *made;        /* forms that did not fit into the room: msg_make(); freed with the message */
+	uint32_t weight;              /* what it counts in owner->bytes */
+	uint8_t kind;                 /* enum msg_kind */
+	uint8_t size_class;           /* of its block, MSG_CLASSES: none */
+	bool binary;                  /* goes out as binary; else it is text, as all JSON is */
+	uint8_t no_gain; /* deflated forms that are not worth making; whoever makes them gives the bits their meaning */
 	uint8_t room[MSG_HEAD_ROOM]; /* header bytes end where json[] begins */
 	uint8_t json[];              /* len bytes, then MSG_TAIL_ROOM */
 };
@@ -63,8 +73,10 @@ static inline uint32_t msg_charge(const struct msg *m)
 
 /* One reference, json[] to be filled by the caller before anybody else sees it; NULL when memory is out. */
 struct msg *msg_new(struct msg_owner *owner, enum msg_kind kind, size_t json_len);
-/* @n bytes for a form that needs memory of its own, kept in m->made and counted; NULL: out of memory. Once per message. */
-uint8_t *msg_make(struct msg *m, size_t n);
+/* @n bytes for a form that needs memory of its own, kept in m->made and counted; NULL: out of memory. Once per key. */
+uint8_t *msg_make(struct msg *m, uint8_t key, size_t n);
+/* The form that was made under @key; an empty view: none was. */
+struct bytes msg_made(const struct msg *m, uint8_t key);
 static inline struct msg *msg_ref(struct msg *m)
 {
 	m->refs++;

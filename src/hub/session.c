@@ -95,10 +95,12 @@ static void enrol(struct hub *h, struct session *s, struct user *u)
 {
 	s->user = u;
 	list_push(&u->sessions, &s->of_user);
-	list_push(&h->everyone, &s->all);
+	list_init(&s->all);
+	if (!s->hidden)
+		list_push(&h->everyone, &s->all);
 	s->counted = true;
 	u->count++;
-	if (h->o.by_interest && u->count == 1)
+	if (h->o.by_interest && u->count == 1 && !s->hidden)
 		interest_announce(h, u);
 	s->state = u->unconfirmed ? SESSION_ATTACHING : SESSION_HELD;
 }
@@ -106,7 +108,7 @@ static void enrol(struct hub *h, struct session *s, struct user *u)
 int hub_attach(struct hub *h, struct session *s, const struct hub_identity *id, struct now now)
 {
 	uint64_t hash = map_hash(&h->users, id->user_id);
-	struct user *u = user_find(h, id->user_id, hash);
+	struct user *u = id->hidden ? NULL : user_find(h, id->user_id, hash);
 
 	assert(s->state == SESSION_NONE);
 	if (too_many(h, u))
@@ -115,11 +117,12 @@ int hub_attach(struct hub *h, struct session *s, const struct hub_identity *id, 
 	outq_init(&s->q);
 	if (prepare(h, s, id) < 0)
 		return -WSC_ENOMEM;
-	u = user_get(h, id->user_id, hash);
+	u = id->hidden ? user_hidden(id->user_id) : user_get(h, id->user_id, hash);
 	if (!u) {
 		attrs_free(h, s);
 		return -WSC_ENOMEM;
 	}
+	s->hidden = id->hidden;
 	s->handle = id->handle;
 	s->transport = id->transport;
 	s->user_type = id->user_type;
@@ -166,7 +169,7 @@ static void count_accepted(struct hub *h, struct session *s)
 {
 	count_add(&h->counters.sessions[s->transport], 1);
 	count_add(&h->counters.lifetime, 1);
-	if (s->user->accepted++ == 0)
+	if (s->user->accepted++ == 0 && !s->hidden)
 		count_add(&h->counters.users, 1);
 }
 
@@ -300,10 +303,10 @@ static void uncount(struct hub *h, struct session *s)
 	u->count--;
 	if (session_accepted(s)) {
 		count_sub(&h->counters.sessions[s->transport], 1);
-		if (--u->accepted == 0)
+		if (--u->accepted == 0 && !s->hidden)
 			count_sub(&h->counters.users, 1);
 	}
-	if (u->count == 0 && h->o.by_interest)
+	if (u->count == 0 && h->o.by_interest && !s->hidden)
 		interest_withdraw(h, u);
 }
 
@@ -348,5 +351,8 @@ void hub_detach(struct hub *h, struct session *s, struct now now)
 	list_remove(&s->all);
 	s->state = SESSION_NONE;
 	s->user = NULL;
-	user_release(h, u);
+	if (s->hidden)
+		mem_free(u);
+	else
+		user_release(h, u);
 }

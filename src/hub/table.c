@@ -76,18 +76,26 @@ static void *record_new(size_t head, size_t least, struct bytes id)
 	return p;
 }
 
+struct user *user_hidden(struct bytes id)
+{
+	struct user *u = record_new(offsetof(struct user, id), sizeof(*u), id);
+
+	if (!u)
+		return NULL;
+	u->id_len = (uint16_t)id.len;
+	list_init(&u->sessions);
+	return u;
+}
+
 struct user *user_get(struct hub *h, struct bytes id, uint64_t hash)
 {
 	struct user *u = user_find(h, id, hash);
 
 	if (u)
 		return u;
-	u = record_new(offsetof(struct user, id), sizeof(*u), id);
-	if (!u)
-		return NULL;
-	u->id_len = (uint16_t)id.len;
-	list_init(&u->sessions);
-	map_insert(&h->users, &u->node, hash);
+	u = user_hidden(id);
+	if (u)
+		map_insert(&h->users, &u->node, hash);
 	return u;
 }
 

@@ -22,6 +22,12 @@ static bool over_limit(const struct hub *h, const struct session *s)
 	return s->q.count > h->o.max_messages[s->transport] || (s->q.bytes > h->o.max_queue_bytes && s->q.count > 1);
 }
 
+bool hub_has_room(const struct hub *h, const struct session *s, uint64_t len)
+{
+	return s->q.count == 0 || (s->q.count < h->o.max_messages[s->transport] &&
+				   s->q.bytes + len + MSG_CHARGE_FIXED <= h->o.max_queue_bytes);
+}
+
 static void press(struct hub *h, struct session *s)
 {
 	if (s->pressed)

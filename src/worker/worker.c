@@ -131,7 +131,7 @@ static int wait_ms(struct worker *w)
 
 	if (has_work(w))
 		return 0;
-	if (loop_unfinished(&w->shard.loop))
+	if (loop_unfinished(&w->shard.loop) || w->shard.deflate.later.len)
 		return congested(&w->shard) ? 1 : 0; /* somebody else must catch up before we may read */
 	at = next_deadline_ms(w);
 	if (at <= now)
@@ -293,6 +293,7 @@ bool worker_turn(struct worker *w, int max_wait_ms)
 	if (atomic_load_explicit(&w->shared.stopped, memory_order_relaxed))
 		return false;
 	sleep_until_work(w, max_wait_ms);
+	ws_run_later(sh);
 	read_and_take(w);
 	/* Many at once: whoever wrote meanwhile is served by the same flush. */
 	if (sh->loop.polled >= MANY_READY && !hub_pressed(sh->hub) && loop_wait(&sh->loop, 0) == 0)
@@ -423,6 +424,7 @@ void worker_deinit(struct worker *w)
 	if (sh->hub)
 		hub_free(sh->hub);
 	mem_free(sh->gather);
+	deflate_shard_deinit(sh);
 	slab_deinit(&sh->conns);
 	slab_deinit(&sh->jobs);
 	loop_deinit(&sh->loop);

@@ -420,15 +420,13 @@ def test_store_kind_none_is_the_default_and_may_be_written():
         failure(s.send("a", "nobody", "x"), 404, "user_offline", "store.kind: none")
 
 
-LATER = {"ack_timeout": "5s", "ack_retries": 3, "performance.enable_compression": "true",
-         "performance.compression_level": 6,
-         "performance.compression_min_bytes": 256, "store.path": "./data/wsc.db", "store.url": "postgres://x",
+LATER = {"ack_timeout": "5s", "ack_retries": 3, "store.path": "./data/wsc.db", "store.url": "postgres://x",
          "store.sync": "commit",
          "store.flush_ms": 100, "store.offline_ttl": "7h", "store.offline_max": 10, "store.dedupe_window": "10m",
          "tls.min_version": "1.2"}
 
 
-@row("1.later", "1.performance.compression", "6.sync", "6.offline", "6.dedupe")
+@row("1.later", "6.sync", "6.offline", "6.dedupe")
 def test_keys_that_wait_for_a_later_version_are_checked_and_warn():
     for key, value in LATER.items():
         with Scratch() as d:
@@ -439,14 +437,6 @@ def test_keys_that_wait_for_a_later_version_are_checked_and_warn():
             has(done.err, "warning: ", key, "no effect in this version")
             text = text.replace(f": {value}", ": [nonsense]")
             eq(wsc("check", d.write("c.yaml", text)).status, 2, key)
-
-
-@row("1.performance.compression")
-def test_without_compression_the_extension_is_not_agreed_to():
-    with Server({"performance": {"enable_compression": True}}) as s:
-        ws = s.ws("a", headers=[("Sec-WebSocket-Extensions", "permessage-deflate")])
-        eq(ws.answer.header("Sec-WebSocket-Extensions"), None)
-        ws.quiet()
 
 
 OLDER_GROUPS = "redis group ticket vip enhancement distributed".split()

@@ -39,10 +39,31 @@ TEST(every_size_is_counted_to_the_byte_and_a_spare_block_is_clean)
 		memset(m->json, 0xff, len + MSG_TAIL_ROOM);
 		m->seq = len;
 		m->form[MSG_FORM_WS] = msg_text(m);
-		CHECK(msg_make(m, len + 1) != NULL);
+		CHECK(msg_make(m, MSG_FORM_SSE, len + 1) != NULL);
 		msg_unref(m);
 		CHECK_EQ(o.bytes, 0);
 	}
+	msg_owner_deinit(&o);
+}
+
+TEST(each_form_is_made_once_found_by_its_key_and_counted_until_the_message_goes)
+{
+	struct msg_owner o = { 0 };
+	struct msg *m = msg_new(&o, MSG_USER, 100);
+	size_t before = o.bytes;
+	uint8_t *nine = msg_make(m, 9, 40), *fifteen = msg_make(m, 15, 30);
+
+	if (!CHECK(nine && fifteen))
+		return;
+	memset(nine, 'n', 40);
+	memset(fifteen, 'f', 30);
+	CHECK(o.bytes >= before + 70);
+	CHECK(msg_made(m, 9).at == nine && msg_made(m, 9).len == 40);
+	CHECK(msg_made(m, 15).at == fifteen && msg_made(m, 15).len == 30);
+	CHECK(!msg_made(m, 8).at);
+	CHECK(msg_make(m, 8, MSG_MAX_LEN + 1) == NULL);
+	msg_unref(m);
+	CHECK_EQ(o.bytes, 0);
 	msg_owner_deinit(&o);
 }
 

@@ -47,6 +47,71 @@ TEST(replace_closes_the_oldest_only_when_the_new_one_is_accepted)
 	fx_free(&fx);
 }
 
+TEST(a_hidden_session_is_in_no_table_gets_no_broadcast_and_counts_as_no_user)
+{
+	struct fx fx;
+	struct session s[2], other;
+	struct hub_identity id = { .user_id = BYTES("echo"), .hidden = true };
+	struct hub_user_row row;
+	struct msg *m;
+
+	fx_init(&fx, 1, fx_options());
+	fx_connect(fx.hub[0], &other, "echo", NULL);
+	for (int i = 0; i < 2; i++) {
+		s[i] = (struct session){ 0 };
+		CHECK_EQ(hub_attach(fx.hub[0], &s[i], &id, FX_NOW(0)), 0);
+		CHECK_EQ(hub_accept(fx.hub[0], &s[i], NULL, 0, NULL, FX_NOW(0)), 0);
+		CHECK_EQ(hub_user_sessions(&s[i]), 1);
+	}
+	CHECK_EQ(hub_counters(fx.hub[0])->sessions[HUB_WEBSOCKET], 3);
+	CHECK_EQ(hub_counters(fx.hub[0])->users, 1);
+	CHECK_EQ(fx_publish(fx.hub[0], HUB_TO_ALL, "", "all", 1, true, 0), 0);
+	CHECK_EQ(fx_publish(fx.hub[0], HUB_TO_USER, "echo", "one", 1, true, 0), 0);
+	CHECK_EQ(other.q.count, 2);
+	CHECK_EQ(s[0].q.count + s[1].q.count, 0);
+	hub_detach(fx.hub[0], &other, FX_NOW(0));
+	CHECK(!hub_next_user(fx.hub[0], NULL, &row));
+	CHECK(hub_find(fx.hub[0], BYTES("echo")) == NULL);
+	m = fx_msg(fx.hub[0], "back");
+	CHECK_EQ(hub_send(fx.hub[0], &s[1], m), 0);
+	msg_unref(m);
+	CHECK_BYTES(fx_waits(&s[1], 0), "back");
+	CHECK(hub_take_ready(fx.hub[0]) == &s[1]);
+	hub_close(fx.hub[0], &s[1], 1000, "bye", false);
+	CHECK_EQ(hub_counters(fx.hub[0])->users, 0);
+	CHECK_EQ(hub_counters(fx.hub[0])->sessions[HUB_WEBSOCKET], 1);
+	for (int i = 0; i < 2; i++)
+		hub_detach(fx.hub[0], &s[i], FX_NOW(0));
+	CHECK_EQ(hub_counters(fx.hub[0])->sessions[HUB_WEBSOCKET], 0);
+	fx_free(&fx);
+}
+
+TEST(there_is_room_as_long_as_one_more_message_keeps_a_queue_within_its_limits)
+{
+	struct hub_options o = fx_options();
+	struct session s;
+	struct msg *m;
+	struct fx fx;
+
+	o.max_messages[HUB_WEBSOCKET] = 3;
+	o.max_queue_bytes = 100;
+	fx_init(&fx, 1, o);
+	fx_connect(fx.hub[0], &s, "ann", NULL);
+	m = fx_msg(fx.hub[0], "0123");
+	CHECK(hub_has_room(fx.hub[0], &s, 1u << 30)); /* an empty queue always takes one */
+	CHECK_EQ(hub_send(fx.hub[0], &s, m), 0);
+	CHECK(hub_has_room(fx.hub[0], &s, 64));
+	CHECK(!hub_has_room(fx.hub[0], &s, 65));
+	CHECK(!hub_has_room(fx.hub[0], &s, UINT32_MAX));
+	CHECK_EQ(hub_send(fx.hub[0], &s, m), 0);
+	CHECK(hub_has_room(fx.hub[0], &s, 0));
+	CHECK_EQ(hub_send(fx.hub[0], &s, m), 0);
+	CHECK(!hub_has_room(fx.hub[0], &s, 0));
+	CHECK(!hub_pressed(fx.hub[0]));
+	msg_unref(m);
+	fx_free(&fx);
+}
+
 TEST(reject_refuses_and_changes_nothing_and_allow_knows_no_limit)
 {
 	struct hub_options o = fx_options();

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * worker_deflate: what compression costs a worker: one run through DEFLATE per message and window however many read it,
+ * no context without takeover, contexts on first use with it, and never more of them than was promised.
+ */
+#include "worker_fixture.h"
+
+#include <zlib.h>
+
+#define OFFER "permessage-deflate"
+
+static void rig_deflate(struct rig *r, bool takeover)
+{
+	rig_init(r, 1);
+	r->set.opt.deflate.on = true;
+	r->set.opt.deflate.policy = (struct ws_deflate_policy){ .window_bits = 15, .takeover = takeover };
+	r->set.opt.deflate.level = 6;
+	r->set.opt.deflate.min_bytes = 256;
+	r->set.opt.deflate.memory = 1 << 20;
+	routes_add(&r->set.routes, "POST", "/broadcast", ROUTE_BROADCAST, NULL, NULL);
+	rig_start(r);
+}
+
+/* A WebSocket of @user that offers @offer (NULL: none), open. */
+static int join(struct rig *r, const char *user, const char *offer)
+{
+	struct inbox in = { 0 };
+	int fd = rig_dial(r, 0);
+	char head[512];
+
+	snprintf(head, sizeof head,
+		 "GET /ws?user_id=%s HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+		 "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s%s\r\n\r\n",
+		 user, offer ? "Sec-WebSocket-Extensions: " : "X: y", offer ? offer : "");
+	put_str(fd, head);
+	rig_turn(r, 3);
+	take(&in, fd);
+	CHECK_EQ(head_status(&in), 101);
+	CHECK((memmem(in.at, in.len, OFFER, strlen(OFFER)) != NULL) == (offer != NULL));
+	inbox_free(&in);
+	return fd;
+}
+
+static void broadcast(struct rig *r, char letter)
+{
+	char text[1001] = { 0 }, request[1300];
+	int fd = rig_dial(r, 0), n;
+
+	memset(text, letter, 1000);
+	n = snprintf(request, sizeof request,
+		     "POST /broadcast HTTP/1.1\r\nHost: h\r\nContent-Length: 1014\r\n\r\n{\"content\":\"%s\"}", text);
+	put(fd, request, (size_t)n);
+	rig_turn(r, 3);
+	close(fd);
+	rig_turn(r, 1);
+}
+
+/* The next message of @fd has @letter a thousand times in it. Returns whether it was compressed. */
+static bool reads(int fd, char letter, z_stream *z)
+{
+	struct inbox in = { 0 };
+	uint8_t text[4000], wire[4000];
+	struct bytes payload = { 0 };
+	uint8_t first;
+	size_t n, run = 0, best = 0;
+
+	take(&in, fd);
+	first = next_frame(&in, &payload);
+	if (first == 0xc1) {
+		memcpy(wire, payload.at, payload.len);
+		memcpy(wire + payload.len, "\x00\x00\xff\xff", 4);
+		z->next_in = wire;
+		z->avail_in = (uInt)payload.len + 4;
+		z->next_out = text;
+		z->avail_out = sizeof text;
+		CHECK_EQ(inflate(z, Z_SYNC_FLUSH), Z_OK);
+		n = sizeof text - z->avail_out;
+	} else {
+		CHECK_EQ(first, 0x81);
+		n = payload.len < sizeof text ? payload.len : sizeof text;
+		memcpy(text, payload.at, n);
+	}
+	for (size_t i = 0; i < n; i++) {
+		run = text[i] == (uint8_t)letter ? run + 1 : 0;
+		best = run > best ? run : best;
+	}
+	CHECK_EQ(best, 1000);
+	inbox_free(&in);
+	return first == 0xc1;
+}
+
+static bool reads_fresh(int fd, char letter)
+{
+	z_stream z = { 0 };
+	bool compressed;
+
+	inflateInit2(&z, -15);
+	compressed = reads(fd, letter, &z);
+	inflateEnd(&z);
+	return compressed;
+}
+
+TEST(a_broadcast_is_deflated_once_for_each_window_however_many_read_it)
+{
+	struct rig r;
+	int fd[43];
+	size_t bytes;
+
+	rig_deflate(&r, false);
+	for (int i = 0; i < 43; i++) {
+		char user[16];
+
+		snprintf(user, sizeof user, "u%d", i);
+		fd[i] = join(&r, user, i == 42 ? NULL : i % 2 ? OFFER "; server_max_window_bits=9" : OFFER);
+	}
+	for (char letter = 'a'; letter < 'f'; letter++) {
+		uint64_t before = counter_get(&r.w[0]->shard.counters.deflated);
+
+		broadcast(&r, letter);
+		CHECK_EQ(counter_get(&r.w[0]->shard.counters.deflated) - before, 2);
+		for (int i = 0; i < 43; i++)
+			CHECK_EQ(reads_fresh(fd[i], letter), i != 42);
+	}
+	bytes = hub_owner(r.w[0]->shard.hub)->bytes;
+	CHECK_EQ(bytes, 0); /* the deflated forms went with their messages */
+	CHECK_EQ(atomic_load(&r.set.shared.context_bytes), 0);
+	for (int i = 0; i < 43; i++)
+		close(fd[i]);
+	rig_end(&r);
+}
+
+TEST(a_message_of_which_nothing_is_saved_is_tried_once_and_goes_out_as_it_is)
+{
+	struct inbox in = { 0 };
+	struct bytes payload = { 0 };
+	char text[700] = "{\"to\":\"bob\",\"content\":\"";
+	size_t n = strlen(text);
+	uint32_t seed = 1;
+	struct rig r;
+	int alice, bob[2];
+
+	rig_deflate(&r, false);
+	r.set.opt.deflate.min_bytes = 1;
+	alice = join(&r, "alice", NULL);
+	bob[0] = join(&r, "bob", OFFER);
+	bob[1] = join(&r, "bob", OFFER);
+	say(alice, "{\"id\":\"0Zq1\",\"type\":\"W8k\",\"to\":\"bob\",\"content\":\"jX%v\"}");
+	rig_turn(&r, 2);
+	for (int i = 0; i < 2; i++) {
+		take(&in, bob[i]);
+		CHECK(next_frame(&in, &payload) != 0);
+	}
+	CHECK_EQ(counter_get(&r.w[0]->shard.counters.deflated), 1);
+	inbox_free(&in);
+	/* Letters without any order: what can be saved is a quarter; it is still taken. */
+	for (; n < 600; n++) {
+		seed = seed * 1664525u + 1013904223u;
+		text[n] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_"[seed >> 26];
+	}
+	memcpy(text + n, "\"}", 3);
+	say(alice, text);
+	rig_turn(&r, 2);
+	CHECK_EQ(counter_get(&r.w[0]->shard.counters.deflated), 2);
+	for (int i = 0; i < 2; i++) {
+		take(&in, bob[i]);
+		CHECK_EQ(next_frame(&in, &payload), 0xc1);
+	}
+	inbox_free(&in);
+	close(alice);
+	close(bob[0]);
+	close(bob[1]);
+	rig_end(&r);
+}
+
+TEST(contexts_are_promised_when_agreed_on_held_from_the_first_message_and_given_back)
+{
+	struct ws_deflate d = {
+		.on = true, .server_takeover = true, .client_takeover = true, .server_bits = 15, .client_bits = 15
+	};
+	size_t each = ws_deflate_context_bytes(&d);
+	struct rig r;
+	struct conn *c;
+	z_stream z = { 0 };
+	int fd;
+
+	rig_deflate(&r, true);
+	fd = join(&r, "alice", OFFER);
+	c = rig_conn(&r, "alice");
+	CHECK(c->deflate.server_takeover && c->deflate.client_takeover);
+	CHECK(c->contexts == NULL && c->at.extra == NULL); /* idle: nothing is held */
+	CHECK_EQ(atomic_load(&r.set.shared.context_bytes), each);
+	inflateInit2(&z, -15);
+	for (char letter = 'a'; letter < 'f'; letter++) {
+		broadcast(&r, letter);
+		CHECK(reads(fd, letter, &z));
+		CHECK(c->contexts != NULL && c->at.extra == NULL);
+	}
+	inflateEnd(&z);
+	close(fd);
+	rig_turn(&r, 3);
+	CHECK_EQ(atomic_load(&r.set.shared.context_bytes), 0);
+	rig_end(&r);
+}
+
+TEST(no_context_is_promised_beyond_the_memory_for_them_or_when_memory_is_scarce)
+{
+	struct rig r;
+	int fd[6];
+
+	rig_deflate(&r, true);
+	for (int i = 0; i < 6; i++) {
+		char user[16];
+
+		if (i == 1)
+			atomic_store(&r.set.shared.no_new_contexts, true);
+		if (i == 2)
+			atomic_store(&r.set.shared.no_new_contexts, false);
+		snprintf(user, sizeof user, "u%d", i);
+		fd[i] = join(&r, user, OFFER);
+		/* A mebibyte is enough for three. */
+		CHECK_EQ(rig_conn(&r, user)->deflate.server_takeover, i != 1 && i < 4);
+		CHECK(rig_conn(&r, user)->deflate.on);
+		CHECK(atomic_load(&r.set.shared.context_bytes) <= 1 << 20);
+	}
+	for (int i = 0; i < 6; i++)
+		close(fd[i]);
+	rig_turn(&r, 3);
+	CHECK_EQ(atomic_load(&r.set.shared.context_bytes), 0);
+	rig_end(&r);
+}
+
+TEST(messages_for_a_slow_reader_with_takeover_are_deflated_a_little_ahead_and_no_further)
+{
+	struct rig r;
+	struct conn *c;
+	int fd;
+
+	rig_deflate(&r, true);
+	r.set.opt.deflate.level = 1;
+	r.sndbuf = 4096;
+	fd = join(&r, "alice", OFFER);
+	c = rig_conn(&r, "alice");
+	/* Sent as they are, they fill ctl quickly; it stays within its step and a message. */
+	r.set.opt.deflate.min_bytes = 1 << 20;
+	for (int i = 0; i < 200; i++) {
+		broadcast(&r, 'x');
+		CHECK(!c->at.extra || c->at.extra->ctl.len - c->at.extra->ctl_sent < SHARD_GATHER_BYTES + 2000);
+	}
+	CHECK(c->session.q.count > 0);
+	CHECK(c->at.extra && c->at.extra->ctl.len > c->at.extra->ctl_sent);
+	close(fd);
+	rig_end(&r);
+}

@@ -33,6 +33,7 @@ static const char help[] =
 	"Without a file, ./config.yaml is used if there is one, else the defaults on 127.0.0.1:8080.\n"
 	"WSC_NODE_PORT=9000 and the like override the file, --set overrides both.\n"
 	"Signals: SIGTERM and SIGINT close every connection and stop; a second one stops at once.\n"
+	"SIGHUP reads the certificates of TLS anew.\n"
 	"Manual: wsc(1), wsc.yaml(5), docs/guide.md.\n";
 
 struct args {
@@ -131,7 +132,8 @@ static int run_until_signal(struct wsc_gateway *gateway, const sigset_t *stop, u
 	int sig = 0;
 
 	while (sigwait(stop, &sig) != 0 || sig == SIGHUP)
-		;
+		if (sig == SIGHUP)
+			(void)wsc_reload(gateway); /* it says in the log what came of it */
 	sigaction(SIGTERM, &now, NULL);
 	sigaction(SIGINT, &now, NULL);
 	signal(SIGHUP, SIG_IGN); /* a terminal that closes must not cut the stop short */
@@ -185,6 +187,18 @@ static int serve(struct wsc_config *config)
 	return r;
 }
 
+/* What the configuration names must be there, too. */
+static int check_files(const struct wsc_config *config)
+{
+	struct wsc_gateway *gateway = wsc_new(config, NULL);
+	int r = gateway ? wsc_check(gateway) : -WSC_ENOMEM;
+
+	if (r < 0)
+		fprintf(stderr, "wsc: %s\n", gateway ? wsc_error_text(gateway) : "out of memory");
+	wsc_free(gateway);
+	return r < 0 ? EXIT_SYSTEM : 0;
+}
+
 static int with_config(int argc, char **argv, bool start)
 {
 	struct wsc_config *config = wsc_config_new();
@@ -200,7 +214,7 @@ static int with_config(int argc, char **argv, bool start)
 		r = read_config(config, &a);
 	if (r == 0 && start)
 		r = serve(config);
-	else if (r == 0)
+	else if (r == 0 && (r = check_files(config)) == 0)
 		printf("%s: good\n", a.file ? a.file : "defaults");
 	wsc_config_free(config);
 	return r;

@@ -68,7 +68,21 @@ int wsc_wait(struct wsc_gateway *gateway);
 /** Ends it at once if it still runs, and frees it. NULL is allowed. Not from a hook; every pending call must have been finished before. */
 void wsc_free(struct wsc_gateway *gateway);
 
-/** A sentence about what failed last in wsc_start() or wsc_open(), good until the next call; "" when nothing did. */
+/**
+ * Looks at what wsc_start() would read beside the configuration: the files of tls.certificate and tls.key. Before the start.
+ * 0; -WSC_ESYSTEM: one is missing or does not fit; -WSC_ECONFIG, -WSC_EDISABLED, -WSC_ENOMEM; wsc_error_text() says more.
+ */
+int wsc_check(struct wsc_gateway *gateway);
+/**
+ * Reads the files of tls.certificate and tls.key anew, under the names they had at the start; the configuration itself is not
+ * read again. Connections keep what they have, those that come from now on get the new certificates. When a file is missing
+ * or does not fit, the former certificates stay, all of them. One thread at a time, which may be any but a worker's (not
+ * from a hook): it reads files. 0, also without TLS, when there is nothing to read; -WSC_ESYSTEM, -WSC_ENOMEM: nothing has
+ * changed, wsc_error_text() and a line of the log say why; -WSC_ESTATE, -WSC_EDISABLED.
+ */
+int wsc_reload(struct wsc_gateway *gateway);
+
+/** A sentence about what failed last in wsc_start(), wsc_open(), wsc_check() or wsc_reload(), good until the next call; "" when nothing did. */
 const char *wsc_error_text(const struct wsc_gateway *gateway);
 /** The port it listens on, 0 when it has none. */
 uint16_t wsc_port(const struct wsc_gateway *gateway);

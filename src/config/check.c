@@ -101,14 +101,36 @@ static void check_not_built(struct check *k)
 		say_str(k, PROBLEM_FAULT, OPT_auth_mode, "token is not in this version; allowed: open");
 	if (v->store.kind != CONFIG_STORE_NONE)
 		say_str(k, PROBLEM_FAULT, OPT_store_kind, "storage is not in this version; allowed: none");
-	if (v->tls.certificate)
-		say_str(k, PROBLEM_FAULT, OPT_tls_certificate,
-			"TLS is not in this version; let a proxy in front end it");
-	if (v->tls.key)
-		say_str(k, PROBLEM_FAULT, OPT_tls_key, "TLS is not in this version; let a proxy in front end it");
 	if (v->admin.token)
 		say_str(k, PROBLEM_FAULT, OPT_admin_token,
 			"an admin token is not in this version; without it administration answers only on loopback");
+}
+
+static void check_tls(struct check *k)
+{
+	const struct config *v = &k->c->values;
+	size_t certificates = v->tls.certificate.n, keys = v->tls.key.n;
+	struct buf b = BUF_INIT;
+
+	if (certificates != keys && (!certificates || !keys)) {
+		say_str(k, PROBLEM_FAULT, keys ? OPT_tls_key : OPT_tls_certificate,
+			keys ? "a key needs its certificate: set tls.certificate too"
+			     : "a certificate needs its key: set tls.key too");
+	} else if (certificates != keys) {
+		buf_addf(&b, "%zu keys for %zu certificates; each certificate needs its key, in the same order", keys,
+			 certificates);
+		say(k, PROBLEM_FAULT, OPT_tls_key, &b);
+	}
+	if (v->tls.port && !v->tls.allow_plain)
+		say_str(k, PROBLEM_FAULT, OPT_tls_allow_plain,
+			"false leaves node_port nothing to speak while TLS has a port of its own; allowed with it: "
+			"tls.port same");
+	if (certificates || keys)
+		return;
+	if (!v->tls.allow_plain)
+		say_str(k, PROBLEM_FAULT, OPT_tls_allow_plain, "false needs tls.certificate and tls.key");
+	if (v->tls.port)
+		say_str(k, PROBLEM_FAULT, OPT_tls_port, "a port for TLS needs tls.certificate and tls.key");
 }
 
 /* A switch that is off asks for nothing. */
@@ -219,6 +241,7 @@ int config_check(struct wsc_config *c, bool has_message_hook)
 	check_queue(&k);
 	check_hook(&k, has_message_hook);
 	check_not_built(&k);
+	check_tls(&k);
 	check_paths(&k);
 	warn_later(&k);
 	warn_whitelist(&k);

@@ -52,6 +52,7 @@ enum config_tls_min_version { CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
 #define FIELD_SECRET(tag, name) char *name; /* never in a message, a log line or an answer */
 #define FIELD_PATH(tag, name) char *name;
 #define FIELD_WORDS(tag, name) struct config_strings name;
+#define FIELD_FILES(tag, name) struct config_strings name;
 #define FIELD_ADDRESSES(tag, name) struct config_strings name;
 #define FIELD_ORIGINS(tag, name) struct config_strings name;
 #define FIELD_NETS(tag, name) struct config_nets name;

@@ -203,8 +203,8 @@ static const char *const md_head[] = {
 	"refused.",
 	"",
 	"A key whose absence from this version would weaken safety or durability stops the start too: `auth.mode: token`,",
-	"`tls.certificate` and `tls.key`, a `store.kind` other than `none`, `admin.token`. Keys marked *later* are read and checked, do",
-	"nothing yet, and say so in one warning.",
+	"a `store.kind` other than `none`, `admin.token`. Keys marked *later* are read and checked, do nothing yet, and say so in one",
+	"warning.",
 	NULL
 };
 

@@ -18,6 +18,7 @@
 #define AT_SECRET(path) offsetof(struct config, path)
 #define AT_PATH(path) offsetof(struct config, path)
 #define AT_WORDS(path) offsetof(struct config, path)
+#define AT_FILES(path) offsetof(struct config, path)
 #define AT_ADDRESSES(path) offsetof(struct config, path)
 #define AT_ORIGINS(path) offsetof(struct config, path)
 #define AT_NETS(path) offsetof(struct config, path)

@@ -33,6 +33,7 @@ static const struct kind_info kinds[KIND_COUNT_OF_KINDS] = {
 	[KIND_SECRET] = { .text = parse_text, .what = "a text" },
 	[KIND_PATH] = { .text = parse_path, .what = "a path" },
 	[KIND_WORDS] = { .text = parse_word, .list = true, .what = "a name" },
+	[KIND_FILES] = { .text = parse_text, .list = true, .may_be_empty = true, .what = "a path" },
 	[KIND_ADDRESSES] = { .text = parse_address, .list = true, .what = "an address" },
 	[KIND_ORIGINS] = { .text = parse_origin, .list = true, .may_be_empty = true, .what = "an origin" },
 	[KIND_NETS] = { .list = true, .may_be_empty = true, .what = "an address or a network" },

@@ -473,7 +473,8 @@ void conn_flush(struct conn *c)
 		hub_flushed(sh->hub, s, stream_blocked(&c->stream), sh->now);
 	begin_closing(c);
 	if (c->close_queued && ctl_empty(c)) {
-		finish_close(c);
+		if (!stream_holds(&c->stream)) /* else on_writable comes back here */
+			finish_close(c);
 		return;
 	}
 	if (owes(c) && !stream_blocked(&c->stream))
@@ -541,6 +542,7 @@ static void on_end(struct stream *st, int error)
 
 	if (c->phase == PHASE_DEAD)
 		return;
+	http_log_tls(c);
 	if (c->kind == CONN_HTTP && !error)
 		http_on_end(c);
 	else
@@ -566,14 +568,16 @@ static void on_accept(struct loop *l, struct listener *from, int fd, const void 
 	struct shard *sh = shard_of_loop(l);
 	struct ip ip = { 0 };
 	uint64_t n = atomic_fetch_add(&sh->set->shared.connections, 1) + 1;
+	struct conn *c;
 
-	(void)from;
 	if (peer_len >= sizeof(sa_family_t))
 		ip = ip_of_sockaddr(peer);
 	if (n >= sh->set->max_connections + ACCEPT_RESERVE)
 		for (unsigned i = 0; i < sh->nlisteners; i++)
 			listener_stop(&sh->listeners[i]);
-	(void)conn_new(sh, fd, &ip, NULL);
+	c = conn_new(sh, fd, &ip, NULL);
+	if (c && sh->set->tls.server && from->tag >= sh->set->tls.own_from)
+		http_require_tls(c);
 }
 
 static void on_accept_error(struct loop *l, int error)

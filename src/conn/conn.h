@@ -124,6 +124,10 @@ void conn_extra_free(struct conn *c);
 struct http_conn *http_new(const struct ip *peer);
 void http_free(struct http_conn *h);
 void http_begin(struct conn *c);
+/* What was wrong with the peer's TLS, if anything was, for the log; of any connection. */
+void http_log_tls(const struct conn *c);
+/* It has come to a port that speaks TLS alone. */
+void http_require_tls(struct conn *c);
 void http_on_data(struct conn *c, uint8_t *data, size_t len);
 void http_on_end(struct conn *c);
 void http_on_writable(struct conn *c);

@@ -6,6 +6,7 @@
  */
 #include "conn/conn_http.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include "api/answer.h"
 #include "api/assets.h"
@@ -73,6 +74,11 @@ void http_begin(struct conn *c)
 	arm(c, sh->set->opt.header_timeout_ms);
 }
 
+void http_require_tls(struct conn *c)
+{
+	http_of(c)->only_tls = true;
+}
+
 /* Ready for the next request; memory of the last one is given back. */
 static void reset(struct conn *c)
 {
@@ -102,6 +108,12 @@ static void linger(struct conn *c)
 	stream_shutdown(&c->stream);
 	stream_resume(&c->stream);
 	arm(c, LINGER_MS);
+}
+
+/* Has all that was answered left for the socket? */
+static bool all_out(const struct conn *c)
+{
+	return !http_of(c)->out.len && !stream_holds(&c->stream);
 }
 
 /* False: the connection is gone. */
@@ -147,7 +159,7 @@ void http_answer(struct conn *c, uint16_t status, const char *type, struct bytes
 	if (!h->keep_alive) {
 		h->state = HTTP_LINGER;
 		arm(c, IDLE_MS);
-		if (!h->running && flush(c) && !h->out.len)
+		if (!h->running && flush(c) && all_out(c))
 			linger(c);
 		return;
 	}
@@ -706,6 +718,65 @@ static bool step_proxy(struct conn *c)
 	return h->next.len > 0;
 }
 
+/* What any client can bring about by itself, so for those who look closely only. */
+void http_log_tls(const struct conn *c)
+{
+	struct log *lg = &conn_shard(c)->set->log;
+	const char *why = stream_tls_fault(&c->stream);
+	char address[IP_TEXT_MAX] = "";
+
+	if (lg->level > LOG_DEBUG || !why[0])
+		return;
+	if (c->kind == CONN_HTTP)
+		ip_format(&http_of(c)->peer, address);
+	log_debug(lg, "TLS failed", KV_STR("address", address), KV_STR("why", why));
+}
+
+/* May @c speak without TLS? A Unix socket never leaves the machine. */
+static bool may_be_plain(const struct conn *c)
+{
+	const struct http_conn *h = http_of(c);
+
+	return !h->only_tls && (!conn_shard(c)->set->tls.no_plain || !h->peer.len);
+}
+
+static void begin_tls(struct conn *c)
+{
+	struct shard *sh = conn_shard(c);
+	struct http_conn *h = http_of(c);
+	/* All that has come so far goes to TLS: nothing that was sent in the clear is taken for what was said inside. */
+	int r = stream_secure(&c->stream, sh->set->tls.server, now_ms(sh->now), buf_bytes(&h->next));
+
+	buf_clear(&h->next);
+	if (r == -ENOMEM)
+		shard_problem(sh, WSC_ERROR, "tls", "out of memory");
+	else if (r < 0)
+		http_log_tls(c);
+	if (r < 0)
+		conn_kill(c, WS_CODE_ABNORMAL, true);
+}
+
+/* The first byte says what the client speaks. False: more must come, or the connection is done for. */
+static bool step_tls(struct conn *c)
+{
+	const struct settings *set = conn_shard(c)->set;
+	struct http_conn *h = http_of(c);
+
+	if (h->decided || !set->tls.server)
+		return true;
+	if (h->next.at[0] == TLS_FIRST_BYTE && (h->only_tls || set->tls.same_port)) {
+		h->decided = tls_first_whole(buf_bytes(&h->next));
+		if (h->decided)
+			begin_tls(c);
+		return false;
+	}
+	h->decided = true;
+	if (may_be_plain(c))
+		return true;
+	reject(c, &(struct http1_error){ 400, "this port speaks TLS: use https:// or wss://" });
+	return false;
+}
+
 /* Looks for a head in what has come. False: more must come, or the connection is done for. */
 static bool step_head(struct conn *c)
 {
@@ -786,7 +857,7 @@ static void run(struct conn *c)
 	h->running = true;
 	while (go_on && is_http(c)) {
 		if (h->state == HTTP_HEAD)
-			go_on = h->next.len && room_for_answer(c) && step_proxy(c) && step_head(c);
+			go_on = h->next.len && room_for_answer(c) && step_proxy(c) && step_tls(c) && step_head(c);
 		else if (h->state == HTTP_BODY)
 			go_on = step_body(c);
 		else
@@ -797,7 +868,7 @@ static void run(struct conn *c)
 	h->running = false;
 	if (!h->next.len)
 		buf_deinit(&h->next);
-	if (flush(c) && h->state == HTTP_LINGER && !h->out.len && !h->shut)
+	if (flush(c) && h->state == HTTP_LINGER && all_out(c) && !h->shut)
 		linger(c);
 }
 
@@ -822,7 +893,7 @@ void http_on_end(struct conn *c)
 	h->keep_alive = false;
 	if (h->state == HTTP_WAIT)
 		return;
-	if (h->out.len)
+	if (!all_out(c))
 		h->state = HTTP_LINGER;
 	else
 		conn_kill(c, WS_CODE_ABNORMAL, true);
@@ -834,7 +905,7 @@ void http_on_writable(struct conn *c)
 
 	if (!flush(c))
 		return;
-	if (h->out.len) {
+	if (!all_out(c)) {
 		/* It reads: only a standstill ends it. */
 		if (h->state == HTTP_LINGER || (h->state == HTTP_HEAD && !h->in.len))
 			arm(c, IDLE_MS);
@@ -871,7 +942,7 @@ void http_drain(struct conn *c)
 	h->keep_alive = false;
 	if (h->state != HTTP_HEAD || h->in.len)
 		return;
-	if (h->out.len)
+	if (!all_out(c))
 		h->state = HTTP_LINGER; /* goes when the answer is out */
 	else
 		conn_kill(c, WS_CODE_GOING_AWAY, false);

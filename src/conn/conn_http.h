@@ -34,6 +34,8 @@ struct http_conn {
 	struct ip peer, client;    /* the socket's peer; who that speaks for */
 	struct ip client_of_proxy; /* what a PROXY header said; len 0: nothing */
 	bool introduced;           /* the time for a PROXY header is over */
+	bool decided;              /* whether it speaks TLS */
+	bool only_tls;             /* it came to a port that speaks nothing else */
 	struct buf in;             /* the head of the request, unchanged while it is served: views lie in it */
 	struct buf next;           /* what came behind it */
 	struct buf body, out;

@@ -435,6 +435,7 @@ struct move {
 	struct task task;
 	int fd;
 	struct http_conn *http;
+	struct tls *tls;
 };
 
 static void arrive(struct shard *sh, struct task *t)
@@ -442,6 +443,13 @@ static void arrive(struct shard *sh, struct task *t)
 	struct move *m = container_of(t, struct move, task);
 	struct conn *c = conn_new(sh, m->fd, &m->http->peer, m->http);
 
+	if (!c)
+		tls_free(m->tls);
+	else if (stream_give_tls(&c->stream, m->tls) < 0) {
+		shard_problem(sh, WSC_ERROR, "tls", "out of memory");
+		conn_kill(c, WS_CODE_INTERNAL, false);
+		c = NULL;
+	}
 	mem_free(m);
 	if (!c)
 		return;
@@ -460,6 +468,7 @@ static void move_to(struct conn *c, unsigned to)
 		return;
 	}
 	m->task.run = arrive;
+	m->tls = stream_take_tls(&c->stream);
 	m->fd = stream_detach(&c->stream);
 	m->http = http_of(c);
 	m->http->running = false;

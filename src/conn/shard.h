@@ -17,7 +17,7 @@
 #include "base/timers.h"
 #include "hub/hub.h"
 #include "net/addr.h"
-#include "net/loop.h"
+#include "net/tls.h"
 #include "proto/ws.h"
 #include "proto/ws_deflate.h"
 #include "wsc/hooks.h"
@@ -78,6 +78,12 @@ struct settings {
 	struct http1_limits http;
 	struct ws_limits ws;
 	struct listen_options listen;
+	struct {
+		struct tls_server *server; /* NULL: TLS is off */
+		unsigned own_from;         /* listeners with this tag or a higher one speak TLS alone */
+		bool same_port;            /* the others speak it too */
+		bool no_plain;             /* and nothing else, Unix sockets apart */
+	} tls;
 	uint64_t max_connections;
 	uint64_t seed[2]; /* of every table of this process */
 	uint64_t started_mono_ms;

@@ -133,6 +133,78 @@ static struct hub_options hub_options_of(const struct wsc_gateway *gw)
 	};
 }
 
+/* ---- TLS --------------------------------------------------------------------------------------------------------------- */
+
+static int load_tls(struct wsc_gateway *gw, struct tls_server *server)
+{
+	const struct config *c = &gw->config;
+	struct tls_files *files = mem_calloc(c->tls.certificate.n, sizeof *files);
+	struct tls_options o = { files, c->tls.certificate.n, c->tls.min_version == CONFIG_TLS_1_3 };
+	char why[TLS_WHY_MAX];
+	int r;
+
+	if (!files)
+		return fail(gw, -WSC_ENOMEM, "out of memory");
+	for (size_t i = 0; i < o.n; i++)
+		files[i] = (struct tls_files){ c->tls.certificate.at[i], c->tls.key.at[i] };
+	r = tls_server_load(server, &o, why);
+	mem_free(files);
+	return r == 0 ? 0 : fail(gw, r == -ENOMEM ? -WSC_ENOMEM : -WSC_ESYSTEM, "%s", why);
+}
+
+/* A server with all its certificates, or none where TLS is off. */
+static int make_tls(struct wsc_gateway *gw, struct tls_server **out)
+{
+	int r;
+
+	*out = NULL;
+	if (!gw->config.tls.certificate.n)
+		return 0;
+	*out = tls_server_new(gw->config.tls.ticket_rotation_ms);
+	if (!*out)
+		return fail(gw, -WSC_ENOMEM, "out of memory");
+	r = load_tls(gw, *out);
+	if (r < 0) {
+		tls_server_free(*out);
+		*out = NULL;
+	}
+	return r;
+}
+
+static bool own_tls_port(const struct wsc_gateway *gw)
+{
+	return gw->config.tls.port && gw->config.tls.port != gw->config.node_port;
+}
+
+static void log_certificate(void *user, const struct tls_certificate *cert)
+{
+	struct wsc_gateway *gw = user;
+	uint64_t now = worker_clock().wall_ms;
+	char until[RFC3339_LEN];
+
+	rfc3339_format(cert->not_after > 0 ? (uint64_t)cert->not_after * 1000 : 0, until);
+	log_info(&gw->set.log, "certificate", KV_STR("names", cert->names),
+		 KV_BYTES("until", bytes_of(until, sizeof until)), KV_STR("file", cert->file));
+	if (cert->not_after * 1000 < (int64_t)now)
+		log_warn(&gw->set.log, "this certificate has expired: clients will refuse it",
+			 KV_STR("file", cert->file));
+	else if (cert->not_before * 1000 > (int64_t)now)
+		log_warn(&gw->set.log, "this certificate is not valid yet: clients will refuse it",
+			 KV_STR("file", cert->file));
+}
+
+static void log_tls(struct wsc_gateway *gw)
+{
+	const struct config *c = &gw->config;
+
+	if (!gw->set.tls.server)
+		return;
+	log_info(&gw->set.log, "TLS", KV_U64("port", own_tls_port(gw) ? c->tls.port : gw->port),
+		 KV_STR("min_version", c->tls.min_version == CONFIG_TLS_1_3 ? "1.3" : "1.2"),
+		 KV_BOOL("plain", !gw->set.tls.no_plain));
+	tls_server_tell(gw->set.tls.server, log_certificate, gw);
+}
+
 /* ---- log --------------------------------------------------------------------------------------------------------------- */
 
 static void to_sink(void *user, enum log_level level, const char *line, size_t len)
@@ -170,7 +242,7 @@ static void page_address(const struct wsc_gateway *gw, const char *address, char
 
 	out[0] = 0;
 	if (gw->pages && (any || (ip_parse(bytes_str(address), &ip) && ip_loopback(&ip))))
-		snprintf(out, 64, "http://localhost:%u/", gw->port);
+		snprintf(out, 64, "http%s://localhost:%u/", gw->set.tls.no_plain ? "s" : "", gw->port);
 }
 
 static void log_listening(struct wsc_gateway *gw, const char *address)
@@ -199,6 +271,7 @@ static void log_start(struct wsc_gateway *gw)
 	getrlimit(RLIMIT_NOFILE, &fds);
 	for (size_t i = 0; i < c->node_ip.n; i++)
 		log_listening(gw, c->node_ip.at[i]);
+	log_tls(gw);
 	log_info(lg, "endpoints", KV_STR("websocket", c->paths.websocket), KV_STR("sse", c->paths.sse),
 		 KV_STR("api", c->paths.api), KV_STR("stats", c->paths.stats), KV_STR("online", c->paths.online),
 		 KV_STR("health", "/livez /readyz"));
@@ -406,6 +479,32 @@ static void make_node_id(struct wsc_gateway *gw)
 	snprintf(gw->set.node_id, sizeof gw->set.node_id, "%s-%u", host, gw->port);
 }
 
+/* The addresses once more, for TLS alone. */
+static int listen_tls(struct wsc_gateway *gw)
+{
+	const struct config *c = &gw->config;
+	uint16_t port = (uint16_t)c->tls.port, got;
+
+	gw->set.tls.own_from = gw->nlisten;
+	for (size_t i = 0; i < c->node_ip.n; i++) {
+		int fd;
+
+		if (strncmp(c->node_ip.at[i], "unix:", 5) == 0)
+			continue;
+		if (gw->nlisten == SHARD_LISTENERS)
+			return fail(gw, -WSC_ECONFIG, "node_ip: with tls.port at most %u listening sockets in all",
+				    SHARD_LISTENERS);
+		fd = addr_listen(c->node_ip.at[i], port, &gw->set.listen, &got);
+		if (fd < 0)
+			return fail(gw, fd == -EADDRINUSE ? -WSC_EADDRINUSE : -WSC_ESYSTEM,
+				    "cannot listen on %s port %u: %s%s", c->node_ip.at[i], port, strerrordesc_np(-fd),
+				    fd == -EADDRINUSE ? "; another program listens there: stop it, or set tls.port"
+						      : "");
+		gw->listen_fd[gw->nlisten++] = fd;
+	}
+	return 0;
+}
+
 static int listen_all(struct wsc_gateway *gw)
 {
 	const struct config *c = &gw->config;
@@ -428,7 +527,8 @@ static int listen_all(struct wsc_gateway *gw)
 		if (got) /* port 0: all addresses get the one that the first was given */
 			gw->port = port = got;
 	}
-	return 0;
+	gw->set.tls.own_from = gw->nlisten;
+	return own_tls_port(gw) ? listen_tls(gw) : 0;
 }
 
 static int count_connections(struct wsc_gateway *gw)
@@ -486,7 +586,9 @@ static int prepare(struct wsc_gateway *gw)
 	    !(gw->set.connects = connect_table_new(c->security.connect_rate, gw->set.seed)))
 		return fail(gw, -WSC_ENOMEM, "out of memory");
 	gw->set.started_mono_ms = now_ms(worker_clock());
-	if ((r = count_connections(gw)) < 0 || (r = listen_all(gw)) < 0)
+	gw->set.tls.same_port = !own_tls_port(gw);
+	gw->set.tls.no_plain = !c->tls.allow_plain;
+	if ((r = make_tls(gw, &gw->set.tls.server)) < 0 || (r = count_connections(gw)) < 0 || (r = listen_all(gw)) < 0)
 		return r;
 	make_node_id(gw);
 	return make_workers(gw);
@@ -553,12 +655,14 @@ static void tear_down(struct wsc_gateway *gw)
 	gw->set.shards = NULL;
 	for (unsigned i = 0; i < gw->nlisten; i++) {
 		close(gw->listen_fd[i]);
-		if (strncmp(gw->config.node_ip.at[i], "unix:", 5) == 0)
+		if (i < gw->config.node_ip.n && strncmp(gw->config.node_ip.at[i], "unix:", 5) == 0)
 			unlink(gw->config.node_ip.at[i] + 5);
 	}
 	gw->nlisten = 0;
 	connect_table_free(gw->set.connects);
 	gw->set.connects = NULL;
+	tls_server_free(gw->set.tls.server);
+	gw->set.tls.server = NULL;
 }
 
 static int start(struct wsc_gateway *gw, bool by_host)
@@ -592,6 +696,40 @@ int wsc_start(struct wsc_gateway *gw)
 int wsc_open(struct wsc_gateway *gw)
 {
 	return start(gw, true);
+}
+
+int wsc_check(struct wsc_gateway *gw)
+{
+	struct tls_server *server;
+	int r = usable(gw);
+
+	if (r < 0)
+		return r;
+	if (state_of(gw) != STATE_NEW)
+		return fail(gw, -WSC_ESTATE, "it was started already");
+	r = make_tls(gw, &server);
+	tls_server_free(server);
+	return r;
+}
+
+int wsc_reload(struct wsc_gateway *gw)
+{
+	int r;
+
+	if (!gw->enabled)
+		return -WSC_EDISABLED;
+	if (state_of(gw) != STATE_RUNNING)
+		return -WSC_ESTATE;
+	if (!gw->set.tls.server)
+		return 0;
+	r = load_tls(gw, gw->set.tls.server);
+	if (r < 0) {
+		log_error(&gw->set.log, "certificates not reloaded: the former ones stay", KV_STR("why", gw->error));
+		return r;
+	}
+	log_info(&gw->set.log, "certificates reloaded", KV_U64("certificates", gw->config.tls.certificate.n));
+	tls_server_tell(gw->set.tls.server, log_certificate, gw);
+	return 0;
 }
 
 int wsc_fd(const struct wsc_gateway *gw)

@@ -10,11 +10,14 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 #include "base/mem.h"
+#include "net/tls.h"
 
 #define ACCEPTS_PER_TURN 64
 #define BACKOFF_MIN_MS 10u
 #define BACKOFF_MAX_MS 1000u
 #define WAKE_TRIES 8
+/* What a step of a handshake takes from the turn's bytes: it costs as much time as reading so many. */
+#define HANDSHAKE_BYTES 32768u
 
 static void count(_Atomic uint64_t *c)
 {
@@ -88,6 +91,8 @@ void loop_deinit(struct loop *l)
 	close_fd(&l->epfd);
 	mem_free(l->recv_buf);
 	mem_free(l->events);
+	tls_buffers_free(l->tls);
+	l->tls = NULL;
 	l->recv_buf = NULL;
 	l->events = NULL;
 }
@@ -150,7 +155,8 @@ static void stream_event(struct stream *s, uint32_t events)
 		make_ready(s);
 	if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) && (s->src.flags & STREAM_BLOCKED)) {
 		s->src.flags &= (uint8_t)~STREAM_BLOCKED;
-		s->loop->ops->on_writable(s);
+		if (!s->tls || tls_flush(s))
+			s->loop->ops->on_writable(s);
 	}
 }
 
@@ -233,12 +239,14 @@ int loop_wait(struct loop *l, int timeout_ms)
 	return 0;
 }
 
-/* One recv. Returns the bytes read. */
+/* One recv. Returns the bytes read, or what they cost. */
 static size_t read_once(struct loop *l, struct stream *s)
 {
 	size_t want = l->chop ? l->chop : LOOP_RECV_BYTES;
 	ssize_t n;
 
+	if (s->tls && tls_tell_end(s))
+		return 0;
 	count(&l->n_recv);
 	n = recv(s->src.fd, l->recv_buf, want, 0);
 	if (n > 0) {
@@ -247,8 +255,11 @@ static size_t read_once(struct loop *l, struct stream *s)
 			s->src.flags &= (uint8_t)~STREAM_READABLE;
 		else
 			make_ready(s);
-		l->ops->on_data(s, l->recv_buf, (size_t)n);
-		return (size_t)n;
+		if (s->tls)
+			tls_feed(s, l->recv_buf, (size_t)n);
+		else
+			l->ops->on_data(s, l->recv_buf, (size_t)n);
+		return (size_t)n + (tls_shaking(s) ? HANDSHAKE_BYTES : 0);
 	}
 	if (n < 0 && errno == EINTR) {
 		make_ready(s);
@@ -310,6 +321,8 @@ void stream_close(struct stream *s)
 {
 	if (s->src.fd < 0)
 		return;
+	if (s->tls)
+		tls_close(s);
 	unready(s);
 	/* Closing takes it out of epoll only when nobody else holds the socket: a child that the program has just forked may. */
 	unwatch(s->loop, &s->src);
@@ -347,7 +360,7 @@ static ptrdiff_t send_now(struct stream *s, const struct iovec *piece, int n, si
 	return sendmsg(s->src.fd, &mh, MSG_NOSIGNAL);
 }
 
-ptrdiff_t stream_send(struct stream *s, const struct iovec *piece, int n)
+ptrdiff_t stream_send_raw(struct stream *s, const struct iovec *piece, int n)
 {
 	size_t want = 0;
 	ptrdiff_t sent;
@@ -372,9 +385,16 @@ ptrdiff_t stream_send(struct stream *s, const struct iovec *piece, int n)
 	return sent;
 }
 
+ptrdiff_t stream_send(struct stream *s, const struct iovec *piece, int n)
+{
+	return s->tls ? tls_send(s, piece, n) : stream_send_raw(s, piece, n);
+}
+
 void stream_shutdown(struct stream *s)
 {
-	if (s->src.fd >= 0)
+	if (s->src.fd >= 0 && s->tls)
+		tls_shutdown(s);
+	else if (s->src.fd >= 0)
 		(void)shutdown(s->src.fd, SHUT_WR);
 }
 

@@ -22,6 +22,8 @@
 struct loop;
 struct stream;
 struct listener;
+struct tls;
+struct tls_buffers;
 
 enum source_kind { SOURCE_STREAM, SOURCE_LISTENER, SOURCE_WAKE, SOURCE_TIMER };
 
@@ -45,6 +47,7 @@ struct stream {
 
 	struct loop *loop;
 	struct list link; /* on loop->ready */
+	struct tls *tls;  /* NULL: plain. tls.h */
 };
 
 /* Called on the loop's thread, from within loop_read(). */
@@ -77,7 +80,8 @@ struct loop {
 	struct source wake, timer;
 	const struct loop_ops *ops;
 	uint8_t *recv_buf;
-	struct list ready; /* streams that may have bytes */
+	struct tls_buffers *tls; /* NULL as long as no stream speaks TLS */
+	struct list ready;       /* streams that may have bytes */
 	bool woken;
 	uint32_t polled; /* streams that became ready in the last loop_wait() */
 	/* Test mode: 0 off; else every read and write is cut to this many bytes, so that all splits are met. */
@@ -124,10 +128,13 @@ static inline bool stream_blocked(const struct stream *s)
 }
 /*
  * Offers bytes; returns how many the loop has taken (they may be reused at once). Fewer than offered, 0 included: the
- * socket is full, on_writable comes when it is not. Negative: -errno, the connection is broken.
+ * socket is full, on_writable comes when it is not. Negative: -errno, the connection is broken. With TLS the socket may be
+ * full although all was taken: stream_blocked() tells, and stream_holds() that some of it has not left yet.
  */
 ptrdiff_t stream_send(struct stream *s, const struct iovec *piece, int n);
-/* No more bytes will be sent (FIN). */
+/* The same below TLS; for tls.c. */
+ptrdiff_t stream_send_raw(struct stream *s, const struct iovec *piece, int n);
+/* No more bytes will be sent (FIN), once what TLS holds is out. */
 void stream_shutdown(struct stream *s);
 
 /* @fd listens already and may be shared with other loops; it is not closed by the loop. */

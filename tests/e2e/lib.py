@@ -12,10 +12,13 @@ HTTP answer without a length or a message without its six keys.
 
     s = shared()               # a server with the defaults that this process of tests keeps: take names from name()
 
+With E2E_TLS=1 (run.py --tls) every server that is made of a dict speaks TLS too, and every client of it speaks nothing else.
+
 Nothing here asserts how long something takes. Every wait ends after LIMIT seconds, as a failure. That something does
 not come is shown by a later thing that comes first: Ws.quiet() for what concerns the own connection, a marker message
 of the same sender for what somebody else might get.
 """
+import atexit
 import base64
 import ctypes
 import functools
@@ -28,6 +31,7 @@ import select
 import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import tempfile
@@ -38,6 +42,7 @@ import yaml
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SLOW = bool(os.environ.get("TEST_SLOW"))
+OVER_TLS = bool(os.environ.get("E2E_TLS"))
 LIMIT = 60.0 if SLOW else 10.0
 API = "/api/v1/websocket"
 KEYS = ("id", "type", "from", "to", "content", "create_at")
@@ -96,6 +101,12 @@ def row(*ids):
         f.rows = ids
         return f
     return mark
+
+
+def below_tls(f):
+    """Marks a test that looks at the bytes of the socket itself: run.py --tls leaves it out."""
+    f.below_tls = True
+    return f
 
 
 def parse(text):
@@ -187,6 +198,131 @@ class Scratch:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
+# ---- certificates ----------------------------------------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=None)
+def certificates():
+    """A directory for this process's certificates."""
+    d = Scratch()
+    owner = os.getpid()
+    atexit.register(lambda: os.getpid() == owner and shutil.rmtree(d.path, ignore_errors=True))
+    return d
+
+
+def openssl(*args):
+    p = subprocess.run(["openssl", *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                       text=True)
+    eq(p.returncode, 0, "openssl", *args, p.stdout)
+    return p.stdout
+
+
+class Certificate:
+    """A self-signed certificate for @names and its key, made anew: .certificate and .key are paths, .der its bytes."""
+
+    def __init__(self, *names, kind="ec", days=30, alt=True):
+        names = names or ("localhost",)
+        base = certificates() / name("cert")
+        self.certificate, self.key = base + ".pem", base + ".key"
+        how = {"ec": ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"], "rsa": ["-newkey", "rsa:2048"]}[kind]
+        san = ["-addext", "subjectAltName=" + ",".join(["DNS:" + n for n in names] + ["IP:127.0.0.1"])] if alt else []
+        openssl("req", "-x509", *how, "-nodes", "-days", str(days), "-subj", "/CN=" + names[0], *san,
+                "-keyout", self.key, "-out", self.certificate)
+        with open(self.certificate) as f:
+            self.der = ssl.PEM_cert_to_DER_cert(f.read())
+
+    def config(self, **more):
+        """The section tls."""
+        return {"certificate": self.certificate, "key": self.key, **more}
+
+    def context(self, low=None, high=None, alpn=None):
+        """A client that trusts this certificate, and only it."""
+        c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        c.load_verify_locations(self.certificate)
+        c.minimum_version = low or ssl.TLSVersion.TLSv1_2
+        c.maximum_version = high or ssl.TLSVersion.TLSv1_3
+        if alpn:
+            c.set_alpn_protocols(alpn)
+        return c
+
+
+@functools.lru_cache(maxsize=None)
+def usual_certificate():
+    return Certificate()
+
+
+class Secure:
+    """TLS on a connected socket, with the methods of a socket. Both directions are bytes that we can see and cut:
+    .raw is the socket below, .tls the ssl.SSLObject. .goodbye: the peer has said close_notify."""
+
+    def __init__(self, raw, context, server_hostname="localhost", session=None, shake=True):
+        self.raw, self.goodbye = raw, False
+        self.inbox, self.outbox = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.inbox, self.outbox, server_hostname=server_hostname, session=session)
+        if shake:
+            self.step(self.tls.do_handshake)
+
+    def flush(self):
+        data = self.outbox.read()
+        if data:
+            self.raw.sendall(data)
+
+    def step(self, f, *args):
+        while True:
+            try:
+                value = f(*args)
+                self.flush()
+                return value
+            except ssl.SSLWantReadError:
+                self.flush()
+                data = self.raw.recv(1 << 16)
+                if data:
+                    self.inbox.write(data)
+                else:
+                    self.inbox.write_eof()
+            except ssl.SSLError:
+                try:
+                    self.flush()  # our alert
+                except OSError:
+                    pass
+                raise
+
+    def recv(self, n):
+        try:
+            data = self.step(self.tls.read, n)
+        except ssl.SSLZeroReturnError:
+            data = b""
+        except ssl.SSLEOFError:
+            return b""
+        self.goodbye = not data
+        return data
+
+    def sendall(self, data):
+        for i in range(0, len(data), 1 << 14):
+            self.step(self.tls.write, data[i:i + (1 << 14)])
+
+    def shutdown(self, how):
+        """close_notify, and the end of the socket's own direction."""
+        try:
+            self.tls.unwrap()
+        except (ssl.SSLWantReadError, ssl.SSLError):
+            pass
+        self.flush()
+        self.raw.shutdown(how)
+
+    def pending(self):
+        """Is there plain text, or ciphertext to be looked at?"""
+        return self.tls.pending() or self.inbox.pending
+
+    def __getattr__(self, name):
+        return getattr(self.raw, name)
+
+
+class SecureAddress(tuple):
+    """(host, port), and how to speak TLS to it."""
+    context = None
+
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -218,9 +354,13 @@ class Server:
         self.clients = []
         self.port = None
         self.mark = 0
+        self.secure = False
         if text is None and args is None:
             base = {"node_ip": "127.0.0.1", "node_port": 0}
             base.update(config or {})
+            if OVER_TLS and "tls" not in base:
+                base["tls"] = usual_certificate().config()
+                self.secure = True
             text = yaml.safe_dump({"wsc": base}, sort_keys=False)
         if args is None:
             args = ["serve", self.scratch.write("config.yaml", text)]
@@ -277,6 +417,14 @@ class Server:
         self.port = line.get("port")
         here = "::1" if ":" in line["address"] else "127.0.0.1" if line["address"] == "0.0.0.0" else line["address"]
         self.address = (here, self.port) if self.port else line["address"][len("unix:"):]
+        if self.secure and self.port:
+            self.address = self.over_tls(usual_certificate().context())
+
+    def over_tls(self, context, port=None):
+        """Its address for a client that speaks TLS."""
+        address = SecureAddress((self.address[0], port or self.port))
+        address.context = context
+        return address
 
     def running(self):
         return self.process.poll() is None
@@ -457,6 +605,8 @@ class Stream:
         self.sock.connect(address)
         if not unix:
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if getattr(address, "context", None):
+            self.sock = Secure(self.sock, address.context)
         self.buffer = b""
         self.ended = False
         self.address = address
@@ -477,7 +627,7 @@ class Stream:
             more = self.sock.recv(1 << 16)
         except socket.timeout:
             fail(f"nothing came within {LIMIT:.0f} s; so far: {self.buffer[-300:]!r}")
-        except ConnectionError:
+        except (ConnectionError, ssl.SSLError):
             more = b""
         self.buffer += more
         self.ended = not more
@@ -497,7 +647,8 @@ class Stream:
 
     def has_input(self):
         """Are there bytes now, without waiting?"""
-        return bool(self.buffer) or bool(select.select([self.sock], [], [], 0)[0])
+        return bool(self.buffer) or (isinstance(self.sock, Secure) and bool(self.sock.pending())) or \
+            bool(select.select([self.sock], [], [], 0)[0])
 
     def expect_end(self):
         """Nothing more comes but the end."""

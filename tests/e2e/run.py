@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the end-to-end tests: the real program on loopback, seen from outside.
 
-usage: run.py [--wsc PATH] [--jobs N] [--list] [--verbose] [--check-map] [--write-map] [PATH] [PATTERN ...]
+usage: run.py [--wsc PATH] [--jobs N] [--list] [--verbose] [--tls] [--check-map] [--write-map] [PATH] [PATTERN ...]
 
 A test is a function `test_what_happens()` of a file test_*.py beside this one, with @row("3.frame-binary", ...) above
 it: the rows of tests/contract.md that it shows. PATTERN is a part of a test's or a row's name. PATH, the program, is
 build/wsc by default. Failures are printed with the log of the server; the last line is "N passed, N failed".
 
+--tls         all clients speak TLS; without what looks below it, and what is about the configuration or TLS itself
 --check-map   only compares tests/contract.md with the tests; also done, as one test, in every run of all tests
 --write-map   writes the tests' names into tests/contract.md; rows and what they say are written by hand
 """
@@ -29,6 +30,9 @@ import lib  # noqa: E402
 
 MAP = os.path.join(lib.ROOT, "tests/contract.md")
 TEST_SECONDS = 600 if lib.SLOW else 120
+
+
+NOT_OVER_TLS = {"test_config", "test_docs", "test_browser", "test_tls"}
 
 
 def discover():
@@ -249,18 +253,23 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--wsc")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--tls", action="store_true")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--check-map", action="store_true")
     parser.add_argument("--write-map", action="store_true")
     parser.add_argument("patterns", nargs="*")
     args = parser.parse_args()
+    lib.OVER_TLS = lib.OVER_TLS or args.tls
     patterns = args.patterns
     if patterns and "/" in patterns[0]:
         args.wsc = args.wsc or patterns[0]
         patterns = patterns[1:]
     os.environ["E2E_WSC"] = os.path.abspath(args.wsc or lib.program())
     tests = discover()
+    if lib.OVER_TLS:
+        tests = {n: f for n, f in tests.items()
+                 if f.__module__ not in NOT_OVER_TLS and not getattr(f, "below_tls", False)}
     if args.write_map:
         write_map(tests)
     if args.check_map or args.write_map:
@@ -274,7 +283,7 @@ def main():
             print(f"{n}  {' '.join(f.rows)}")
         return 0
     passed, failed = run(chosen, max(1, args.jobs), args.verbose)
-    if not patterns:
+    if not patterns and not lib.OVER_TLS:
         if the_map_is_complete_and_true(tests):
             passed += 1
         else:

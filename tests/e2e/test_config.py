@@ -399,11 +399,9 @@ def test_docs_config_md_and_the_man_page_are_what_the_program_prints():
 # ---- keys that wait, keys that do nothing ----------------------------------------------------------------------------
 
 
-@row("1.not-built", "1.auth.mode", "1.tls", "1.store", "1.admin.token", "6.kind")
+@row("1.not-built", "1.auth.mode", "1.store", "1.admin.token", "6.kind")
 def test_a_key_whose_absence_would_weaken_safety_or_durability_stops_the_start():
     for text, key, word in (("auth:\n    mode: token", "auth.mode", "token"),
-                            ("tls:\n    certificate: /x.pem", "tls.certificate", "TLS"),
-                            ("tls:\n    key: /x.pem", "tls.key", "TLS"),
                             ("store:\n    kind: sqlite", "store.kind", "storage"),
                             ("store:\n    kind: postgres", "store.kind", "storage"),
                             ("admin:\n    token: s3cret", "admin.token", "admin token")):
@@ -422,8 +420,7 @@ def test_store_kind_none_is_the_default_and_may_be_written():
 
 LATER = {"ack_timeout": "5s", "ack_retries": 3, "store.path": "./data/wsc.db", "store.url": "postgres://x",
          "store.sync": "commit",
-         "store.flush_ms": 100, "store.offline_ttl": "7h", "store.offline_max": 10, "store.dedupe_window": "10m",
-         "tls.min_version": "1.2"}
+         "store.flush_ms": 100, "store.offline_ttl": "7h", "store.offline_max": 10, "store.dedupe_window": "10m"}
 
 
 @row("1.later", "6.sync", "6.offline", "6.dedupe")

@@ -180,4 +180,5 @@ def test_memory_does_not_grow_with_connections_that_have_gone():
         warm = memory(s)
         for _ in range(6):
             wave()
-        ok(memory(s) <= warm + (20000 if lib.SLOW else 1500), "kB before and after", warm, memory(s))
+        kept = 80000 if lib.OVER_TLS else 20000  # the sanitizer lets freed memory rest for a while
+        ok(memory(s) <= warm + (kept if lib.SLOW else 1500), "kB before and after", warm, memory(s))

@@ -173,6 +173,7 @@ def storm(server, crowd, copies):
 
 
 @row("1.slow_consumer", "4.broadcast")
+@lib.below_tls
 def test_a_pair_goes_on_talking_while_broadcasts_go_out_to_thousands():
     """A server that wrote a broadcast in one go would let no round trip begin and end between its first and last
     copy."""
@@ -254,6 +255,7 @@ def cpu_seconds(server):
 
 
 @row("server.descriptors")
+@lib.below_tls
 def test_without_a_descriptor_left_the_server_neither_spins_nor_forgets_who_knocks():
     with Server() as s:
         alice, bob = s.ws("alice"), s.ws("bob")
@@ -280,9 +282,10 @@ def test_without_a_descriptor_left_the_server_neither_spins_nor_forgets_who_knoc
 @row("4.408", "server.descriptors")
 def test_five_hundred_heads_that_never_end_keep_nobody_out_and_get_their_408():
     with Server({"limits": {"header_timeout": "2s"}}) as s:
-        drips = [s.http() for _ in range(500)]
-        for i, d in enumerate(drips):
-            d.send_raw(b"GET /ws?user_id=x HTTP/1.1\r\nHost: x\r\nX-Slow: "[:4 + i % 44])
+        drips = []
+        for i in range(500):
+            drips.append(s.http())
+            drips[-1].send_raw(b"GET /ws?user_id=x HTTP/1.1\r\nHost: x\r\nX-Slow: "[:4 + i % 44])
         a, b = s.ws("a"), s.ws("b")
         a.send(to="b", content="x")
         b.recv(content="x")

@@ -71,9 +71,6 @@ TEST(what_is_not_built_and_would_be_missed_stops_the_start)
 	     "config.yaml:2: wsc.store.kind: storage is not in this version; allowed: none\n");
 	SAYS("wsc:\n  store: {kind: redis}\n",
 	     "config.yaml:2: wsc.store.kind: \"redis\" is not known here; allowed: none, sqlite or postgres\n");
-	SAYS("wsc:\n  tls: {certificate: /a.pem, key: /b.pem}\n",
-	     "config.yaml:2: wsc.tls.certificate: TLS is not in this version; let a proxy in front end it\n"
-	     "config.yaml:2: wsc.tls.key: TLS is not in this version; let a proxy in front end it\n");
 	SAYS("wsc:\n  admin: {token: hunter2}\n",
 	     "config.yaml:2: wsc.admin.token: an admin token is not in this version; without it administration answers only on "
 	     "loopback\n");
@@ -87,9 +84,27 @@ TEST(what_is_not_built_and_would_not_be_missed_warns)
 	     "warning: config.yaml:5: wsc.store.offline_max: has no effect in this version\n");
 	SAYS("wsc:\n  performance: {compression_level: 10}\n",
 	     "config.yaml:2: wsc.performance.compression_level: \"10\" is out of range; allowed: 1..9\n");
-	SAYS("wsc:\n  ack_retries: 1\n  tls: {min_version: 1.3}\n",
-	     "warning: config.yaml:2: wsc.ack_retries: has no effect in this version\n"
-	     "warning: config.yaml:3: wsc.tls.min_version: has no effect in this version\n");
+	SAYS("wsc:\n  ack_retries: 1\n", "warning: config.yaml:2: wsc.ack_retries: has no effect in this version\n");
+}
+
+TEST(each_certificate_needs_its_key_and_what_is_left_must_have_a_port)
+{
+	SAYS("wsc:\n  tls: {certificate: /a.pem, key: /b.pem}\n", "");
+	SAYS("wsc:\n  tls: {certificate: [/a.pem, /b.pem], key: [/a.key, /b.key], port: 8443}\n", "");
+	SAYS("wsc:\n  tls: {certificate: /a.pem, key: /b.pem, allow_plain: false, min_version: 1.3, ticket_rotation: 1h}\n",
+	     "");
+	SAYS("wsc:\n  tls: {certificate: /a.pem}\n",
+	     "config.yaml:2: wsc.tls.certificate: a certificate needs its key: set tls.key too\n");
+	SAYS("wsc:\n  tls: {key: /a.pem}\n",
+	     "config.yaml:2: wsc.tls.key: a key needs its certificate: set tls.certificate too\n");
+	SAYS("wsc:\n  tls: {certificate: [/a.pem, /b.pem], key: /a.pem}\n",
+	     "config.yaml:2: wsc.tls.key: 1 keys for 2 certificates; each certificate needs its key, in the same order\n");
+	SAYS("wsc:\n  tls: {certificate: /a.pem, key: /b.pem, port: 8443, allow_plain: false}\n",
+	     "config.yaml:2: wsc.tls.allow_plain: false leaves node_port nothing to speak while TLS has a port of its own; "
+	     "allowed with it: tls.port same\n");
+	SAYS("wsc:\n  tls: {allow_plain: false}\n",
+	     "config.yaml:2: wsc.tls.allow_plain: false needs tls.certificate and tls.key\n");
+	SAYS("wsc:\n  tls: {port: 8443}\n", "config.yaml:2: wsc.tls.port: a port for TLS needs tls.certificate and tls.key\n");
 }
 
 TEST(two_things_cannot_have_one_path)

@@ -105,7 +105,7 @@ TEST(the_defaults_are_those_of_the_documentation)
 	CHECK_EQ(v->security.connect_rate, 0);
 	CHECK_EQ(v->auth.mode, CONFIG_AUTH_OPEN);
 	CHECK_EQ(v->store.kind, CONFIG_STORE_NONE);
-	CHECK(!v->tls.certificate && !v->tls.key && !v->admin.token);
+	CHECK(v->tls.certificate.n == 0 && v->tls.key.n == 0 && !v->admin.token);
 	CHECK_EQ(v->hook_timeout_ms, 5000);
 	CHECK_EQ(v->shutdown_timeout_ms, 10000);
 	CHECK_EQ(v->limits.header_bytes, 16384);

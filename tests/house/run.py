@@ -158,14 +158,43 @@ class Installation(Temporary):
 
 
 class Hardening(unittest.TestCase):
-    """What the program and the library need; how hard they are, tools/check-hardening looks at."""
+    """What a reader of the binary can see; of the program and of the library."""
 
     def each(self):
         return [(name, sh("readelf", "-dlhW", BUILD / name)) for name in ("wsc", "libwsc.so")]
 
-    def test_only_libc_and_libyaml_are_needed(self):
+    def test_code_is_position_independent(self):
         for name, text in self.each():
-            self.assertLessEqual(set(re.findall(r"NEEDED.*\[(\S+?)\.so", text)), {"libc", "libyaml-0"}, name)
+            self.assertRegex(text, r"Type:\s+DYN", name)
+        self.assertRegex(sh("readelf", "-dW", BUILD / "wsc"), r"FLAGS_1.*PIE")
+
+    def test_relocations_are_read_only_from_the_start(self):
+        for name, text in self.each():
+            self.assertIn("GNU_RELRO", text, name)
+            self.assertRegex(text, r"FLAGS.*\bNOW\b|BIND_NOW", name)
+
+    def test_the_stack_is_not_executable(self):
+        for name, text in self.each():
+            self.assertRegex(text, r"GNU_STACK\s.*\bRW\s", name)
+
+    def test_no_path_of_the_build_is_searched_for_libraries(self):
+        for name, text in self.each():
+            self.assertNotRegex(text, r"RPATH|RUNPATH", name)
+
+    def test_the_stack_protector_and_checked_calls_are_in(self):
+        symbols = sh("nm", "-D", BUILD / "wsc")
+        self.assertIn("__stack_chk_fail", symbols)
+        self.assertRegex(symbols, r"__\w+_chk@")
+
+    @unittest.skipUnless(os.uname().machine == "x86_64", "control flow enforcement of x86")
+    def test_all_our_code_may_be_run_with_indirect_branch_tracking(self):
+        # The program itself is not marked, because Debian's crt1.o is not.
+        self.assertRegex(sh("readelf", "-nW", BUILD / "libwsc.a"), r"IBT, SHSTK")
+
+    def test_only_libc_libyaml_openssl_and_zlib_are_needed(self):
+        for name, text in self.each():
+            needed = set(re.findall(r"NEEDED.*\[(\S+?)\.so", text))
+            self.assertLessEqual(needed, {"libc", "libyaml-0", "libssl", "libcrypto", "libz"}, name)
 
 
 class Compilers(unittest.TestCase):

@@ -41,13 +41,20 @@ static void on_ping(struct conn *c, struct bytes payload)
 	uint8_t frame[WS_CONTROL_FRAME_MAX];
 	size_t n = ws_control(frame, WS_OP_PONG, payload);
 
-	if (!x || c->close_queued)
+	if (c->close_queued)
 		return;
+	if (!x) {
+		on_frame_error(c, WS_CODE_INTERNAL, "out of memory");
+		return;
+	}
 	if (stream_blocked(&c->stream) && x->pong_at != SIZE_MAX && x->pong_at >= x->ctl_sent && x->pong_at > 0)
 		x->ctl.len = x->pong_at;
 	x->pong_at = x->ctl.len;
 	buf_add(&x->ctl, bytes_of(frame, n));
-	hub_ready(conn_shard(c)->hub, &c->session);
+	if (x->ctl.failed)
+		on_frame_error(c, WS_CODE_INTERNAL, "out of memory");
+	else
+		hub_ready(conn_shard(c)->hub, &c->session);
 }
 
 static bool control_allowed(struct conn *c)

@@ -13,12 +13,12 @@
 #define SETTLE_ROUNDS 4000
 #define TICK_MS 100u
 
-char stage_unix_path[64], stage_unix_address[128];
+char stage_unix_path[64], stage_address[128];
 
 void stage_names(void)
 {
 	snprintf(stage_unix_path, sizeof stage_unix_path, "/tmp/wsc-faults-%d.sock", getpid());
-	snprintf(stage_unix_address, sizeof stage_unix_address, "127.0.0.1, unix:%s", stage_unix_path);
+	snprintf(stage_address, sizeof stage_address, "127.0.0.1, unix:%s", stage_unix_path);
 }
 
 static char inbox[PEERS][PEER_BYTES];
@@ -46,7 +46,7 @@ static void on_line(void *user, const char *line, size_t len)
 }
 
 static const char *const defaults[] = { "node_ip",
-					"127.0.0.1",
+					stage_address,
 					"node_port",
 					"0",
 					"heartbeat_interval",
@@ -154,6 +154,17 @@ static void drain_log(struct stage *st)
 		on_line(st, line, (size_t)n);
 }
 
+/* What TCP delivers may take its way through the kernel's other threads. */
+static void linger(struct stage *st)
+{
+	struct pollfd p[PEERS + 1] = { { .fd = st->open ? wsc_fd(st->gw) : -1, .events = POLLIN } };
+
+	for (unsigned i = 0; i < st->npeers; i++)
+		p[i + 1] = (struct pollfd){ .fd = st->peer[i].stalled || st->peer[i].end ? -1 : st->peer[i].fd,
+					    .events = POLLIN };
+	(void)REAL(poll)(p, st->npeers + 1, 2);
+}
+
 void stage_settle(struct stage *st)
 {
 	int idle = 0;
@@ -168,6 +179,8 @@ void stage_settle(struct stage *st)
 			after += st->peer[p].len + st->peer[p].end;
 		}
 		idle = turned || before != after ? 0 : idle + 1;
+		if (idle == 1 && st->story->tcp)
+			linger(st);
 		st->spins = i > SETTLE_ROUNDS;
 	}
 	drain_log(st);
@@ -303,7 +316,7 @@ const char *stage_serves(struct stage *st)
 	ben = peer_ws(st, "user_id=service-ben");
 	eva = peer_sse(st, "user_id=service-eva", "");
 	peer_say(st, ann, "{\"to\":\"service-ben\",\"content\":\"after the fault\"}");
-	post = peer_tcp(st);
+	post = peer_new(st);
 	peer_ask(st, post, "POST", "/api/v1/websocket/send", "X-User-ID: service-ann\r\n",
 		 "{\"to\":\"service-eva\",\"content\":\"after the fault too\"}");
 	peer_ask(st, post, "GET", "/api/v1/websocket/stats", "", NULL);
@@ -319,7 +332,7 @@ const char *stage_serves(struct stage *st)
 
 /* ---- clients -------------------------------------------------------------------------------------------------------------- */
 
-static struct peer *peer_new(struct stage *st, int fd)
+static struct peer *peer_over(struct stage *st, int fd)
 {
 	struct peer *p;
 
@@ -344,7 +357,7 @@ static struct peer *dial(struct stage *st, const struct sockaddr *sa, socklen_t 
 		REAL(close)(fd);
 		fd = -1;
 	}
-	return peer_new(st, fd);
+	return peer_over(st, fd);
 }
 
 struct peer *peer_tcp(struct stage *st)
@@ -356,11 +369,13 @@ struct peer *peer_tcp(struct stage *st)
 	return dial(st, (struct sockaddr *)&at, sizeof at);
 }
 
-struct peer *peer_unix(struct stage *st, const char *path)
+struct peer *peer_new(struct stage *st)
 {
 	struct sockaddr_un at = { .sun_family = AF_UNIX };
 
-	snprintf(at.sun_path, sizeof at.sun_path, "%s", path);
+	if (st->story->tcp)
+		return peer_tcp(st);
+	memcpy(at.sun_path, stage_unix_path, strlen(stage_unix_path) + 1);
 	return dial(st, (struct sockaddr *)&at, sizeof at);
 }
 
@@ -374,7 +389,7 @@ struct peer *peer_adopted(struct stage *st)
 	r = wsc_adopt(st->gw, fd[1]);
 	if (r < 0)
 		st->refused = r;
-	return peer_new(st, fd[0]);
+	return peer_over(st, fd[0]);
 }
 
 void peer_put(struct stage *st, struct peer *p, const void *bytes, size_t len)
@@ -434,12 +449,12 @@ struct peer *peer_ws(struct stage *st, const char *query)
 	char target[512];
 
 	snprintf(target, sizeof target, "/ws?%s", query);
-	return peer_ws_over(st, peer_tcp(st), target, "");
+	return peer_ws_over(st, peer_new(st), target, "");
 }
 
 struct peer *peer_sse(struct stage *st, const char *query, const char *fields)
 {
-	struct peer *p = peer_tcp(st);
+	struct peer *p = peer_new(st);
 	char target[512];
 
 	snprintf(target, sizeof target, "/sse?%s", query);
@@ -546,7 +561,7 @@ static void on_frame(struct stage *st, struct peer *p, uint8_t first, const uint
 		peer_frame(st, p, 0x8a, payload, len);
 	} else if (first == 0x88) {
 		p->code = len >= 2 ? (unsigned)payload[0] << 8 | payload[1] : 1005;
-		if (!p->said_close)
+		if (!p->said_close && !p->mute)
 			peer_frame(st, p, 0x88, payload, len < 2 ? 0 : 2);
 		p->said_close = true;
 	}

@@ -28,6 +28,7 @@ struct peer {
 	bool stalled;             /* does not read */
 	bool silent;              /* does not answer pings */
 	bool said_close;          /* our close frame is sent */
+	bool mute;                /* does not answer a close frame */
 	unsigned asked, answered; /* HTTP requests and answers to them */
 	unsigned frames;          /* text frames that came */
 	unsigned code;            /* of the close frame */
@@ -66,6 +67,7 @@ struct story {
 	/* Instead of all that: one that holds no stage gateway. False: it failed. @final: the fault is over, all must go well. */
 	bool (*alone)(bool final, const char **what);
 	bool log_to_pipe; /* the log goes to a pipe that is read */
+	bool tcp;         /* clients come by TCP: the story is about it */
 	bool ends_itself; /* play() stops the gateway */
 };
 
@@ -78,7 +80,7 @@ void alone_begin(void);
 void alone_end(void);
 
 /* Of this process alone: filled by stage_names(). */
-extern char stage_unix_path[64], stage_unix_address[128];
+extern char stage_unix_path[64], stage_address[128];
 void stage_names(void);
 
 /* The first that is not so is kept. An expression: the value of @what. */
@@ -102,7 +104,8 @@ const char *stage_serves(struct stage *st);
 
 /* Clients. They never return NULL; one that could not come has ended. */
 struct peer *peer_tcp(struct stage *st);
-struct peer *peer_unix(struct stage *st, const char *path);
+/* By the way of the story: a Unix socket, where all is there at once, or TCP. */
+struct peer *peer_new(struct stage *st);
 /* The other end of a socketpair that the program hands over. */
 struct peer *peer_adopted(struct stage *st);
 void peer_put(struct stage *st, struct peer *p, const void *bytes, size_t len);

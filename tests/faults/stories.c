@@ -52,7 +52,7 @@ static void byte_by_byte(struct stage *st)
 	static const char request[] = "GET /ws?user_id=alice HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n"
 				      "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
 				      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\x89\x80\0\0\0";
-	struct peer *p = peer_tcp(st);
+	struct peer *p = peer_new(st);
 
 	p->asked = 1;
 	for (size_t i = 0; i < sizeof request; i += 16) {
@@ -64,10 +64,8 @@ static void byte_by_byte(struct stage *st)
 
 static void unix_socket(struct stage *st)
 {
-	struct peer *p = peer_ws_over(st, peer_unix(st, stage_unix_path), "/ws?user_id=alice", "");
-
-	WANT(p->mode == PEER_WS);
-	WANT(peer_ws(st, "user_id=bob")->mode == PEER_WS);
+	WANT(peer_ws(st, "user_id=alice")->mode == PEER_WS);
+	WANT(peer_ws_over(st, peer_tcp(st), "/ws?user_id=bob", "")->mode == PEER_WS);
 }
 
 /* A server that has crashed has left its file behind. */
@@ -132,16 +130,16 @@ static void rejected(struct stage *st)
 
 	WANT(a->mode == PEER_WS);
 	WANT(b->status == 409);
-	c = peer_ws_over(st, peer_tcp(st), "/ws?user_id=alice", WSC_V1);
+	c = peer_ws_over(st, peer_new(st), "/ws?user_id=alice", WSC_V1);
 	WANT(c->code == 4409);
 	WANT(peer_sse(st, "user_id=alice", "")->status == 409);
 }
 
 static void refused_by_close_code(struct stage *st)
 {
-	WANT(peer_ws_over(st, peer_tcp(st), "/ws", WSC_V1)->code == 4401);
-	WANT(peer_ws_over(st, peer_tcp(st), "/ws?user_id=%00", WSC_V1)->code == 4400);
-	WANT(peer_ws_over(st, peer_tcp(st), "/ws?user_id=system", WSC_V1)->code == 4403);
+	WANT(peer_ws_over(st, peer_new(st), "/ws", WSC_V1)->code == 4401);
+	WANT(peer_ws_over(st, peer_new(st), "/ws?user_id=%00", WSC_V1)->code == 4400);
+	WANT(peer_ws_over(st, peer_new(st), "/ws?user_id=system", WSC_V1)->code == 4403);
 	WANT(peer_ws(st, "user_id=system")->status == 403);
 	WANT(peer_ws(st, "")->status == 401);
 	WANT(peer_ws(st, "user_id=a&user_type=stranger")->status == 403);
@@ -149,10 +147,10 @@ static void refused_by_close_code(struct stage *st)
 
 static void origin_refused(struct stage *st)
 {
-	struct peer *p = peer_tcp(st);
+	struct peer *p = peer_new(st);
 
-	WANT(peer_ws_over(st, peer_tcp(st), "/ws?user_id=a", "Origin: http://evil\r\n")->status == 403);
-	WANT(peer_ws_over(st, peer_tcp(st), "/ws?user_id=a", "Origin: https://a.good.example\r\n")->mode == PEER_WS);
+	WANT(peer_ws_over(st, peer_new(st), "/ws?user_id=a", "Origin: http://evil\r\n")->status == 403);
+	WANT(peer_ws_over(st, peer_new(st), "/ws?user_id=a", "Origin: https://a.good.example\r\n")->mode == PEER_WS);
 	peer_ask(st, p, "OPTIONS", SEND, "Origin: https://a.good.example\r\nAccess-Control-Request-Method: POST\r\n",
 		 NULL);
 	WANT(p->status == 204);
@@ -168,16 +166,16 @@ static void proxied(struct stage *st)
 {
 	static const uint8_t v2[] = { 0x0d, 0x0a, 0x0d, 0x0a, 0, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a, 0x21, 0x11,
 				      0,    12,   10,   0,    0, 1,    127,  0,    0,    1,    0x30, 0x39, 0x1f, 0x90 };
-	struct peer *p = peer_tcp(st);
+	struct peer *p = peer_new(st);
 
 	peer_text(st, p, "PROXY TCP4 10.0.0.1 127.0.0.1 1234 8080\r\n");
 	peer_ask(st, p, "GET", "/livez", "", NULL);
 	WANT(p->status == 403); /* blocked_ips */
-	p = peer_tcp(st);
+	p = peer_new(st);
 	peer_put(st, p, v2, sizeof v2);
 	peer_ask(st, p, "GET", "/livez", "", NULL);
 	WANT(p->status == 403);
-	p = peer_tcp(st);
+	p = peer_new(st);
 	peer_text(st, p, "PROXY UNKNOWN\r\n");
 	peer_ask(st, p, "GET", "/livez", "", NULL);
 	WANT(p->status == 200);
@@ -185,11 +183,11 @@ static void proxied(struct stage *st)
 
 static void forwarded(struct stage *st)
 {
-	struct peer *p = peer_tcp(st);
+	struct peer *p = peer_new(st);
 
 	peer_ask(st, p, "GET", "/livez", "X-Forwarded-For: 1.2.3.4, 10.0.0.1\r\n", NULL);
 	WANT(p->status == 403);
-	p = peer_tcp(st);
+	p = peer_new(st);
 	WANT(peer_ws_over(st, p, "/ws?user_id=query", "X-Forwarded-For: 1.2.3.4\r\nX-User-ID: header\r\n")->mode ==
 	     PEER_WS);
 }
@@ -230,7 +228,7 @@ static void several_devices(struct stage *st)
 
 static void broadcast(struct stage *st)
 {
-	struct peer *a = peer_ws(st, "user_id=alice"), *b = peer_sse(st, "user_id=bob", ""), *h = peer_tcp(st);
+	struct peer *a = peer_ws(st, "user_id=alice"), *b = peer_sse(st, "user_id=bob", ""), *h = peer_new(st);
 
 	post(st, h, BROADCAST, NULL, "{\"content\":\"by HTTP\"}");
 	WANT(h->status == 200);
@@ -308,7 +306,7 @@ static void pipelined(struct stage *st)
 				  "POST " SEND " HTTP/1.1\r\nHost: x\r\nX-User-ID: a\r\nContent-Length: 28\r\n\r\n"
 				  "{\"to\":\"bob\",\"content\":\"two\"}"
 				  "GET /wsc/stats HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-	struct peer *b = peer_ws(st, "user_id=bob"), *h = peer_tcp(st);
+	struct peer *b = peer_ws(st, "user_id=bob"), *h = peer_new(st);
 
 	h->asked = 3;
 	peer_text(st, h, two);
@@ -321,7 +319,7 @@ static void pipelined(struct stage *st)
 
 static void chunked(struct stage *st)
 {
-	struct peer *b = peer_ws(st, "user_id=bob"), *h = peer_tcp(st);
+	struct peer *b = peer_ws(st, "user_id=bob"), *h = peer_new(st);
 
 	h->asked = 1;
 	peer_text(st, h, "POST " SEND " HTTP/1.1\r\nHost: x\r\nX-User-ID: a\r\nTransfer-Encoding: chunked\r\n\r\n");
@@ -336,7 +334,7 @@ static void chunked(struct stage *st)
 
 static void expects(struct stage *st)
 {
-	struct peer *b = peer_ws(st, "user_id=bob"), *h = peer_tcp(st);
+	struct peer *b = peer_ws(st, "user_id=bob"), *h = peer_new(st);
 
 	h->asked = 1;
 	peer_text(st, h,
@@ -367,13 +365,13 @@ static void bad_requests(struct stage *st)
 	struct peer *p;
 
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-		p = peer_tcp(st);
+		p = peer_new(st);
 		p->asked = 1;
 		peer_text(st, p, bad[i].text);
 		stage_settle(st);
 		WANT(p->status == bad[i].status);
 	}
-	p = peer_tcp(st);
+	p = peer_new(st);
 	p->asked = 1;
 	memset(head, 'x', sizeof head);
 	memcpy(head, "GET / HTTP/1.1\r\nHost: x\r\nLong: ", 31);
@@ -384,7 +382,7 @@ static void bad_requests(struct stage *st)
 
 static void slow_head(struct stage *st)
 {
-	struct peer *a = peer_tcp(st), *b = peer_tcp(st);
+	struct peer *a = peer_new(st), *b = peer_new(st);
 
 	a->asked = b->asked = 1;
 	peer_text(st, a, "GET /livez HTTP/1.1\r\nHo");
@@ -399,7 +397,7 @@ static void slow_head(struct stage *st)
 
 static void online_pages(struct stage *st)
 {
-	struct peer *h = peer_tcp(st);
+	struct peer *h = peer_new(st);
 
 	peer_ws(st, "user_id=alice&ticket_id=t");
 	peer_sse(st, "user_id=bob", "");
@@ -415,7 +413,7 @@ static void online_pages(struct stage *st)
 
 static void statistics(struct stage *st)
 {
-	struct peer *h = peer_tcp(st);
+	struct peer *h = peer_new(st);
 	struct wsc_stats s;
 
 	peer_ws(st, "user_id=alice");
@@ -500,7 +498,7 @@ static void mount_route(struct stage *st)
 
 static void own_route(struct stage *st)
 {
-	struct peer *h = peer_tcp(st);
+	struct peer *h = peer_new(st);
 
 	peer_ask(st, h, "POST", "/own?name=caf%C3%A9", "X-Agent: me\r\n", "a body");
 	WANT(h->status == 201);
@@ -625,7 +623,7 @@ static void finish_all(struct stage *st, int verdict)
 
 static void received_hook(struct stage *st)
 {
-	struct peer *a = peer_ws(st, "user_id=alice"), *b = peer_ws(st, "user_id=bob"), *h = peer_tcp(st);
+	struct peer *a = peer_ws(st, "user_id=alice"), *b = peer_ws(st, "user_id=bob"), *h = peer_new(st);
 
 	peer_say(st, a, "{\"to\":\"bob\",\"content\":\"go\\u00f6d\"}");
 	peer_say(st, a, "{\"to\":\"bob\",\"content\":\"bad\"}");
@@ -637,7 +635,7 @@ static void received_hook(struct stage *st)
 
 static void received_pending(struct stage *st)
 {
-	struct peer *a = peer_ws(st, "user_id=alice"), *b = peer_ws(st, "user_id=bob"), *h = peer_tcp(st);
+	struct peer *a = peer_ws(st, "user_id=alice"), *b = peer_ws(st, "user_id=bob"), *h = peer_new(st);
 
 	peer_frame(st, a, 0x81, "{\"to\":\"bob\",\"content\":\"later1\"}", 31);
 	peer_say(st, a, "{\"to\":\"bob\",\"content\":\"behind it\"}");
@@ -654,7 +652,7 @@ static void received_pending(struct stage *st)
 
 static void pending_too_long(struct stage *st)
 {
-	struct peer *a = peer_ws(st, "user_id=alice"), *h = peer_tcp(st);
+	struct peer *a = peer_ws(st, "user_id=alice"), *h = peer_new(st);
 
 	peer_say(st, a, "{\"to\":\"alice\",\"content\":\"later\"}");
 	post(st, h, SEND, "carol", "{\"to\":\"alice\",\"content\":\"later\"}");
@@ -684,7 +682,7 @@ static int hook_send(void *user, struct wsc_call *call, struct wsc_message *m)
 static void send_hook(struct stage *st)
 {
 	struct peer *a = peer_ws(st, "user_id=alice&ticket_id=t"), *b = peer_ws(st, "user_id=bob&ticket_id=t"),
-		    *h = peer_tcp(st);
+		    *h = peer_new(st);
 
 	peer_say(st, a, "{\"to\":\"bob\",\"content\":\"edit\"}");
 	peer_say(st, a, "{\"ticket_id\":\"t\",\"content\":\"edit\"}");
@@ -836,7 +834,7 @@ static void server_closes_and_nobody_answers(struct stage *st)
 {
 	struct peer *a = peer_ws(st, "user_id=alice");
 
-	a->said_close = a->mode == PEER_WS; /* it will not answer */
+	a->mute = true;
 	program_kick(st, "alice", NULL);
 	WANT(a->code == 4410);
 	stage_pass(st, 6000);
@@ -861,7 +859,7 @@ static void bad_frames(struct stage *st)
 
 static void reset_while_sending(struct stage *st)
 {
-	struct peer *a = peer_ws(st, "user_id=alice"), *b = peer_ws(st, "user_id=bob"), *h = peer_tcp(st);
+	struct peer *a = peer_ws(st, "user_id=alice"), *b = peer_ws(st, "user_id=bob"), *h = peer_new(st);
 
 	b->stalled = true;
 	peer_frame(st, a, 0x81, "{\"to\":\"bob\",\"content\":\"one\"}", 28);
@@ -879,7 +877,7 @@ static void reset_while_sending(struct stage *st)
 
 static void half_close(struct stage *st)
 {
-	struct peer *h = peer_tcp(st), *s = peer_sse(st, "user_id=alice", ""), *w = peer_tcp(st);
+	struct peer *h = peer_new(st), *s = peer_sse(st, "user_id=alice", ""), *w = peer_new(st);
 
 	h->asked = 1;
 	peer_text(st, h, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -896,11 +894,11 @@ static void half_close(struct stage *st)
 
 static void drained(struct stage *st)
 {
-	struct peer *a = peer_ws(st, "user_id=alice"), *s = peer_sse(st, "user_id=bob", ""), *h = peer_tcp(st),
+	struct peer *a = peer_ws(st, "user_id=alice"), *s = peer_sse(st, "user_id=bob", ""), *h = peer_new(st),
 		    *mute = peer_ws(st, "user_id=mute");
 
 	peer_text(st, h, "GET /liv");
-	mute->said_close = mute->mode == PEER_WS;
+	mute->mute = true;
 	stage_settle(st);
 	wsc_stop(st->gw, 4000);
 	stage_pass(st, 200);
@@ -965,8 +963,8 @@ static void say_hello(struct stage *st, struct peer *a, struct peer *b, struct p
 static void frozen(struct stage *st)
 {
 	struct peer *a = peer_ws(st, "user_id=alice"), *b = peer_ws(st, "user_id=bob"),
-		    *s = peer_sse(st, "user_id=bob", ""), *h = peer_tcp(st), *dead = peer_ws(st, "user_id=dead"),
-		    *typing = peer_tcp(st);
+		    *s = peer_sse(st, "user_id=bob", ""), *h = peer_new(st), *dead = peer_ws(st, "user_id=dead"),
+		    *typing = peer_new(st);
 
 	peer_ask(st, h, "GET", "/livez", "", NULL);
 	typing->asked = 1;
@@ -997,7 +995,7 @@ static void wall_clock_steps(struct stage *st)
 	const int64_t steps[] = { 1000,       -1000,     hour,       -hour,      10 * year, -10 * year,
 				  -10 * year, 10 * year, -56 * year, 130 * year, -74 * year };
 	struct peer *a = peer_ws(st, "user_id=alice"), *b = peer_ws(st, "user_id=bob"),
-		    *s = peer_sse(st, "user_id=bob", ""), *h = peer_tcp(st);
+		    *s = peer_sse(st, "user_id=bob", ""), *h = peer_new(st);
 
 	for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
 		clock_step(steps[i]);
@@ -1028,7 +1026,7 @@ const struct story stories[] = {
 	{ "open a WebSocket", .play = open_websocket },
 	{ "open an event stream", .play = open_event_stream },
 	{ "a request byte by byte", .play = byte_by_byte },
-	{ "a Unix socket", .play = unix_socket, .prepare = leave_a_file, CONFIG("node_ip", stage_unix_address) },
+	{ "a Unix socket whose file is left over", .play = unix_socket, .prepare = leave_a_file },
 	{ "adopted sockets", .play = adopted },
 	{ "more connections than allowed", .play = over_the_cap, CONFIG("performance.max_connections_per_node", "4") },
 	{ "another device takes over: 4409", .play = replaced, CONFIG("max_connections_per_user", "1") },
@@ -1038,19 +1036,20 @@ const struct story stories[] = {
 	{ "an origin that is not allowed", .play = origin_refused,
 	  CONFIG("websocket_origins", "https://*.good.example") },
 	{ "after and Last-Event-ID", .play = resumed },
-	{ "the PROXY header", .play = proxied,
+	{ "the PROXY header", .play = proxied, .tcp = true,
 	  CONFIG("security.trusted_proxies", "127.0.0.1", "security.blocked_ips", "10.0.0.1") },
-	{ "X-Forwarded-For", .play = forwarded,
+	{ "X-Forwarded-For", .play = forwarded, .tcp = true,
 	  CONFIG("security.trusted_proxies", "127.0.0.1", "security.blocked_ips", "10.0.0.1") },
-	{ "connections of an address over the rate", .play = connect_rate, CONFIG("security.connect_rate", "2/s") },
+	{ "connections of an address over the rate", .play = connect_rate, .tcp = true,
+	  CONFIG("security.connect_rate", "2/s") },
 	{ "unicast", .play = unicast },
-	{ "unicast to several devices", .play = several_devices },
+	{ "unicast to several devices", .play = several_devices, .tcp = true },
 	{ "broadcast", .play = broadcast },
 	{ "ticket messages", .play = ticket },
 	{ "messages that are refused", .play = refused_messages, CONFIG("security.max_content_length", "20") },
 	{ "a big message in fragments", .play = big_message },
 	{ "many small messages at once", .play = many_small },
-	{ "pipelined sends", .play = pipelined },
+	{ "pipelined sends", .play = pipelined, .tcp = true },
 	{ "a chunked body", .play = chunked },
 	{ "Expect: 100-continue", .play = expects },
 	{ "requests that are refused", .play = bad_requests },
@@ -1082,11 +1081,11 @@ const struct story stories[] = {
 	{ "a flood of control frames: 1008", .play = control_flood },
 	{ "messages over the rate: 4429", .play = message_rate,
 	  CONFIG("security.message_rate", "1/s", "security.message_burst", "4") },
-	{ "clients close", .play = client_closes },
+	{ "clients close", .play = client_closes, .tcp = true },
 	{ "the server closes and nobody answers", .play = server_closes_and_nobody_answers },
 	{ "frames that are refused", .play = bad_frames },
-	{ "a reset while something is sent", .play = reset_while_sending },
-	{ "half-closed connections", .play = half_close },
+	{ "a reset while something is sent", .play = reset_while_sending, .tcp = true },
+	{ "half-closed connections", .play = half_close, .tcp = true },
 	{ "a drain with connections", .play = drained, .ends_itself = true },
 	{ "a stop that does not wait", .play = cut, .ends_itself = true },
 	{ "the process stands still for ten minutes, three times", .play = frozen },

@@ -6,8 +6,8 @@
  *     wsc_config_load(config, "config.yaml");
  *
  * Every fault is kept in the configuration, so the steps need no checks of their own: wsc_config_check(), and the start
- * of a gateway, refuse a configuration that has one, and wsc_config_problem() lists them all. Later steps override earlier
- * ones. The keys are in docs/config.md and wsc.yaml(5).
+ * of a gateway, refuse a configuration that has one, and wsc_config_problem() lists them all; so do they one that ran out of
+ * memory in a step (-WSC_ENOMEM). Later steps override earlier ones. The keys are in docs/config.md and wsc.yaml(5).
  *
  * A configuration belongs to one thread at a time. A gateway copies what it needs; free it when you like.
  */

@@ -36,6 +36,13 @@ void wsc_config_free(struct wsc_config *c)
 	mem_free(c);
 }
 
+/* What was left out for want of memory must not look as if it had not been written. */
+static int remembered(struct wsc_config *c, int rc)
+{
+	c->no_memory |= rc == -WSC_ENOMEM;
+	return rc;
+}
+
 static int read_file(struct wsc_config *c, const char *path)
 {
 	struct place p = { .name = path };
@@ -62,19 +69,19 @@ int wsc_config_load(struct wsc_config *c, const char *path)
 	int env;
 
 	if (rc == -WSC_ESYSTEM || rc == -WSC_ENOMEM)
-		return rc;
-	env = source_env(c);
+		return remembered(c, rc);
+	env = remembered(c, source_env(c));
 	return rc ? rc : env;
 }
 
 int wsc_config_parse(struct wsc_config *c, const char *name, const char *text, size_t len)
 {
-	return source_yaml(c, name, bytes_of(text, len));
+	return remembered(c, source_yaml(c, name, bytes_of(text, len)));
 }
 
 int wsc_config_env(struct wsc_config *c)
 {
-	return source_env(c);
+	return remembered(c, source_env(c));
 }
 
 /* "wsc.node-port" is "node_port". */
@@ -106,7 +113,7 @@ int wsc_config_set(struct wsc_config *c, const char *key, const char *value)
 	else
 		rc = source_unknown(c, &p, p.key);
 	buf_deinit(&full);
-	return rc;
+	return remembered(c, rc);
 }
 
 int wsc_config_get(const struct wsc_config *c, const char *key, char *out, size_t size)

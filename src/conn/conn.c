@@ -305,8 +305,8 @@ static bool add_ctl_message(struct conn *c, struct msg *m)
 	return wire.len && !x->ctl.failed;
 }
 
-/* "Here messages were dropped": stands where they were. */
-static void add_gap_notice(struct conn *c)
+/* "Here messages were dropped": stands where they were. False: no memory. */
+static bool add_gap_notice(struct conn *c)
 {
 	struct shard *sh = conn_shard(c);
 	struct session *s = &c->session;
@@ -314,9 +314,11 @@ static void add_gap_notice(struct conn *c)
 
 	snprintf(content, sizeof content, "%u messages were dropped: this client reads too slowly", s->gap);
 	snprintf(data, sizeof data, "{\"dropped\":%u}", s->gap);
-	if (add_ctl_message(c, shard_message(sh, BYTES("gap"), session_user(s), bytes_str(content), bytes_str(data),
-					     BYTES(""))))
-		hub_gap_sent(sh->hub, s);
+	if (!add_ctl_message(c, shard_message(sh, BYTES("gap"), session_user(s), bytes_str(content), bytes_str(data),
+					      BYTES(""))))
+		return false;
+	hub_gap_sent(sh->hub, s);
+	return true;
 }
 
 static void queue_close(struct conn *c)
@@ -365,17 +367,19 @@ void conn_stall(struct conn *c, bool moved)
 /*
  * Where messages were dropped a notice stands, behind what had begun and before what is left. One at a time: while control
  * bytes wait, the count goes on, so that a reader who stands still costs one notice and not one per flush.
- * True: the messages behind it must wait.
+ * @held: the messages behind it must wait. False: no memory for it.
  */
-static bool gap_holds(struct conn *c)
+static bool note_gap(struct conn *c, bool *held)
 {
 	const struct session *s = &c->session;
 
+	*held = false;
 	if (s->state == SESSION_NONE || !s->gap)
+		return true;
+	if (ctl_empty(c) && !add_gap_notice(c))
 		return false;
-	if (ctl_empty(c))
-		add_gap_notice(c);
-	return s->gap != 0;
+	*held = s->gap != 0;
+	return true;
 }
 
 /* Bytes in ctl that the socket has not taken. */
@@ -412,13 +416,15 @@ static bool deflate_ahead(struct conn *c)
 static bool collect(struct conn *c, struct out *o)
 {
 	struct session *s = &c->session;
-	bool held = gap_holds(c), own = c->kind == CONN_WS && deflate_is_own(c);
+	bool held, own = c->kind == CONN_WS && deflate_is_own(c);
 	struct msg *m[FLUSH_PIECES];
 	struct bytes wire;
 	unsigned n, i = 0;
 
 	o->n = 0;
 	o->bytes = 0;
+	if (!note_gap(c, &held))
+		return false;
 	if (own && !held && s->state != SESSION_NONE && !deflate_ahead(c))
 		return false;
 	if (s->state == SESSION_CLOSING && s->q.count == 0 && !held && !c->close_queued)
@@ -604,11 +610,22 @@ void conn_error(struct conn *c, enum api_code code, struct bytes why, struct byt
 	o.id = envelope_plain(bytes_of(id, sizeof id));
 	o.create_at = envelope_plain(shard_stamp(sh));
 	m = msg_new(hub_owner(sh->hub), MSG_SERVER, envelope_size(&o));
-	if (!m)
-		return;
-	m->len = (uint32_t)envelope_write(&o, m->json);
-	(void)hub_send(sh->hub, &c->session, m);
-	msg_unref(m);
+	if (m)
+		m->len = (uint32_t)envelope_write(&o, m->json);
+	conn_send_own(c, m);
+}
+
+void conn_send_own(struct conn *c, struct msg *m)
+{
+	struct shard *sh = conn_shard(c);
+
+	/* What a client waits for is not left out in silence. */
+	if (!m || hub_send(sh->hub, &c->session, m) < 0) {
+		shard_problem(sh, WSC_ERROR, "send", "out of memory");
+		hub_close(sh->hub, &c->session, WS_CODE_INTERNAL, "out of memory", false);
+	}
+	if (m)
+		msg_unref(m);
 }
 
 /* ---- what the loop says ------------------------------------------------------------------------------------------- */
@@ -691,6 +708,9 @@ static void on_accept_error(struct loop *l, int error)
 	struct shard *sh = shard_of_loop(l);
 	uint64_t now = now_ms(sh->now), last = atomic_load(&sh->set->shared.accept_error_ms);
 
+	/* While stopping, the sockets are shut, and that is what accept says. */
+	if (atomic_load_explicit(&sh->set->shared.draining, memory_order_relaxed))
+		return;
 	/* Out of descriptors is a state, not an event: once in ten seconds is enough, whichever worker says it. */
 	if ((last && now - last < 10000) ||
 	    !atomic_compare_exchange_strong(&sh->set->shared.accept_error_ms, &last, now))

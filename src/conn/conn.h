@@ -212,6 +212,8 @@ void sse_on_timer(struct conn *c);
 void sse_arm(struct conn *c);
 void sse_queue_close(struct conn *c);
 
+/* Sends @m (taken) to the connection's own client; NULL, or no memory for it: closed with 1011. */
+void conn_send_own(struct conn *c, struct msg *m);
 /* Sends an error frame to the connection's own client. @ref: id of the message, plain; @extra: members for data. */
 void conn_error(struct conn *c, enum api_code code, struct bytes why, struct bytes ref, struct bytes extra);
 

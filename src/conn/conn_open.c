@@ -168,7 +168,8 @@ static struct msg *program_message(struct shard *sh, const struct wsc_message *w
 			     data, BYTES(""));
 }
 
-static struct msg *welcome(struct conn *c)
+/* False: no memory. @out NULL: none is wanted. */
+static bool welcome(struct conn *c, struct msg **out)
 {
 	struct shard *sh = conn_shard(c);
 	const struct wsc_hooks *hooks = &sh->set->hooks;
@@ -176,11 +177,14 @@ static struct msg *welcome(struct conn *c)
 	char id[CLIENT_ID_TEXT];
 	struct wsc_client client;
 
+	*out = NULL;
 	if (!hooks->welcome_message)
-		return NULL;
+		return true;
 	client_of(c, &client, id);
-	return hooks->welcome_message(hooks->user, &client, &w) ? program_message(sh, &w, session_user(&c->session))
-								: NULL;
+	if (!hooks->welcome_message(hooks->user, &client, &w))
+		return true;
+	*out = program_message(sh, &w, session_user(&c->session));
+	return *out != NULL;
 }
 
 /* The first messages, in order: connected (SSE), the welcome, the answer to a wish to resume. */
@@ -190,8 +194,8 @@ static unsigned front_messages(struct conn *c, bool sse, bool wants_resume, stru
 
 	if (sse)
 		front[n++] = connected_message(c);
-	if ((front[n] = welcome(c)))
-		n++;
+	if (!welcome(c, &front[n]) || front[n])
+		n++; /* no memory: an empty place is seen by the caller */
 	/* There is no log: whatever was missed is missed, and the client is told so. */
 	if (wants_resume)
 		front[n++] = shard_message(conn_shard(c), BYTES("resumed"), session_user(&c->session),
@@ -273,7 +277,7 @@ static const char *save_text(char **at, const char *s)
 	return to;
 }
 
-static struct saved_client *save_client(const struct conn *c)
+static void *save_client(const struct conn *c)
 {
 	char id[CLIENT_ID_TEXT], *at;
 	struct saved_client *s;
@@ -340,7 +344,6 @@ static void ask_connect(struct conn *c)
 {
 	struct shard *sh = conn_shard(c);
 	const struct wsc_hooks *hooks = &sh->set->hooks;
-	struct saved_client *saved;
 	char id[CLIENT_ID_TEXT];
 	struct wsc_client client;
 	struct wsc_call call;
@@ -352,11 +355,13 @@ static void ask_connect(struct conn *c)
 	}
 	client_of(c, &client, id);
 	hook_call_init(&call, sh);
+	call.save = save_client;
+	call.about = c;
 	verdict = hooks->on_client_connect(hooks->user, &call, &client);
-	if (verdict == WSC_PENDING && call.pending && (saved = save_client(c))) {
+	if (verdict == WSC_PENDING && call.pending) {
 		http_of(c)->open->pending = call.pending;
 		call.pending->late = connect_too_late;
-		hook_wait(&call, connect_answered, saved, conn_handle(c));
+		hook_wait(&call, connect_answered, call.pending->target, conn_handle(c));
 		return;
 	}
 	hook_forget(&call);

@@ -33,8 +33,11 @@ void sse_on_timer(struct conn *c)
 		x = stream_blocked(&c->stream) ? NULL : conn_extra(c);
 		if (x && !x->ctl.len)
 			buf_add(&x->ctl, SSE_COMMENT);
-		if (x)
+		if (x && !x->ctl.failed)
 			hub_ready(sh->hub, &c->session);
+		else if (!stream_blocked(&c->stream))
+			shard_problem(sh, WSC_WARNING, "send", "out of memory: an event stream gets its comment later");
+		conn_extra_trim(c);
 		c->u.sse.last_tx_ms = (uint32_t)now_ms(sh->now); /* in any case the next look is a beat away */
 	}
 	sse_arm(c);

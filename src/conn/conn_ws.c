@@ -48,13 +48,20 @@ static void on_ping(struct conn *c, struct bytes payload)
 	uint8_t frame[WS_CONTROL_FRAME_MAX];
 	size_t n = ws_control(frame, WS_OP_PONG, payload);
 
-	if (!x || c->close_queued)
+	if (c->close_queued)
 		return;
+	if (!x) {
+		on_frame_error(c, WS_CODE_INTERNAL, "out of memory");
+		return;
+	}
 	if (stream_blocked(&c->stream) && x->pong_at != SIZE_MAX && x->pong_at >= x->ctl_sent && x->pong_at > 0)
 		x->ctl.len = x->pong_at;
 	x->pong_at = x->ctl.len;
 	buf_add(&x->ctl, bytes_of(frame, n));
-	hub_ready(conn_shard(c)->hub, &c->session);
+	if (x->ctl.failed)
+		on_frame_error(c, WS_CODE_INTERNAL, "out of memory");
+	else
+		hub_ready(conn_shard(c)->hub, &c->session);
 }
 
 static bool control_allowed(struct conn *c)
@@ -121,9 +128,8 @@ static bool on_message(struct conn *c, uint8_t opcode, struct bytes text)
 	if (m) {
 		memcpy(m->json, "pong", 4);
 		m->len = 4;
-		(void)hub_send(sh->hub, &c->session, m);
-		msg_unref(m);
 	}
+	conn_send_own(c, m);
 	return true;
 }
 
@@ -400,9 +406,13 @@ void ws_queue_close(struct conn *c)
 
 /* ---- silence ------------------------------------------------------------------------------------------------------ */
 
+/* Of the client, as far as somebody was there to hear it. */
 static uint64_t silence_ms(const struct conn *c)
 {
-	return (uint32_t)now_ms(conn_shard(c)->now) - c->session.last_rx_ms;
+	uint64_t now = now_ms(conn_shard(c)->now), heard = now - conn_shard(c)->back_ms;
+	uint32_t silence = (uint32_t)now - c->session.last_rx_ms;
+
+	return silence < heard ? silence : heard;
 }
 
 /* Clients that came together are not pinged together: each has its own beat, up to an eighth shorter. */

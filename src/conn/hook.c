@@ -48,6 +48,10 @@ struct wsc_pending *wsc_defer(struct wsc_call *call)
 	p = mem_zalloc(sizeof *p);
 	if (!p)
 		return NULL;
+	if (call->save && !(p->target = call->save(call->about))) {
+		mem_free(p);
+		return NULL;
+	}
 	p->set = call->sh->set;
 	p->shard = call->sh->index;
 	call->pending = p;
@@ -128,8 +132,14 @@ bool hook_wait(struct wsc_call *call, void (*answer)(struct shard *, struct wsc_
 
 void hook_forget(struct wsc_call *call)
 {
-	if (call->pending)
-		call->pending->answer = NULL;
+	struct wsc_pending *p = call->pending;
+
+	if (!p)
+		return;
+	if (call->save)
+		mem_free(p->target);
+	p->target = NULL;
+	p->answer = NULL;
 }
 
 static void time_out(struct shard *sh, uint64_t ms)
@@ -199,9 +209,12 @@ int request_init(struct wsc_request *r, const struct http1_head *head, struct by
 		 const struct ip *client)
 {
 	*r = (struct wsc_request){ .head = head, .body = body };
-	r->path = mem_strndup(path.at, path.len);
+	r->path = mem_zalloc(path.len + 1 + head->query.len + 1);
 	if (!r->path)
 		return -WSC_ENOMEM;
+	if (path.len)
+		memcpy(r->path, path.at, path.len);
+	r->scratch = (uint8_t *)r->path + path.len + 1;
 	if (head->method_name.len <= HTTP1_METHOD_MAX)
 		memcpy(r->method, head->method_name.at, head->method_name.len);
 	ip_format(client, r->address);
@@ -238,17 +251,11 @@ static bool copy_out(struct bytes v, char *out, size_t size)
 
 bool wsc_request_query(const struct wsc_request *r, const char *name, char *out, size_t size)
 {
-	uint8_t *scratch = mem_alloc(r->head->query.len + 1);
 	struct bytes value = { 0 };
-	bool found;
 
 	if (size)
 		out[0] = 0;
-	if (!scratch)
-		return false;
-	found = query_find(r->head->query, bytes_str(name), scratch, &value) == 0 && copy_out(value, out, size);
-	mem_free(scratch);
-	return found;
+	return query_find(r->head->query, bytes_str(name), r->scratch, &value) == 0 && copy_out(value, out, size);
 }
 
 bool wsc_request_header(const struct wsc_request *r, const char *name, char *out, size_t size)

@@ -34,6 +34,9 @@ struct wsc_pending {
 struct wsc_call {
 	struct shard *sh;
 	struct wsc_pending *pending;
+	/* What the answer will need when what it is about has gone; made with the pending call, its target. NULL: nothing. */
+	void *(*save)(const struct conn *c);
+	const struct conn *about;
 	int status;
 	char reason[HOOK_REASON_MAX];
 };
@@ -62,7 +65,8 @@ void client_id_text(const struct conn *c, char out[CLIENT_ID_TEXT]);
 struct wsc_request {
 	const struct http1_head *head;
 	struct bytes body;
-	char *path; /* decoded, NUL-terminated */
+	char *path;       /* decoded, NUL-terminated */
+	uint8_t *scratch; /* behind it: room for any value of the query */
 	char method[HTTP1_METHOD_MAX + 1];
 	char address[IP_TEXT_MAX];
 };

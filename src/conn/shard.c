@@ -67,6 +67,16 @@ void shard_problem_errno(struct shard *sh, const char *source, int error)
 	shard_problem(sh, WSC_ERROR, source, text ? text : "unknown error of the system");
 }
 
+void shard_problem_seldom(struct shard *sh, uint64_t *last_ms, const char *source, int error)
+{
+	uint64_t now = now_ms(sh->now);
+
+	if (*last_ms && now - *last_ms < 10000)
+		return;
+	*last_ms = now;
+	shard_problem_errno(sh, source, error);
+}
+
 /* ---- streams that lost their place ------------------------------------------------------------------------------- */
 
 void evicted_note(struct shard *sh, uint64_t caller)

@@ -168,6 +168,8 @@ struct shard {
 	struct list
 		deferred; /* connections with input that was not taken yet, so that others had their turn; by stream.link */
 	uint32_t ndeferred;
+	uint64_t wait_error_ms; /* when the last one was reported */
+	uint64_t back_ms; /* when this worker came back after it had not run for a while */
 	uint8_t *gather;                    /* several small pieces become one send */
 	struct {                            /* for connections without contexts of their own; made on first use */
 		struct ws_deflater *out[8]; /* by window bits, from 8 on */
@@ -205,6 +207,8 @@ struct msg *shard_message(struct shard *sh, struct bytes type, struct bytes to, 
 void shard_problem(struct shard *sh, enum wsc_severity severity, const char *source, const char *text);
 /* An error of the system, with its text. */
 void shard_problem_errno(struct shard *sh, const char *source, int error);
+/* The same of what is a state rather than an event (out of descriptors): once in ten seconds is enough. @last_ms: the caller's. */
+void shard_problem_seldom(struct shard *sh, uint64_t *last_ms, const char *source, int error);
 
 struct reasons *reasons_new(void);
 void reasons_free(struct reasons *r);

@@ -85,15 +85,9 @@ static bool is_ping(const struct envelope *e)
 static void answer_ping(struct shard *sh, struct submission *sub)
 {
 	struct conn *c = conn_get(sh, sub->conn);
-	struct msg *m;
 
-	if (!c)
-		return;
-	m = shard_message(sh, BYTES("pong"), sub->user, BYTES(""), BYTES(""), BYTES(""));
-	if (m && hub_send(sh->hub, &c->session, m) < 0)
-		shard_problem(sh, WSC_ERROR, "send", "out of memory");
-	if (m)
-		msg_unref(m);
+	if (c)
+		conn_send_own(c, shard_message(sh, BYTES("pong"), sub->user, BYTES(""), BYTES(""), BYTES("")));
 }
 
 /* The sender must be who it says. With overwrite, final_text() writes the true one; with hook, the hook judges. */

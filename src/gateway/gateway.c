@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -304,21 +305,38 @@ static int post_foreign(struct settings *set, unsigned to, struct task *t, bool 
 	return worker_post_foreign(gw->workers[to], t, must);
 }
 
-static void check_config(struct wsc_gateway *gw, const struct wsc_config *config)
+/* 0, faults included; or -WSC_ENOMEM. */
+static int check_config(struct wsc_gateway *gw, const struct wsc_config *config)
 {
 	/* Checking only rewrites the list of problems. */
 	struct wsc_config *c = (struct wsc_config *)(uintptr_t)config;
 	unsigned flags = gw->set.hooks.on_message_received ? 0 : WSC_CONFIG_NO_MESSAGE_HOOK;
 	bool warning = true;
+	int r = wsc_config_check(c, flags);
 	const char *line;
 
+	if (r == -WSC_ENOMEM)
+		return r;
 	gw->enabled = wsc_config_enabled(config);
-	gw->faulty = wsc_config_check(c, flags) < 0;
+	gw->faulty = r < 0;
 	for (size_t i = 0; gw->faulty && (line = wsc_config_problem(c, i, &warning)); i++)
 		if (!warning) {
 			fail(gw, -WSC_ECONFIG, "%s", line);
 			break;
 		}
+	return 0;
+}
+
+/* Builds for tests (-Dfaults=true): every read and write is cut to so many bytes. */
+static uint32_t test_chop(void)
+{
+#ifdef WSC_FAULTS
+	const char *bytes = getenv("TEST_CHOP");
+
+	return bytes ? (uint32_t)strtoul(bytes, NULL, 10) : 0;
+#else
+	return 0;
+#endif
 }
 
 struct wsc_gateway *wsc_new(const struct wsc_config *config, const struct wsc_hooks *hooks)
@@ -332,17 +350,17 @@ struct wsc_gateway *wsc_new(const struct wsc_config *config, const struct wsc_ho
 	gw->set.post_foreign = post_foreign;
 	gw->set.log.fd = -1;
 	atomic_store(&gw->set.shared.spare_fd, -1);
+	gw->set.chop = test_chop();
 	if (hooks)
 		gw->set.hooks = *hooks;
 	gw->set.reasons = reasons_new();
-	if (!gw->set.reasons || config_values_copy(&gw->config, &config->values) < 0 || rng_init_system(&rng) < 0) {
-		reasons_free(gw->set.reasons);
-		mem_free(gw);
+	if (!gw->set.reasons || config_values_copy(&gw->config, &config->values) < 0 || rng_init_system(&rng) < 0 ||
+	    check_config(gw, config) < 0) {
+		wsc_free(gw);
 		return NULL;
 	}
 	gw->set.seed[0] = rng_u64(&rng);
 	gw->set.seed[1] = rng_u64(&rng);
-	check_config(gw, config);
 	set_options(gw);
 	return gw;
 }
@@ -1014,10 +1032,12 @@ int wsc_adopt(struct wsc_gateway *gw, int fd)
 		close(fd);
 	if (r < 0)
 		return r;
-	if (flags < 0)
+	/* One that blocks would stop everybody. */
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
+		if (fd >= 0)
+			close(fd);
 		return -WSC_EINVAL;
-	(void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
-	(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+	}
 	addr_tune(fd, &gw->set.listen);
 	a = mem_zalloc(sizeof *a);
 	if (a) {

@@ -119,8 +119,15 @@ int addr_listen(const char *ip, uint16_t port, const struct listen_options *o, u
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
 	addr_tune(fd, o);
 	fd = listen_on(fd, (struct sockaddr *)&ss, len, o->backlog);
+	if (fd < 0)
+		return fd;
 	len = sizeof ss;
-	if (fd >= 0 && getsockname(fd, (struct sockaddr *)&ss, &len) == 0)
-		*port_out = port_of(&ss);
+	if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0) { /* nobody would find a port that nobody knows */
+		int r = -errno;
+
+		close(fd);
+		return r;
+	}
+	*port_out = port_of(&ss);
 	return fd;
 }

@@ -18,6 +18,7 @@
 #define TURN_AWAY_MAX 8u  /* told 503 in one go when there is no descriptor for them */
 #define BACKOFF_MIN_MS 10u
 #define BACKOFF_MAX_MS 1000u
+#define WAKE_TRIES 8
 /* What a step of a handshake takes from the turn's bytes: it costs as much time as reading so many. */
 #define HANDSHAKE_BYTES 32768u
 
@@ -107,11 +108,12 @@ int loop_fd(const struct loop *l)
 
 void loop_wake(struct loop *l)
 {
-	uint64_t one = 1;
+	uint64_t one = 1, n;
 	int saved = errno;
 
-	/* A full counter is a wake-up that is still waiting: nothing is lost. */
-	(void)!write(l->wake.fd, &one, sizeof one);
+	for (int i = 0; i < WAKE_TRIES && write(l->wake.fd, &one, sizeof one) < 0; i++)
+		if (errno == EAGAIN) /* full: nobody has seen this edge, so it is emptied to make another */
+			(void)!read(l->wake.fd, &n, sizeof n);
 	errno = saved;
 }
 
@@ -185,11 +187,10 @@ static void accept_error(struct listener *ln, int error)
 
 	if (error == EAGAIN || error == EINTR || error == ECONNABORTED)
 		return;
-	if (error == EINVAL) { /* shut: nobody will come any more */
-		listener_stop(ln);
-		return;
-	}
-	/* EMFILE, ENFILE, ENOBUFS, ENOMEM and the network's errors. */
+	/*
+	 * EMFILE, ENFILE, ENOBUFS, ENOMEM and the network's errors. Those that say the socket is none (EBADF, ENOTSOCK, EINVAL)
+	 * too: one look a second costs nothing, and no error of accept ends accepting.
+	 */
 	pause_listener(ln, twice < BACKOFF_MIN_MS ? BACKOFF_MIN_MS : twice > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : twice);
 	l->ops->on_accept_error(l, error);
 }

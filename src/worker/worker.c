@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <time.h>
 #include "base/mem.h"
 #include "conn/conn.h"
@@ -16,6 +17,7 @@
 #define MANY_READY 32u          /* streams in one poll that make a second look worth its while */
 #define DEFERRED_MANY 64u       /* connections with input that waits, and those who send most are not read meanwhile */
 #define DRAIN_BATCH 64u         /* told to go at once; more, when there is not the time for so many batches */
+#define AWAY_MS 1000u           /* so much later than planned: the process did not run */
 #define DRAIN_LOOK_MS 10u       /* while stopping: how often to look whether the other workers are done too */
 
 struct now worker_clock(void)
@@ -258,6 +260,18 @@ static void read_and_take(struct worker *w)
 	mailbox_drain(&w->mail, w->n, sh, !congested(sh));
 }
 
+/*
+ * Stopped by a signal, a machine that was frozen: what has come due meanwhile says nothing about the clients. Their silence
+ * counts from now on.
+ */
+static void notice_absence(struct worker *w)
+{
+	uint64_t now = now_ms(w->shard.now), due = next_deadline_ms(w);
+
+	if (now > due && now - due > AWAY_MS)
+		w->shard.back_ms = now;
+}
+
 static void sleep_until_work(struct worker *w, int max_wait_ms)
 {
 	struct shard *sh = &w->shard;
@@ -270,8 +284,12 @@ static void sleep_until_work(struct worker *w, int max_wait_ms)
 	r = loop_wait(&sh->loop, wait);
 	mailbox_awake(&w->mail);
 	sh->now = worker_clock();
-	if (r < 0)
-		shard_problem_errno(sh, "epoll_wait", -r);
+	notice_absence(w);
+	if (r < 0) { /* should the system never let us wait, neither the processor nor the log is filled */
+		shard_problem_seldom(sh, &sh->wait_error_ms, "epoll_wait", -r);
+		if (wait != 0)
+			(void)poll(NULL, 0, 1);
+	}
 }
 
 /* A host program sleeps on the loop's descriptor: whatever is due must show there. */

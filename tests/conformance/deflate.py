@@ -3,7 +3,7 @@
 
 12  five corpora, message sizes from 16 bytes to 128 KiB, whole and in fragments, with the default offer
 13  the same sizes with seven sets of parameters
-14  12 and 13 once more, against a server that keeps no context between its messages (compression_context_takeover: false)
+14  12 and 13 once more, against a server that keeps no context (compression_context_takeover: false)
 15  some of these on the gateway's own path, where what comes back is another message than what was sent
 28  offers: what has to be agreed to and how, what has to be declined, what is hostile
 29  messages: the RFC's own examples, every rule of §6 and §7.2, what does not inflate, what inflates to too much
@@ -176,8 +176,8 @@ def offers():
     n = 0
     for value, *need in good:
         n += 1
-        add(f"28.1.{n}", "7692 §7.1", f"Offer \"{value}\" is agreed to.", agree(value, need=need), deflate=True, ways=BOTH,
-            ours="client_max_window_bits" in value)
+        add(f"28.1.{n}", "7692 §7.1", f"Offer \"{value}\" is agreed to.", agree(value, need=need),
+            deflate=True, ways=BOTH, ours="client_max_window_bits" in value)
     for bits in range(9, 16):
         add(f"28.2.{bits - 8}", "7692 §7.1.2.1", f"server_max_window_bits={bits} is agreed to and kept.",
             agree(offer(server_bits=bits)), deflate=True, ways=BOTH)
@@ -464,8 +464,8 @@ def messages():
     for i, (section, sentence, run) in enumerate(tests, 1):
         add(f"29.1.{i}", section, sentence, run, deflate=True)
     for bits in range(8, 16):
-        add(f"29.2.{bits - 7}", "7692 §7.1.2.1", f"With server_max_window_bits={bits} the server looks back no further.",
-            narrow(bits), deflate=True)
+        add(f"29.2.{bits - 7}", "7692 §7.1.2.1",
+            f"With server_max_window_bits={bits} the server looks back no further.", narrow(bits), deflate=True)
         add(f"29.3.{bits - 7}", "7692 §7.1.2.2", f"A client with client_max_window_bits={bits} is understood.",
             client_window(bits), deflate=True)
     wrong = [

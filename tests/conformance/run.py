@@ -129,8 +129,10 @@ def line(d):
 
 # ---- what is reported ------------------------------------------------------------------------------------------------
 
-GROUPS = {0: "the suite itself, against flawed servers", 1: "framing", 2: "pings and pongs", 3: "reserved bits", 4: "opcodes", 5: "fragmentation", 6: "UTF-8",
-          7: "close handling", 9: "limits and performance", 10: "automatic fragmentation",
+GROUPS = {0: "the suite itself, against flawed servers", 1: "framing", 2: "pings and pongs", 3: "reserved bits",
+          4: "opcodes",
+          5: "fragmentation", 6: "UTF-8", 7: "close handling", 9: "limits and performance",
+          10: "automatic fragmentation",
           12: "permessage-deflate, five corpora", 13: "permessage-deflate, parameters",
           14: "12 and 13, without context takeover", 15: "permessage-deflate on /ws",
           20: "opening handshake", 21: "masking", 22: "lengths", 23: "close codes and reasons",

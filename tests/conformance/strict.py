@@ -90,6 +90,19 @@ def either(*changes, **how):
     return run
 
 
+def chooses(expected, *lines):
+    """Of the subprotocols on these lines the gateway's own path chooses @expected."""
+    def run(t):
+        p = t.peer()
+        p.send(head(t, ("Sec-WebSocket-Protocol", *lines)))
+        p.read_answer()
+        p.check_upgrade(KEY, protocols=[x.strip() for line in lines for x in line.split(",")])
+        if p.answer.one("sec-websocket-protocol") != expected:
+            raise Fault(f"{p.answer.one('sec-websocket-protocol')} was chosen")
+        return works(t, p)
+    return run
+
+
 def frames_behind_handshake(t):
     p = t.peer()
     p.said_close = True
@@ -173,6 +186,11 @@ def handshake():
     ]
     for i, (text, run) in enumerate(good, 1):
         add(f"20.1.{i}", "6455 §4.2", text, run, ways=BOTH if i < 25 and i not in (14,) else ("echo",), ours=True)
+    subprotocols = (("wsc.v1", "wsc.v1"), ("wsc.v1", "chat, wsc.v1 ,superchat"), ("wsc.v1", "chat", "wsc.v1"),
+                    (None, "WSC.V1, wsc.v2, xwsc.v1, wsc.v10"))
+    for i, (expected, *lines) in enumerate(subprotocols, 1):
+        add(f"20.3.{i}", "6455 §4.2.2", f"Subprotocols \"{' and '.join(lines)}\" on /ws: {expected or 'none'} is chosen.",
+            chooses(expected, *lines), ways=("ws",), ours=True)
     upgrade = ("upgrade", "websocket")
     version = ("sec-websocket-version", "13")
     bad = [("4.2.1", 405, "POST", dict(method="POST", field=("allow", "get"))),

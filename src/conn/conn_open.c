@@ -657,7 +657,6 @@ static bool check_handshake(struct conn *c)
 		break;
 	case WS_UPGRADE_BAD_KEY:
 	case WS_UPGRADE_BAD_REQUEST:
-	case WS_UPGRADE_BAD_EXTENSIONS:
 		http_refuse(c, 0, API_BAD_REQUEST, why, NULL);
 		break;
 	}

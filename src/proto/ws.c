@@ -10,7 +10,6 @@
 
 #include "base/codec.h"
 #include "base/utf8.h"
-#include "proto/ws_deflate.h"
 
 /* ws_decoder.bits */
 enum {
@@ -404,8 +403,6 @@ enum ws_upgrade ws_check_upgrade(const struct http1_head *h, struct ws_handshake
 		return WS_UPGRADE_BAD_VERSION;
 	if (!key_valid(key))
 		return WS_UPGRADE_BAD_KEY;
-	if (!ws_extensions_valid(h))
-		return WS_UPGRADE_BAD_EXTENSIONS;
 	ws_accept_key(key, out->accept);
 	return WS_UPGRADE_OK;
 }
@@ -425,8 +422,6 @@ const char *ws_upgrade_why(enum ws_upgrade u)
 		return "Sec-WebSocket-Key must be there once, base64 of 16 bytes";
 	case WS_UPGRADE_BAD_REQUEST:
 		return "a WebSocket handshake has no body";
-	case WS_UPGRADE_BAD_EXTENSIONS:
-		return "Sec-WebSocket-Extensions must be a list such as: permessage-deflate; client_max_window_bits";
 	}
 	return "switching protocols";
 }

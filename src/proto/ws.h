@@ -142,11 +142,10 @@ bool ws_code_valid(uint16_t code);
 enum ws_upgrade {
 	WS_UPGRADE_OK,
 	WS_UPGRADE_NONE, /* no WebSocket upgrade is asked for: 426 with "Upgrade: websocket" on a WebSocket path */
-	WS_UPGRADE_BAD_METHOD,     /* 405, Allow: GET */
-	WS_UPGRADE_BAD_VERSION,    /* 426 with "Sec-WebSocket-Version: 13" */
-	WS_UPGRADE_BAD_KEY,        /* 400 */
-	WS_UPGRADE_BAD_REQUEST,    /* 400: the request has a body */
-	WS_UPGRADE_BAD_EXTENSIONS, /* 400: Sec-WebSocket-Extensions is no list of extensions (§9.1) */
+	WS_UPGRADE_BAD_METHOD,  /* 405, Allow: GET */
+	WS_UPGRADE_BAD_VERSION, /* 426 with "Sec-WebSocket-Version: 13" */
+	WS_UPGRADE_BAD_KEY,     /* 400 */
+	WS_UPGRADE_BAD_REQUEST, /* 400: the request has a body */
 };
 
 struct ws_handshake {

@@ -138,44 +138,26 @@ static bool take_param(struct offer *o, struct bytes name, const struct value *v
 	return v->len == 0;
 }
 
-/* The next extension in the list. 1: it is in @o; 0: there is none; -1: the grammar is broken and the rest worth nothing. */
-static int next_offer(struct bytes *in, struct offer *o)
+/* The next extension in the list. False: there is none, or the grammar is broken and the rest worth nothing. */
+static bool next_offer(struct bytes *in, struct offer *o)
 {
 	struct bytes name;
 
-	*o = (struct offer){ 0 };
 	while (take_char(in, ','))
 		;
-	if (!in->len)
-		return 0;
 	name = take_token(in);
-	o->ok = bytes_eq(name, BYTES(NAME));
+	*o = (struct offer){ .ok = bytes_eq(name, BYTES(NAME)) };
 	if (!name.len)
-		return -1;
+		return false;
 	while (take_char(in, ';')) {
 		struct value v = { .len = 0 };
 
 		name = take_token(in);
 		if (!name.len || (take_char(in, '=') && !take_value(in, &v)))
-			return -1;
+			return false;
 		o->ok = o->ok && take_param(o, name, &v);
 	}
-	return !in->len || in->at[0] == ',' ? 1 : -1;
-}
-
-bool ws_extensions_valid(const struct http1_head *h)
-{
-	const struct http1_field *f = NULL;
-	struct offer o;
-	int more = 0;
-
-	while (more == 0 && (f = http1_find_next(h, BYTES("Sec-WebSocket-Extensions"), f))) {
-		struct bytes list = f->value;
-
-		while ((more = next_offer(&list, &o)) > 0)
-			;
-	}
-	return more == 0;
+	return !in->len || in->at[0] == ',';
 }
 
 static uint8_t smaller(uint8_t offered, uint8_t ours)
@@ -219,7 +201,7 @@ size_t ws_deflate_choose(const struct http1_head *h, const struct ws_deflate_pol
 	while ((f = http1_find_next(h, BYTES("Sec-WebSocket-Extensions"), f))) {
 		struct bytes list = f->value;
 
-		while (next_offer(&list, &o) > 0) {
+		while (next_offer(&list, &o)) {
 			if (!o.ok)
 				continue;
 			*out = accept_offer(&o, policy);

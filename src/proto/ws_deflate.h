@@ -31,12 +31,6 @@ struct ws_deflate_policy {
 	bool takeover;       /* may contexts be held between messages? */
 };
 
-/*
- * Is each Sec-WebSocket-Extensions field of @h a list of extensions, whatever they are (RFC 6455 §9.1)? Who breaks its
- * grammar has sent no handshake (§4.2.1). Empty elements count for nothing. Linear.
- */
-bool ws_extensions_valid(const struct http1_head *h);
-
 #define WS_DEFLATE_ANSWER_MAX 144u
 
 /*

@@ -2,7 +2,6 @@
 /* RFC 6455 as the server reads and writes it: every rule once, every stream whole, in random cuts and byte by byte. */
 #include "proto/ws.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/buf.h"
@@ -822,33 +821,10 @@ TEST(a_handshake_is_accepted)
 	CHECK_EQ(upgrade(GET, "upgrade: h2c, WebSocket\r\nconnection: keep-alive, UPGRADE\r\n" KEY VERSION, &hs),
 		 WS_UPGRADE_OK);
 	CHECK_EQ(upgrade(GET, UPGRADE KEY VERSION "Content-Length: 0\r\n", &hs), WS_UPGRADE_OK);
-}
-
-/* §9.1, and §4.2.1: "including but not limited to any violations of the ABNF grammar". */
-TEST(a_list_of_extensions_is_any_that_the_grammar_allows)
-{
-	static const char *const good[] = {
-		"", ",", ", ,", "x", "x, y", "x;a;b=1;c=\"d\"", " x ; a = 1 ,\t,y", "x; a=\"\\b\", permessage-deflate",
-	};
-	static const char *const bad[] = {
-		";",         "=",           "x;",           "x;;a", "x; =1",  "x; a=",
-		"x; a=\"\"", "x; a=\"b",    "x; a=\"b,c\"", "x y",  "x, y z", "\"x\"",
-		"x; a=1 b",  "x; a=\"b\"c", "x; a=\"b\\",   "x, ;",
-	};
-	struct ws_handshake hs;
-	char fields[320];
-
-	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
-		snprintf(fields, sizeof fields, UPGRADE KEY VERSION "Sec-WebSocket-Extensions: %s\r\n", good[i]);
-		CHECK_EQ(upgrade(GET, fields, &hs), WS_UPGRADE_OK);
-	}
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		snprintf(fields, sizeof fields, UPGRADE KEY VERSION "Sec-WebSocket-Extensions: %s\r\n", bad[i]);
-		CHECK_EQ(upgrade(GET, fields, &hs), WS_UPGRADE_BAD_EXTENSIONS);
-	}
-	CHECK_EQ(upgrade(GET, UPGRADE KEY VERSION "Sec-WebSocket-Extensions: x\r\nSec-WebSocket-Extensions: ;\r\n",
+	CHECK_EQ(upgrade(GET,
+			 UPGRADE KEY VERSION "Sec-WebSocket-Extensions: x-unknown; a=\"b,c\", permessage-deflate\r\n",
 			 &hs),
-		 WS_UPGRADE_BAD_EXTENSIONS);
+		 WS_UPGRADE_OK);
 }
 
 TEST(a_request_that_asks_for_no_upgrade_is_none)
@@ -939,6 +915,6 @@ TEST(our_subprotocol_is_found_in_any_of_the_lists)
 
 TEST(every_outcome_of_a_handshake_has_its_sentence)
 {
-	for (int u = WS_UPGRADE_OK; u <= WS_UPGRADE_BAD_EXTENSIONS; u++)
+	for (int u = WS_UPGRADE_OK; u <= WS_UPGRADE_BAD_REQUEST; u++)
 		CHECK(strlen(ws_upgrade_why((enum ws_upgrade)u)) > 10);
 }

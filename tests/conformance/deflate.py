@@ -134,7 +134,7 @@ def second_best(bad):
 
 
 def malformed(value):
-    """A list that the grammar of RFC 6455 §9.1 does not allow: refused with 400 (§4.2.1), or passed over from there."""
+    """A list that breaks the grammar of RFC 6455 §9.1: refused with 400 (§4.2.1), or passed over from there on."""
     def run(t):
         p = t.peer()
         p.send(p.request("dGhlIHNhbXBsZSBub25jZQ==", offers=[value], query=t.way.query))
@@ -143,10 +143,9 @@ def malformed(value):
             return OK, "refused with 400"
         if a.status != 101:
             raise Fault(f"the status is {a.status}")
-        if a.one("sec-websocket-extensions"):
-            return NON_STRICT, f"agreed: {a.one('sec-websocket-extensions')}"
+        p.deflate = agreed(a.one("sec-websocket-extensions"), [value])
         works(t, p)
-        return INFORMATIONAL, "passed over"
+        return INFORMATIONAL, f"passed over, agreed: {a.one('sec-websocket-extensions')}"
     return run
 
 
@@ -219,7 +218,7 @@ def offers():
                                "permessage-deflate; server_max_window_bits=", "permessage deflate",
                                'x; a="b,c", permessage-deflate', 'permessage-deflate; server_max_window_bits="1 0"',
                                "permessage-deflate, ;"), 1):
-        add(f"28.7.{i}", "6455 §9.1", f"The malformed list \"{value}\" is refused with 400, or passed over.",
+        add(f"28.7.{i}", "6455 §9.1", f"The malformed list \"{value}\" is refused with 400, or passed over from the mistake on.",
             malformed(value), ways=BOTH)
     crowd = ", ".join(["x-e; p=1"] * 600)
     long = [("7000 commas", decline("," * 7000)), ("7000 semicolons", malformed("permessage-deflate" + ";" * 7000)),

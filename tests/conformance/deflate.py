@@ -218,7 +218,8 @@ def offers():
                                "permessage-deflate; server_max_window_bits=", "permessage deflate",
                                'x; a="b,c", permessage-deflate', 'permessage-deflate; server_max_window_bits="1 0"',
                                "permessage-deflate, ;"), 1):
-        add(f"28.7.{i}", "6455 §9.1", f"The malformed list \"{value}\" is refused with 400, or passed over from the mistake on.",
+        add(f"28.7.{i}", "6455 §9.1",
+            f"The malformed list \"{value}\" is refused with 400, or passed over from the mistake on.",
             malformed(value), ways=BOTH)
     crowd = ", ".join(["x-e; p=1"] * 600)
     long = [("7000 commas", decline("," * 7000)), ("7000 semicolons", malformed("permessage-deflate" + ";" * 7000)),

@@ -12,7 +12,8 @@ import json
 import random
 import zlib
 
-VOWELS, CONSONANTS = ["a", "e", "i", "o", "u", "ä", "ö", "ü", "ei", "au"], list("bdfghklmnprstvwz") + ["sch", "st", "ch"]
+VOWELS = ["a", "e", "i", "o", "u", "ä", "ö", "ü", "ei", "au"]
+CONSONANTS = list("bdfghklmnprstvwz") + ["sch", "st", "ch"]
 
 
 @functools.lru_cache(maxsize=1)

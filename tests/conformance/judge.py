@@ -22,7 +22,7 @@ import json
 import os
 import ssl
 
-from wire import BINARY, CLOSE, NAMES, TEXT, Fault, Peer, close_payload, frame
+from wire import CLOSE, NAMES, TEXT, Fault, Peer, close_payload, frame
 
 OK, NON_STRICT, INFORMATIONAL = "OK", "NON-STRICT", "INFORMATIONAL"
 FAILED, WRONG_CODE, UNIMPLEMENTED = "FAILED", "WRONG CODE", "UNIMPLEMENTED"
@@ -198,7 +198,7 @@ class Try:
             events.append(e)
 
     def server_closes(self, p, want, *codes, lax=()):
-        """The server fails the connection with one of @codes after the events @want; @lax: lists that are NON-STRICT."""
+        """The server fails the connection with one of @codes after the events @want. @lax: others, NON-STRICT."""
         events, close = self.to_close(p)
         return self.closed_with(p, events, close, want, *codes, lax=lax)
 

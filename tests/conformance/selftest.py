@@ -300,4 +300,5 @@ def register():
         what = "without a flaw" if flaw == "none" else f"that {flaw}"
         add(f"0.1.{i}", "", f"Case {ident} judges a server {what}: {verdict}.", judged(flaw, ident, verdict), ours=True,
             tls=False)
-    add("0.2.1", "", "docs/conformance.md counts the cases of each group as they are.", table_of_docs, ours=True, tls=False)
+    add("0.2.1", "", "docs/conformance.md counts the cases of each group as they are.", table_of_docs, ours=True,
+        tls=False)

@@ -13,7 +13,7 @@ import socket
 import time
 
 from judge import BOTH, INFORMATIONAL, NON_STRICT, OK, add, close_frame
-from suite import HELLO, KIB, MIB, MIXED, echo, filler, human, split
+from suite import HELLO, MIB, MIXED, filler
 from wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, Fault, close_payload, code_valid, fragments, frame, header
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # the RFC's example (§1.3)
@@ -87,6 +87,19 @@ def either(*changes, **how):
         elif a.status >= 500:
             raise Fault(f"the status is {a.status}")
         return INFORMATIONAL, f"{a.status}"
+    return run
+
+
+def chooses(expected, *lines):
+    """Of the subprotocols on these lines the gateway's own path chooses @expected."""
+    def run(t):
+        p = t.peer()
+        p.send(head(t, ("Sec-WebSocket-Protocol", *lines)))
+        p.read_answer()
+        p.check_upgrade(KEY, protocols=[x.strip() for line in lines for x in line.split(",")])
+        if p.answer.one("sec-websocket-protocol") != expected:
+            raise Fault(f"{p.answer.one('sec-websocket-protocol')} was chosen")
+        return works(t, p)
     return run
 
 
@@ -173,6 +186,11 @@ def handshake():
     ]
     for i, (text, run) in enumerate(good, 1):
         add(f"20.1.{i}", "6455 §4.2", text, run, ways=BOTH if i < 25 and i not in (14,) else ("echo",), ours=True)
+    subprotocols = (("wsc.v1", "wsc.v1"), ("wsc.v1", "chat, wsc.v1 ,superchat"), ("wsc.v1", "chat", "wsc.v1"),
+                    (None, "WSC.V1, wsc.v2, xwsc.v1, wsc.v10"))
+    for i, (expected, *lines) in enumerate(subprotocols, 1):
+        add(f"20.3.{i}", "6455 §4.2.2", f"Subprotocols \"{' and '.join(lines)}\" on /ws: {expected or 'none'} is chosen.",
+            chooses(expected, *lines), ways=("ws",), ours=True)
     upgrade = ("upgrade", "websocket")
     version = ("sec-websocket-version", "13")
     bad = [("4.2.1", 405, "POST", dict(method="POST", field=("allow", "get"))),
@@ -346,8 +364,8 @@ def lengths():
                 i += 1
                 add(f"22.6.{i}", "6455 §5.2", f"A {name} of {n} bytes with a length of {form} bits: 1002.",
                     not_shortest(opcode, n, form), ways=BOTH)
-    for i, (opcode, n, form) in enumerate(((PING, 5, 16), (PING, 5, 64), (PONG, 125, 16), (CLOSE, 2, 16), (PING, 126, 16),
-                                           (PONG, 65536, 64), (CLOSE, 126, 16)), 1):
+    for i, (opcode, n, form) in enumerate(((PING, 5, 16), (PING, 5, 64), (PONG, 125, 16), (CLOSE, 2, 16),
+                                           (PING, 126, 16), (PONG, 65536, 64), (CLOSE, 126, 16)), 1):
         add(f"22.7.{i}", "6455 §5.5", f"A control frame of {n} bytes with a length of {form} bits: 1002.",
             not_shortest(opcode, n, form), ways=BOTH)
     one = MIB
@@ -355,7 +373,8 @@ def lengths():
             ("one byte under the limit", [one - 1], None), ("just the limit", [one], None),
             ("one byte over it", [one + 1], 1009), ("the limit in two fragments", [one // 2, one // 2], None),
             ("one byte over it in two fragments", [one // 2, one // 2 + 1], 1009),
-            ("the limit and an empty fragment", [one, 0], None), ("the limit and a fragment of one byte", [one, 1], 1009),
+            ("the limit and an empty fragment", [one, 0], None),
+            ("the limit and a fragment of one byte", [one, 1], 1009),
             ("the limit in a thousand fragments", [1048] * 999 + [one - 999 * 1048], None),
             ("over it with the last of a thousand fragments", [1048] * 999 + [one - 999 * 1048 + 1], 1009)), 1):
         add(f"22.8.{i}", "6455 §10.4", f"A message of {text}: {code or 'comes back'}.", sum_over_limit(parts, code),
@@ -408,13 +427,15 @@ def close_codes():
         add(f"23.1.{i}", "6455 §7.4",
             f"Closes with {first} to {first + 99}: those that may be sent come back, the others are 1002.",
             codes(first, first + 99), quick=False)
-    add("23.2.1", "6455 §7.4", "Closes with 0 to 999, every ninth, are answered with 1002.", codes(0, 999, 9), quick=False)
+    add("23.2.1", "6455 §7.4", "Closes with 0 to 999, every ninth, are answered with 1002.", codes(0, 999, 9),
+        quick=False)
     add("23.2.2", "6455 §7.4", "Closes with 5000 to 65535, every 997th, are answered with 1002.",
         codes(5000, 65535, 997), quick=False, ours=True)
     add("23.2.3", "6455 §7.4", "Closes with 1000 to 1016 on /ws too.", codes(1000, 1016), ways=("ws",))
     add("23.3.1", "6455 §5.5.1", "Reasons of 0 to 123 bytes are welcome.", reasons, quick=False)
     for i, (text, reason) in enumerate((("a surrogate", b"\xed\xa0\x80"), ("half a character at its end", b"abc\xce"),
-                                        ("a byte that never is", b"\xff"), ("too many bytes for a character", b"\xc0\xaf"),
+                                        ("a byte that never is", b"\xff"),
+                                        ("too many bytes for a character", b"\xc0\xaf"),
                                         ("a character beyond the last", b"\xf4\x90\x80\x80")), 2):
         add(f"23.3.{i}", "6455 §5.5.1", f"A reason with {text} is answered with 1007.", bad_reason(reason, 1007),
             ways=BOTH, ours=True)
@@ -559,7 +580,8 @@ def held(p):
     """Does the server still hold its end of this connection? The system's table names the socket of who does."""
     with open("/proc/net/tcp", encoding="ascii") as f:
         rows = [line.split() for line in f][1:]
-    return any(w[1].endswith(f":{p.target.port:04X}") and w[2].endswith(f":{p.name[1]:04X}") and w[9] != "0" for w in rows)
+    here, there = f":{p.target.port:04X}", f":{p.name[1]:04X}"
+    return any(w[1].endswith(here) and w[2].endswith(there) and w[9] != "0" for w in rows)
 
 
 def until_let_go(p):
@@ -681,7 +703,8 @@ def closing():
         ("5.5.1", "An answer with another code ends TCP.", answers_with(close_frame(4999, b"so there"))),
         ("5.5.1", "An answer without a code ends TCP.", answers_with(frame(CLOSE))),
         ("5.5.1", "An answer with a code that may not be sent ends TCP.", answers_with(frame(CLOSE, b"\0\0"))),
-        ("5.5.1", "An answer that is not masked ends TCP.", answers_with(frame(CLOSE, close_payload(1002), masked=False))),
+        ("5.5.1", "An answer that is not masked ends TCP.",
+         answers_with(frame(CLOSE, close_payload(1002), masked=False))),
         ("5.5.1", "Two answers end TCP.", answers_with(close_frame(1002) * 2)),
         ("5.5.1", "A text and an answer end TCP.", answers_with(frame(TEXT, HELLO) + close_frame(1002))),
         ("5.5.1", "A close while its echo is under way: what comes before the answer is for the server to say.",
@@ -775,7 +798,8 @@ def ends():
         add(f"26.2.{i}", "6455 §7.1.7", f"A client that sends FIN {when} gets the server's end.",
             half_closed_in(shaken, data), tls=False)
     add("26.3.1", "6455 §7.1.7", "A text and FIN.", half_close_and_echo, tls=False, ways=BOTH)
-    add("26.3.2", "6455 §7.1.1", "FIN behind our close frame: the answer comes.", fin_behind_close, tls=False, ways=BOTH)
+    add("26.3.2", "6455 §7.1.1", "FIN behind our close frame: the answer comes.", fin_behind_close, tls=False,
+        ways=BOTH)
     add("26.3.3", "6455 §7.1.1", "The end of the connection is the end of its transport, properly said.", says_goodbye)
 
 
@@ -908,10 +932,10 @@ def floods():
     add("27.1.1", "6455 §5.5.2", "2000 pings by one who reads get 2000 pongs in order.", every_ping(2000), ways=BOTH)
     add("27.1.2", "6455 §5.5.3", "Pings by one who does not read: pongs coalesce, in order, the last one stays.",
         pings_unread, weight=2, quick=False)
-    add("27.1.3", "6455 §5.5.2", "More pings at once than the default rate: 1008.", control_flood(PING), server="strict",
-        ways=BOTH)
-    add("27.1.4", "6455 §5.5.3", "More pongs at once than the default rate: 1008.", control_flood(PONG), server="strict",
-        ways=BOTH)
+    add("27.1.3", "6455 §5.5.2", "More pings at once than the default rate: 1008.", control_flood(PING),
+        server="strict", ways=BOTH)
+    add("27.1.4", "6455 §5.5.3", "More pongs at once than the default rate: 1008.", control_flood(PONG),
+        server="strict", ways=BOTH)
     add("27.2.1", "6455 §10.4", "1024 fragments, the default limit, come back.", many_fragments(1024, 1, False),
         server="strict")
     add("27.2.2", "6455 §10.4", "One fragment more: 1008.", many_fragments(1025, 1, True), server="strict")

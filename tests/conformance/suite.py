@@ -8,7 +8,7 @@ a ping: its pong is the next thing that comes, or something was there.
 import functools
 import time
 
-from judge import BOTH, INFORMATIONAL, NON_STRICT, OK, add, close_frame
+from judge import BOTH, INFORMATIONAL, NON_STRICT, add, close_frame
 from wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, Fault, fragments, frame, header, mask
 
 KIB = 1024
@@ -349,7 +349,8 @@ def sequences():
     surrogates = [h("eda080"), h("edadbf"), h("edae80"), h("edafbf"), h("edb080"), h("edbe80"), h("edbfbf")]
     pairs = [h(a + b) for a in ("eda080", "edadbf", "edae80", "edafbf") for b in ("edb080", "edbfbf")]
     return [
-        ("Texts of one to four bytes a character", [b"hello" + c.encode() + b"world" for c in "$¢€\U00024b62"] + [KOSME]),
+        ("Texts of one to four bytes a character",
+         [b"hello" + c.encode() + b"world" for c in "$¢€\U00024b62"] + [KOSME]),
         ("Every prefix of a text of several bytes a character", [KOSME[:n] for n in range(1, len(KOSME) + 1)]),
         ("The first sequence of a length", [h("00"), h("c280"), h("e0a080"), h("f0908080")]),
         ("The first sequence of five and six bytes", [h("f888808080"), h("fc8480808080")]),
@@ -381,7 +382,8 @@ def unicode():
         parts(b"", b"middle frame payload", b""))
     half = MIXED.index("ü".encode())
     add("6.2.1", "6455 §8.1", "A valid text in one frame comes back.", parts(MIXED))
-    add("6.2.2", "6455 §8.1", "A valid text, cut between two characters, comes back.", parts(MIXED[:half], MIXED[half:]))
+    add("6.2.2", "6455 §8.1", "A valid text, cut between two characters, comes back.",
+        parts(MIXED[:half], MIXED[half:]))
     for i, x in ((3, MIXED), (4, KOSME)):
         add(f"6.2.{i}", "6455 §8.1", f"A valid text of {len(x)} bytes in frames of one byte comes back.",
             parts(*[bytes([b]) for b in x]))

@@ -297,7 +297,7 @@ class Peer:
         return True
 
     def fill(self, seconds=None):
-        """Waits for more bytes. False: the connection has ended. Time over is a Fault, or None when @seconds is given."""
+        """Waits for more bytes. False: the connection has ended. Time over is a Fault, or None with @seconds given."""
         end = time.monotonic() + (self.limit if seconds is None else seconds)
         while not self._read():
             if self.ended:

@@ -330,7 +330,7 @@ int ws_deflate(struct ws_deflater *d, struct bytes in, bool takeover, uint8_t *o
 /* Inflates what there is of @in. 0: all of it is eaten; *ended: right behind the end of a final block. */
 static int inflate_some(z_stream *z, struct bytes in, uint64_t max, struct buf *out, bool *ended)
 {
-	uint8_t beyond;
+	uint8_t beyond = 0;
 
 	*ended = false;
 	z->next_in = (Bytef *)(uintptr_t)in.at;

@@ -279,8 +279,9 @@ def test_fifty_bombs_are_closed_with_1009_and_memory_stays_and_others_are_served
             eq(bob.recv()["content"], f"{i} {LONG}")
         for c in clients:
             c.expect_close(1009)
-        # Two workers with a buffer of a mebibyte each; what else grew is what fifty connections hold for a moment.
-        ok(memory(s) - before < (16 << 20), "memory grew from", before, "to", memory(s))
+        # Two workers with a buffer of a mebibyte each; what else grew is what fifty connections hold for a moment. A
+        # sanitizer keeps what was freed.
+        ok(lib.SLOW or memory(s) - before < (16 << 20), "memory grew from", before, "to", memory(s))
 
 
 def memory(server):

@@ -124,6 +124,7 @@ TEST(an_offer_with_a_bad_parameter_is_declined_and_the_next_one_is_looked_at)
 		"permessage-deflate; server_max_window_bits=1",
 		"permessage-deflate; server_max_window_bits=100",
 		"permessage-deflate; server_max_window_bits=+9",
+		"permessage-deflate; server_max_window_bits=1+",
 		"permessage-deflate; server_max_window_bits=10; server_max_window_bits=10",
 		"permessage-deflate; client_max_window_bits=0",
 		"permessage-deflate; client_max_window_bits=\"16\"",
@@ -493,6 +494,41 @@ TEST(what_is_no_deflate_or_is_cut_off_or_has_something_left_over_is_bad)
 	for (size_t n = 1; n < good.len; n++)
 		CHECK_EQ(verdict(bytes_of(good.at, n)), WS_INFLATE_BAD);
 	CHECK_EQ(verdict(BYTES("")), 0); /* nothing at all is an empty message */
+}
+
+TEST(a_final_block_that_only_the_appended_bytes_complete_is_bad)
+{
+	struct buf out = BUF_INIT;
+
+	CHECK_EQ(verdict(BYTES("\x01\x04\x00\xfb\xff")), WS_INFLATE_BAD);
+	/* As data of a block that is not the last they are read as §7.2.2 says: it is whole, if nobody's intention. */
+	CHECK_EQ(inflate_all(BYTES("\x00\x04\x00\xfb\xff"), false, MIB, &out), 0);
+	CHECK_BYTES(buf_bytes(&out), "\x00\x00\xff\xff");
+	buf_deinit(&out);
+}
+
+/* The end of the last block, of the bytes that came and of a step of the output, all at once. */
+TEST(a_final_block_that_fills_the_last_step_ends_the_message)
+{
+	static uint8_t text[16384];
+	struct ws_inflater *i = ws_inflater_new(15);
+	struct buf wire, out = BUF_INIT;
+	struct far f;
+
+	fill(text, sizeof text, 0, 8);
+	far_init(&f, 15, 15);
+	wire = far_write(&f, bytes_of(text, sizeof text), Z_FINISH, false);
+	CHECK_EQ(ws_inflate(i, bytes_of(wire.at, wire.len - 1), false, UINT64_MAX, &out), 0);
+	CHECK(bytes_eq(buf_bytes(&out), bytes_of(text, sizeof text)));
+	/* What is in the buffer counts. */
+	CHECK_EQ(ws_inflate(i, BYTES("\x00"), false, 100, &out), WS_INFLATE_TOO_BIG);
+	CHECK_EQ(out.len, sizeof text);
+	buf_deinit(&out);
+	buf_deinit(&wire);
+	far_free(&f);
+	ws_inflater_free(i);
+	ws_inflater_free(NULL);
+	ws_deflater_free(NULL);
 }
 
 TEST(after_a_bad_message_a_stream_without_takeover_is_as_good_as_new)

@@ -251,3 +251,71 @@ TEST(messages_for_a_slow_reader_with_takeover_are_deflated_a_little_ahead_and_no
 	close(fd);
 	rig_end(&r);
 }
+
+/* Every read and write is cut to a few bytes, so that deflated frames leave in pieces, pongs and plain messages between. */
+TEST(deflated_messages_survive_every_cut_of_what_is_sent_and_received)
+{
+	for (uint32_t chop = 1; chop < 30; chop = chop * 2 + 1)
+		for (int takeover = 0; takeover < 2; takeover++) {
+			struct inbox in = { 0 };
+			struct bytes payload = { 0 };
+			unsigned messages = 0, pongs = 0;
+			z_stream z = { 0 };
+			struct rig r;
+			uint8_t first;
+			int fd;
+
+			rig_deflate(&r, takeover);
+			fd = join(&r, "alice", OFFER);
+			r.w[0]->shard.loop.chop = chop;
+			for (char letter = 'a'; letter <= 'z'; letter++) {
+				struct msg *m = msg_new(hub_owner(r.w[0]->shard.hub), MSG_USER, letter % 3 ? 1000 : 20);
+
+				memset(m->json, letter, m->len);
+				CHECK_EQ(hub_send(r.w[0]->shard.hub, &rig_conn(&r, "alice")->session, m), 0);
+				msg_unref(m);
+				put_frame(fd, 0x89, "ping", 4);
+				rig_turn(&r, 1);
+			}
+			for (int turn = 0; turn < 5000 && messages + pongs < 52; turn++) {
+				rig_turn(&r, 1);
+				take(&in, fd);
+				inflateInit2(&z, -15);
+				messages = pongs = 0;
+				in.pos = 0;
+				while ((first = next_frame(&in, &payload))) {
+					uint8_t text[1100], wire[1100];
+					size_t n = payload.len;
+					char letter = (char)('a' + messages);
+
+					if (first == 0x8a) {
+						pongs++;
+						continue;
+					}
+					memcpy(text, payload.at, n < sizeof text ? n : 0);
+					if (first == 0xc1) {
+						memcpy(wire, payload.at, n);
+						memcpy(wire + n, "\x00\x00\xff\xff", 4);
+						z.next_in = wire;
+						z.avail_in = (uInt)n + 4;
+						z.next_out = text;
+						z.avail_out = sizeof text;
+						CHECK_EQ(inflate(&z, Z_SYNC_FLUSH), Z_OK);
+						n = sizeof text - z.avail_out;
+						if (!takeover)
+							inflateReset(&z);
+					}
+					CHECK_EQ(first, letter % 3 ? 0xc1 : 0x81);
+					CHECK_EQ(n, letter % 3 ? 1000 : 20);
+					CHECK(text[0] == (uint8_t)letter && text[n - 1] == (uint8_t)letter);
+					messages++;
+				}
+				inflateEnd(&z);
+			}
+			CHECK_EQ(messages, 26);
+			CHECK_EQ(pongs, 26);
+			inbox_free(&in);
+			close(fd);
+			rig_end(&r);
+		}
+}

@@ -11,7 +11,7 @@ PYTHON  := /usr/bin/python3
 GCC_SANITIZE := -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1 -Dfaults=true
 GCC_TSAN     := -Db_sanitize=thread -Db_lundef=false -Doptimization=1
 
-.PHONY: build run test install bench fuzz format lint sanitize tsan valgrind mutants soak debug clang clean help
+.PHONY: build run test install bench fuzz format lint sanitize tsan valgrind mutants soak faults chop debug clang clean help
 
 ## build: the release build; leaves the program at build/wsc
 build:
@@ -88,6 +88,20 @@ soak:
 	@ninja -C $(BUILD) product
 	@$(PYTHON) tests/soak/soak.py $(BUILD)/wsc $(MINUTES)
 
+## faults: every failure of memory and of system calls at every point of every story, under ASan + UBSan; many minutes
+faults:
+	@tools/install-packages.sh build test
+	@tools/configure.sh $(BUILD)-asan -Dtests=true $(GCC_SANITIZE)
+	@ninja -C $(BUILD)-asan tests/faults/faults
+	@ASAN_OPTIONS=allocator_may_return_null=1 $(BUILD)-asan/tests/faults/faults
+
+## chop: the e2e and library suites with reads and writes of one byte
+chop:
+	@tools/install-packages.sh build test
+	@tools/configure.sh $(BUILD)-chop -Dtests=true -Dfaults=true
+	@ninja -C $(BUILD)-chop
+	@$(PYTHON) tools/run-tests $(BUILD)-chop --chop
+
 ## debug: -O0 -g at build-debug/wsc
 debug:
 	@tools/install-packages.sh --check build
@@ -113,7 +127,7 @@ lint:
 
 ## clean: removes what the commands above have built
 clean:
-	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-debug $(BUILD)-clang $(BUILD)-fuzz
+	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-debug $(BUILD)-clang $(BUILD)-fuzz $(BUILD)-chop
 
 ## help: this list
 help:

@@ -13,7 +13,7 @@ GCC_SANITIZE := -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1
 GCC_TSAN     := -Db_sanitize=thread -Db_lundef=false -Doptimization=1
 
 .PHONY: build run test install bench fuzz fuzz-merge coverage format lint analyze sanitize tsan msan valgrind mutants soak \
-	pressure conformance oracles debug clang clean help
+	pressure conformance oracles faults chop debug clang clean help
 
 ## build: the release build; leaves the program at build/wsc
 build:
@@ -129,6 +129,20 @@ oracles:
 	@ninja -C $(BUILD)
 	@$(PYTHON) tests/oracles/run.py $(BUILD)/wsc --minutes $(MINUTES)
 
+## faults: every failure of memory and of system calls at every point of every story, under ASan + UBSan; many minutes
+faults:
+	@tools/install-packages.sh build test
+	@tools/configure.sh $(BUILD)-asan -Dtests=true $(GCC_SANITIZE)
+	@ninja -C $(BUILD)-asan tests/faults/faults
+	@ASAN_OPTIONS=allocator_may_return_null=1 $(BUILD)-asan/tests/faults/faults
+
+## chop: the e2e and library suites with reads and writes of one byte
+chop:
+	@tools/install-packages.sh build test
+	@tools/configure.sh $(BUILD)-chop -Dtests=true -Dfaults=true
+	@ninja -C $(BUILD)-chop
+	@$(PYTHON) tools/run-tests $(BUILD)-chop --chop
+
 ## debug: -O0 -g at build-debug/wsc
 debug:
 	@tools/install-packages.sh --check build
@@ -162,7 +176,7 @@ analyze:
 ## clean: removes what the commands above have built
 clean:
 	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-msan $(BUILD)-debug $(BUILD)-clang $(BUILD)-fuzz \
-		$(BUILD)-coverage
+		$(BUILD)-coverage $(BUILD)-chop
 
 ## help: this list
 help:

@@ -479,6 +479,8 @@ void ws_on_timer(struct conn *c)
 			buf_add(&x->ctl, bytes_of(frame, ws_control(frame, WS_OP_PING, BYTES(""))));
 			hub_ready(sh->hub, &c->session);
 		}
+		if (!stream_blocked(&c->stream) && (!x || x->ctl.failed))
+			shard_problem(sh, WSC_WARNING, "send", "out of memory: a client is not pinged");
 	}
 	ws_arm(c);
 }

@@ -9,16 +9,77 @@
 #include <netinet/tcp.h>
 #include <stdarg.h>
 #include <sys/un.h>
+#include <openssl/err.h>
+#include <zlib.h>
+#include "unit/tls_fixture.h"
 
 #define SETTLE_ROUNDS 4000
 #define TICK_MS 100u
 
-char stage_unix_path[64], stage_address[128];
+char stage_unix_path[64], stage_address[128], stage_certificate[96], stage_key[96];
+
+static SSL_CTX *client_tls;
 
 void stage_names(void)
 {
+	struct pair_of_files files;
+
 	snprintf(stage_unix_path, sizeof stage_unix_path, "/tmp/wsc-faults-%d.sock", getpid());
 	snprintf(stage_address, sizeof stage_address, "127.0.0.1, unix:%s", stage_unix_path);
+	make_files(&files, "faults", "localhost", "DNS:localhost");
+	signal(SIGPIPE, SIG_IGN);
+	memcpy(stage_certificate, files.certificate, sizeof stage_certificate);
+	memcpy(stage_key, files.key, sizeof stage_key);
+	client_tls = SSL_CTX_new(TLS_client_method());
+	if (!client_tls)
+		abort();
+	SSL_CTX_set_mode(client_tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+}
+
+void stage_forget_names(void)
+{
+	SSL_CTX_free(client_tls);
+}
+
+/* What the client's own OpenSSL does is not the product's. -1 and EAGAIN, 0, or bytes, as a socket says it. */
+static ssize_t tls_result(struct peer *p, int r)
+{
+	int e = r > 0 ? 0 : SSL_get_error(p->ssl, r);
+
+	ERR_clear_error();
+	fault_pause(false);
+	errno = e == SSL_ERROR_WANT_READ || e == SSL_ERROR_WANT_WRITE ? EAGAIN : ECONNRESET;
+	return r > 0 ? r : e == SSL_ERROR_ZERO_RETURN ? 0 : -1;
+}
+
+static ssize_t peer_recv(struct peer *p, void *to, size_t n)
+{
+	if (!p->ssl)
+		return REAL(recv)(p->fd, to, n, 0);
+	fault_pause(true);
+	ERR_clear_error();
+	return tls_result(p, SSL_read(p->ssl, to, (int)n));
+}
+
+static ssize_t peer_send(struct peer *p, const void *at, size_t n)
+{
+	if (!p->ssl)
+		return REAL(send)(p->fd, at, n, MSG_NOSIGNAL);
+	fault_pause(true);
+	ERR_clear_error();
+	return tls_result(p, SSL_write(p->ssl, at, (int)n));
+}
+
+void peer_tls(struct peer *p)
+{
+	if (p->fd < 0)
+		return;
+	fault_pause(true);
+	p->ssl = SSL_new(client_tls);
+	if (!p->ssl || SSL_set_fd(p->ssl, p->fd) != 1)
+		abort();
+	SSL_set_connect_state(p->ssl);
+	fault_pause(false);
 }
 
 static char inbox[PEERS][PEER_BYTES];
@@ -397,7 +458,7 @@ void peer_put(struct stage *st, struct peer *p, const void *bytes, size_t len)
 	const char *at = bytes;
 
 	for (int tries = 0; len && tries < 2000 && p->fd >= 0 && !p->end;) {
-		ssize_t n = REAL(send)(p->fd, at, len, MSG_NOSIGNAL);
+		ssize_t n = peer_send(p, at, len);
 
 		if (n > 0) {
 			at += n;
@@ -485,6 +546,23 @@ void peer_frame(struct stage *st, struct peer *p, unsigned first, const void *pa
 	peer_put(st, p, payload, len);
 }
 
+void peer_say_deflated(struct stage *st, struct peer *p, const char *json)
+{
+	uint8_t out[1024];
+	z_stream z = { .next_in = (Bytef *)(uintptr_t)json,
+		       .avail_in = (uInt)strlen(json),
+		       .next_out = out,
+		       .avail_out = sizeof out };
+
+	fault_pause(true);
+	if (deflateInit2(&z, 6, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY) != Z_OK || deflate(&z, Z_SYNC_FLUSH) != Z_OK)
+		abort();
+	(void)deflateEnd(&z);
+	fault_pause(false);
+	peer_frame(st, p, 0xc1, out, sizeof out - z.avail_out - 4);
+	stage_settle(st);
+}
+
 void peer_say(struct stage *st, struct peer *p, const char *json)
 {
 	peer_frame(st, p, 0x81, json, strlen(json));
@@ -513,6 +591,10 @@ void peer_reset(struct stage *st, struct peer *p)
 	REAL(close)(p->fd);
 	p->fd = -1;
 	p->end = true;
+	fault_pause(true);
+	SSL_free(p->ssl);
+	fault_pause(false);
+	p->ssl = NULL;
 }
 
 void peer_shut(struct stage *st, struct peer *p)
@@ -554,7 +636,7 @@ static bool scan_http(struct peer *p)
 
 static void on_frame(struct stage *st, struct peer *p, uint8_t first, const uint8_t *payload, size_t len)
 {
-	if (first == 0x81) {
+	if (first == 0x81 || first == 0xc1) {
 		p->frames++;
 		p->told_no |= memmem(payload, len, "\"type\":\"error\"", 14) != NULL;
 	} else if (first == 0x89 && !p->silent) {
@@ -604,7 +686,7 @@ void peer_read(struct stage *st, struct peer *p)
 	if (p->fd < 0 || p->end || p->stalled)
 		return;
 	while (n > 0 && p->len < PEER_BYTES) {
-		n = REAL(recv)(p->fd, p->in + p->len, PEER_BYTES - p->len, 0);
+		n = peer_recv(p, p->in + p->len, PEER_BYTES - p->len);
 		if (n > 0)
 			p->len += (size_t)n;
 	}

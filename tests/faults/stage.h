@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <wsc/wsc.h>
+#include <openssl/ssl.h>
 #include "fault.h"
 
 #define PEERS 24
@@ -36,6 +37,7 @@ struct peer {
 	bool told_no;             /* an answer of 400 and more, an error frame */
 	size_t len, pos;          /* bytes in @in, and how far they have been looked at */
 	char *in;
+	SSL *ssl; /* NULL: plain */
 };
 
 struct story;
@@ -80,8 +82,9 @@ void alone_begin(void);
 void alone_end(void);
 
 /* Of this process alone: filled by stage_names(). */
-extern char stage_unix_path[64], stage_address[128];
+extern char stage_unix_path[64], stage_address[128], stage_certificate[96], stage_key[96];
 void stage_names(void);
+void stage_forget_names(void);
 
 /* The first that is not so is kept. An expression: the value of @what. */
 #define WANT(what) stage_want(st, (what), #what)
@@ -108,6 +111,8 @@ struct peer *peer_tcp(struct stage *st);
 struct peer *peer_new(struct stage *st);
 /* The other end of a socketpair that the program hands over. */
 struct peer *peer_adopted(struct stage *st);
+/* From now on what it says and hears is TLS. */
+void peer_tls(struct peer *p);
 void peer_put(struct stage *st, struct peer *p, const void *bytes, size_t len);
 void peer_text(struct stage *st, struct peer *p, const char *text);
 /* A whole request without a body, or with one; settles. @fields: header lines with their CRLF. */
@@ -118,6 +123,8 @@ struct peer *peer_ws(struct stage *st, const char *query);
 struct peer *peer_ws_over(struct stage *st, struct peer *p, const char *target, const char *fields);
 struct peer *peer_sse(struct stage *st, const char *query, const char *fields);
 void peer_frame(struct stage *st, struct peer *p, unsigned first, const void *payload, size_t len);
+/* A compressed text frame (RFC 7692), without context. */
+void peer_say_deflated(struct stage *st, struct peer *p, const char *json);
 /* A text frame; settles. */
 void peer_say(struct stage *st, struct peer *p, const char *json);
 void peer_close(struct stage *st, struct peer *p, unsigned code);

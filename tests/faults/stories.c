@@ -933,6 +933,91 @@ static void log_to_a_pipe(struct stage *st)
 	stage_pass(st, 200);
 }
 
+/* ---- compression and TLS ------------------------------------------------------------------------------------------------- */
+
+#define DEFLATE "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
+
+static void compressed(struct stage *st)
+{
+	struct peer *a = peer_ws_over(st, peer_new(st), "/ws?user_id=alice", DEFLATE),
+		    *b = peer_ws_over(st, peer_new(st), "/ws?user_id=bob", DEFLATE), *c = peer_ws(st, "user_id=carol"),
+		    *h = peer_new(st);
+
+	WANT(peer_got(a, "permessage-deflate"));
+	peer_say_deflated(st, a, "{\"to\":\"bob\",\"content\":\"one, one, one, one, one, one\"}");
+	peer_say(st, a, "{\"to\":\"bob\",\"content\":\"two, two, two, two, two, two\"}");
+	post(st, h, BROADCAST, NULL, "{\"content\":\"three, three, three, three, three, three\"}");
+	WANT(a->frames == 1);
+	WANT(b->frames == 3);
+	WANT(peer_got(c, "three, three"));
+	peer_frame(st, a, 0xc1, "\xff\xff\xff\xff", 4);
+	stage_settle(st);
+	WANT(a->code == 1007);
+	peer_close(st, b, 1000);
+	WANT(b->end);
+}
+
+static void secure(struct stage *st)
+{
+	struct peer *a = peer_new(st), *s = peer_new(st), *h = peer_new(st), *plain = peer_new(st);
+
+	peer_tls(a);
+	peer_tls(s);
+	peer_tls(h);
+	peer_ws_over(st, a, "/ws?user_id=alice", "");
+	peer_ask(st, s, "GET", "/sse?user_id=bob", "", NULL);
+	post(st, h, SEND, "carol", "{\"to\":\"alice\",\"content\":\"for alice\"}");
+	peer_say(st, a, "{\"to\":\"bob\",\"content\":\"for bob\"}");
+	WANT(h->status == 200);
+	WANT(peer_got(a, "for alice"));
+	WANT(peer_got(s, "for bob"));
+	peer_ask(st, plain, "GET", "/livez", "", NULL);
+	WANT(plain->status == 200);
+	peer_close(st, a, 1000);
+	WANT(a->code == 1000);
+}
+
+static void secure_and_broken(struct stage *st)
+{
+	struct peer *stalls = peer_new(st), *garbage = peer_new(st), *cut = peer_new(st), *big = peer_new(st);
+	static char body[60000];
+	int n = snprintf(body, sizeof body, "{\"to\":\"alice\",\"content\":\"");
+
+	peer_text(st, stalls, "\x16\x03\x01");
+	peer_text(st, garbage, "\x16\x03\x01\x01\x01garbage that is no hello of any client");
+	peer_tls(cut);
+	peer_put(st, cut, "GET /livez HTT", 14);
+	peer_reset(st, cut);
+	peer_tls(big);
+	peer_ws_over(st, big, "/ws?user_id=alice", "");
+	memset(body + n, 'x', sizeof body - (size_t)n);
+	memcpy(body + sizeof body - 10, "the end\"}", 9);
+	peer_frame(st, big, 0x81, body, sizeof body - 1);
+	stage_settle(st);
+	WANT(peer_got(big, "the end"));
+	stage_pass(st, 4000);
+	WANT(stalls->end);
+	peer_reset(st, garbage);
+}
+
+static void certificates_anew(struct stage *st)
+{
+	struct peer *a = peer_new(st), *b;
+	int r;
+
+	peer_tls(a);
+	peer_ws_over(st, a, "/ws?user_id=alice", "");
+	r = wsc_reload(st->gw);
+	if (r < 0)
+		st->refused = r;
+	b = peer_new(st);
+	peer_tls(b);
+	peer_ws_over(st, b, "/ws?user_id=bob", "");
+	peer_say(st, b, "{\"to\":\"alice\",\"content\":\"for alice\"}");
+	WANT(r == 0);
+	WANT(peer_got(a, "for alice"));
+}
+
 /* ---- clocks ---------------------------------------------------------------------------------------------------------------- */
 
 /* Every stamp and every id of the gateway's own that came, to the letter. */
@@ -1088,6 +1173,17 @@ const struct story stories[] = {
 	{ "half-closed connections", .play = half_close, .tcp = true },
 	{ "a drain with connections", .play = drained, .ends_itself = true },
 	{ "a stop that does not wait", .play = cut, .ends_itself = true },
+	{ "compressed messages, one copy for all", .play = compressed,
+	  CONFIG("performance.enable_compression", "true", "performance.compression_min_bytes", "0") },
+	{ "compressed messages, each client with a context", .play = compressed,
+	  CONFIG("performance.enable_compression", "true", "performance.compression_min_bytes", "0",
+		 "performance.compression_context_takeover", "true") },
+	{ "TLS: a WebSocket, an event stream, a call", .play = secure,
+	  CONFIG("tls.certificate", stage_certificate, "tls.key", stage_key) },
+	{ "TLS: handshakes that stall, lie and break, a big message", .play = secure_and_broken,
+	  CONFIG("tls.certificate", stage_certificate, "tls.key", stage_key) },
+	{ "TLS: certificates are read anew", .play = certificates_anew,
+	  CONFIG("tls.certificate", stage_certificate, "tls.key", stage_key) },
 	{ "the process stands still for ten minutes, three times", .play = frozen },
 	{ "the wall clock steps by a second, an hour, ten years, to the edges of time", .play = wall_clock_steps },
 	{ "the log on a pipe", .play = log_to_a_pipe, .log_to_pipe = true, CONFIG("log.format", "json") },

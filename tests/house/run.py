@@ -113,6 +113,21 @@ int main(void)
 """
 
 
+class Faults(unittest.TestCase):
+    """tests/faults/calls.def says of every function of libc that the product calls how it may fail."""
+
+    def test_every_call_into_libc_is_in_the_matrix_of_faults_or_known_not_to_fail(self):
+        text = (ROOT / "tests/faults/calls.def").read_text()
+        known = set(re.findall(r"^(?:CALL|MEMORY|PLAIN)\((\w+)", text, re.M))
+        libc = {line.split()[-1].split("@")[0] for line in
+                sh("nm", "-D", "--defined-only", sh("gcc", "-print-file-name=libc.so.6").strip()).splitlines() if line}
+        called = {line.split()[-1] for line in sh("nm", "-u", BUILD / "libwsc.a").splitlines() if line.startswith(" ")}
+        # FORTIFY's __recv_chk is recv; __errno_location and its like are no calls of ours.
+        called = {re.sub(r"^__(\w+)_chk$", r"\1", name) for name in called & libc}
+        self.assertEqual({name for name in called - known if not name.startswith("__")}, set(),
+                         "add them to tests/faults/calls.def, with the errors of their man pages")
+
+
 class Installation(Temporary):
     def setUp(self):
         super().setUp()

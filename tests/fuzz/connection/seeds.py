@@ -240,6 +240,8 @@ for dice in range(1, 7):
     SEEDS["hooks_gone_%d" % dice] = (bytes([0, 0, 0x02, dice]) + b"".join(ws(i, i, turn=False) + sse(i + 4, i, turn=False)
                                      for i in range(4)) + settle() + b"".join(leave(i, i & 1) for i in range(8)) + settle() +
                                      b"".join(finish(0, True) for _ in range(3)))
+    SEEDS["hooks_cut_%d" % dice] = (bytes([0, 0, 0x02, dice]) + b"".join(ws(i, i) + sse(i + 4, i) for i in range(4)) + stop(0) +
+                                    settle() + finish(0, dice & 1))
 
 directory = pathlib.Path(sys.argv[1])
 directory.mkdir(parents=True, exist_ok=True)

@@ -347,10 +347,20 @@ int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *at, struc
 
 static int watcher_of(const struct file *f, int epfd)
 {
+	if (f->kind == FREE)
+		return -1;
 	for (unsigned i = 0; i < f->watchers; i++)
 		if (f->epoll[i] == epfd)
 			return (int)i;
 	return -1;
+}
+
+/* What watcher @w of @f is to be told now. */
+static uint32_t to_tell(const struct file *f, int w)
+{
+	if (!f->edge[w] && (f->events[w] & EPOLLET))
+		return 0;
+	return ready(f) & (f->events[w] | EPOLLERR | EPOLLHUP);
 }
 
 int __wrap_epoll_ctl(int epfd, int op, int fd, struct epoll_event *ev);
@@ -394,18 +404,27 @@ int __wrap_epoll_wait(int epfd, struct epoll_event *out, int max, int timeout)
 		oops("not an epoll descriptor", epfd);
 	for (int i = 0; i < FDS && n < max; i++) {
 		struct file *f = &k.file[i];
-		int w = f->kind == FREE ? -1 : watcher_of(f, epfd);
-		uint32_t ev;
+		int w = watcher_of(f, epfd);
+		uint32_t ev = w < 0 ? 0 : to_tell(f, w);
 
-		if (w < 0 || (!f->edge[w] && (f->events[w] & EPOLLET)))
-			continue;
-		f->edge[w] = false;
-		ev = ready(f) & (f->events[w] | EPOLLERR | EPOLLHUP);
+		if (w >= 0)
+			f->edge[w] = false;
 		if (ev)
 			out[n++] = (struct epoll_event){ .events = ev, .data.ptr = f->ptr[w] };
 	}
 	k.slept = n || timeout == 0 ? KERNEL_IDLE : timeout;
 	return n;
+}
+
+bool kernel_pending(int epfd)
+{
+	for (int i = 0; i < FDS; i++) {
+		int w = watcher_of(&k.file[i], epfd);
+
+		if (w >= 0 && to_tell(&k.file[i], w))
+			return true;
+	}
+	return false;
 }
 
 ssize_t __wrap_write(int fd, const void *data, size_t n);

@@ -30,6 +30,8 @@ void kernel_pass_ms(uint64_t ms);
 void kernel_creep_ns(uint32_t ns);
 /* What the last epoll_wait() that found nothing was willing to wait, in ms (-1: for ever); KERNEL_IDLE: it found something. */
 int kernel_slept(void);
+/* Would epoll_wait() on @epfd return at once? */
+bool kernel_pending(int epfd);
 
 /* ---- faults ---- */
 /* The next accept4() fails with @error. */

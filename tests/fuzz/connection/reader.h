@@ -25,6 +25,7 @@ struct reader {
 	struct buf in;
 	size_t at;
 	bool last;       /* nothing may follow this answer */
+	bool continued;  /* 100 was said for the request that is next to be answered */
 	bool closed;     /* a close frame or the event `closed` has come */
 	bool forgeable;  /* strangers may have said things in the server's name: the event `closed` proves nothing */
 	bool asked_head; /* the client may have asked HEAD: an answer may lack its body */

@@ -136,6 +136,7 @@ SEEDS = {
     "broadcast": bytes([2, 0, 0, 1]) + b"".join(ws(i, i) for i in range(3)) + sse(3, 3) + program(0, 0x80) + program(1, 0x81),
     "program": CALM + ws(0, 0x10) + program(0, 0) + program(0, 3) + program(0, 0x40) + program(3, 0) + program(2, 0) + settle(),
     "extensions_offered": CALM + ws(0, 0, 0x20) + ws(1, 1, 0x70) + send(0, 1),
+    "interrupted": bytes([0xc0, 0, 0, 1]) + ws(0, 0) + ws(1, 1) + sse(2, 1) + http(3) + send(0, 1) + post(3, 1) + send(1, 0) + settle(),
     # time
     "silence": CALM + ws(0, 0) + sse(1, 1) + http(2) + raw(3) + clock(15) + clock(40) + clock(255),
     "a_jump": CALM + ws(0, 0) + sse(1, 1) + http(2) + clock(255, at_once=True) + ws(3, 2),
@@ -150,7 +151,7 @@ SEEDS = {
                        b"".join(send(1, 1, 0x0f) for _ in range(12)) + settle() + stall(0) + stall(2) + send(1, 1),
     "small_window": bytes([0, 0, 0, 1]) + ws(0, 1, 0x0c) + ws(1, 0, 0x08) + send(1, 1, 0x0f) + send(0, 0, 0x0f),
     "burst": bytes([0, 2, 0, 1]) + ws(0, 1) + ws(1, 0) + b"".join(send(1, 1, turn=False) for _ in range(20)) + settle(),
-    "answers_pile_up": CALM + http(0, 0x08) + stall(0) + b"".join(get(0, 8) for _ in range(12)) + settle() + stall(0),
+    "answers_pile_up": CALM + http(0, 0x08) + stall(0) + b"".join(get(0, 11) for _ in range(8)) + settle() + stall(0),
     "rates": bytes([0, 0x80, 0, 1]) + ws(0, 0) + ws(1, 1) + b"".join(send(0, 1) for _ in range(9)) + clock(200) + send(0, 1),
     "pings": CALM + ws(0, 0) + ping(0, b"ab") + ping(0, b"abcd", True) + ping(0, b"x", pong=True) + clock(9),
     "ping_flood": bytes([0, 0x80, 0, 1]) + ws(0, 0, 0x0c) + stall(0) + b"".join(ping(0, b"0123456789", True) for _ in range(14)) +
@@ -206,6 +207,7 @@ SEEDS = {
     "raw_bad": CALM + raw(0) + feed(0, b"GET / HTTP/1.1\nHost: a\n\n") + raw(1) + feed(1, b"\x16\x03\x01\x02\x00") + raw(2) +
                feed(2, b"GET /\x00 HTTP/1.1\r\n\r\n"),
     "raw_expect": CALM + raw(0) + feed(0, POST + b"Expect: 100-continue\r\nContent-Length: 26\r\n\r\n") + feed(0, BODY),
+    "raw_expect_bit_by_bit": CALM + raw(0) + feed(0, POST + b"Expect: 100-continue\r\nContent-Length: 26\r\n\r\n" + BODY, 9),
     "raw_options": CALM + raw(0) + feed(0, b"OPTIONS /api/v1/websocket/send HTTP/1.1\r\nHost: a\r\nOrigin: http://a\r\n"
                                            b"Access-Control-Request-Method: POST\r\n\r\nDELETE /livez HTTP/1.1\r\nHost: a\r\n\r\n"),
     "raw_proxy1": CALM + raw(0, 2) + feed(0, b"PROXY TCP4 192.0.2.1 192.0.2.2 5 80\r\n" + HANDSHAKE + END, 7) + raw(1, 2) +
@@ -217,6 +219,7 @@ SEEDS = {
                 feed(1, b"GET / HTTP/1.1\r\nHost : a\r\n\r\n"),
     "raw_too_long": CALM + raw(0) + feed(0, b"GET /" + b"a" * 600 + b" HTTP/1.1\r\n") + raw(1) +
                     feed(1, b"GET / HTTP/1.1\r\n" + b"".join(b"X%d: y\r\n" % i for i in range(70)) + b"\r\n"),
+    "raw_endless_head": CALM + raw(0) + feed(0, b"GET / HTTP/1.1\r\nX: " + b"y" * 3000),
     "raw_last_event_id": CALM + raw(0) + feed(0, b"GET /sse?user_id=u2&Last-Event-ID=%00%ff HTTP/1.1\r\nHost: a\r\nLast-Event-ID: \xff\r\n\r\n"),
     "frames": CALM + ws(0, 0) + ws(1, 1) + frame(0, 0x81, b'{"to":"u1","content":"\\u0000\\ud83d\\ude00"}') +
               frame(0, 0x82, b'{"to":"u1","data":{"a":1}}') + frame(0, 0x81, b"ping") + frame(0, 0x81, b'{"type":"ping"}') +
@@ -232,6 +235,13 @@ SEEDS = {
 for number, name in enumerate(["unmasked", "rsv", "opcode", "long_ping", "lone_continuation", "utf8", "too_big", "long_length",
                                "nested", "top_bit"]):
     SEEDS["broken_" + name] = CALM + ws(0, 0) + ws(1, 1) + send(0, 1) + broken(0, 1, number) + settle() + send(1, 0)
+
+for dice in range(1, 7):
+    SEEDS["hooks_gone_%d" % dice] = (bytes([0, 0, 0x02, dice]) + b"".join(ws(i, i, turn=False) + sse(i + 4, i, turn=False)
+                                     for i in range(4)) + settle() + b"".join(leave(i, i & 1) for i in range(8)) + settle() +
+                                     b"".join(finish(0, True) for _ in range(3)))
+    SEEDS["hooks_cut_%d" % dice] = (bytes([0, 0, 0x02, dice]) + b"".join(ws(i, i) + sse(i + 4, i) for i in range(4)) + stop(0) +
+                                    settle() + finish(0, dice & 1))
 
 directory = pathlib.Path(sys.argv[1])
 directory.mkdir(parents=True, exist_ok=True)

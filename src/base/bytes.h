@@ -11,6 +11,13 @@
 #include <stdint.h>
 #include <string.h>
 
+/* Of an automatic on the hot path that is written before it is read: the zeroing of the release would cost more than the work. */
+#if defined(__has_attribute) && __has_attribute(uninitialized)
+#define UNSET __attribute__((uninitialized))
+#else
+#define UNSET
+#endif
+
 struct bytes {
 	const uint8_t *at;
 	size_t len;

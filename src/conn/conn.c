@@ -417,7 +417,7 @@ static bool collect(struct conn *c, struct out *o)
 {
 	struct session *s = &c->session;
 	bool held, own = c->kind == CONN_WS && deflate_is_own(c);
-	struct msg *m[FLUSH_PIECES];
+	struct msg *m[FLUSH_PIECES] UNSET;
 	struct bytes wire;
 	unsigned n, i = 0;
 
@@ -452,7 +452,7 @@ static bool collect(struct conn *c, struct out *o)
 /* One piece: send. Several small ones: one copy and send, which beats writev of many. Large ones: writev. */
 static ptrdiff_t send_out(struct conn *c, const struct out *o)
 {
-	struct iovec iov[FLUSH_PIECES + 2];
+	struct iovec iov[FLUSH_PIECES + 2] UNSET;
 	uint8_t *gather = conn_shard(c)->gather, *end = gather;
 
 	if (o->n > 1 && o->bytes <= SHARD_GATHER_BYTES) {
@@ -537,7 +537,7 @@ void conn_flush(struct conn *c)
 	struct session *s = &c->session;
 	int rounds = deflate_is_own(c) ? 1 : FLUSH_ROUNDS; /* deflating takes its time */
 	bool moved = false;
-	struct out o;
+	struct out o UNSET;
 
 	if (c->phase >= PHASE_LINGER)
 		return;

@@ -156,6 +156,7 @@ struct connect_table {
 	pthread_mutex_t lock;
 	struct rate_limit limit;
 	struct map map;
+	uint64_t swept_ms; /* when those that have paid back were last looked for */
 };
 
 static struct bytes caller_key(const struct map_node *n)
@@ -214,8 +215,11 @@ static struct caller *caller_of(struct connect_table *t, const struct ip *ip, ui
 
 	if (n)
 		return container_of(n, struct caller, node);
-	if (t->map.count >= CONNECT_MAX)
+	/* Not for each newcomer: a table full of those who have just come would be walked again and again. */
+	if (t->map.count >= CONNECT_MAX && ms - t->swept_ms >= 1000) {
+		t->swept_ms = ms;
 		forget(t, false, ms);
+	}
 	c = t->map.count < CONNECT_MAX ? mem_zalloc(sizeof *c) : NULL;
 	if (c) {
 		c->ip = *ip;

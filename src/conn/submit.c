@@ -38,7 +38,7 @@ static int error_of_code(enum api_code code)
 static void tell_program(wsc_done_fn *done, void *user, int error, struct bytes why, struct bytes id,
 			 uint32_t delivered)
 {
-	char reason[WHY_MAX], id_text[ENVELOPE_ID_MAX + 1];
+	char reason[WHY_MAX] UNSET, id_text[ENVELOPE_ID_MAX + 1] UNSET;
 	struct wsc_outcome o = { .error = error, .reason = reason, .id = id_text, .delivered_count = delivered };
 
 	if (!done)
@@ -121,10 +121,10 @@ static bool content_fits(struct shard *sh, const struct envelope *e)
 /* What can be said of a message without asking anybody. False: the sender has been told. */
 static bool check(struct shard *sh, struct submission *sub, const struct envelope *e)
 {
-	uint8_t scratch[ENVELOPE_ID_SCRATCH];
+	uint8_t scratch[ENVELOPE_ID_SCRATCH] UNSET;
 	struct bytes ref = ref_of(e, scratch);
 	bool ws = sub->origin == SUBMIT_WS, http = sub->origin == SUBMIT_HTTP;
-	char why[WHY_MAX];
+	char why[WHY_MAX] UNSET;
 
 	if (ws && is_ping(e))
 		return answer_ping(sh, sub), false;
@@ -219,7 +219,7 @@ static void final_text(struct shard *sh, struct submission *sub, const struct en
 /* Replaces the text by its final form, owned, so that hooks see every key and a wait keeps nothing borrowed. */
 static bool own_final(struct shard *sh, struct submission *sub, const struct envelope *e, const struct edits *ed)
 {
-	struct final f;
+	struct final f UNSET;
 	uint8_t *text;
 	size_t len;
 
@@ -542,9 +542,9 @@ static void publish_failed(struct shard *sh, struct submission *sub, const struc
 
 static void publish(struct shard *sh, struct submission *sub, const struct envelope *e)
 {
-	uint8_t to_scratch[ENVELOPE_ID_SCRATCH], type_scratch[ENVELOPE_ID_SCRATCH];
+	uint8_t to_scratch[ENVELOPE_ID_SCRATCH] UNSET, type_scratch[ENVELOPE_ID_SCRATCH] UNSET;
 	struct hub_publication p = { .scope = HUB_TO_ALL };
-	struct final f;
+	struct final f UNSET;
 	struct conn *c;
 	int r;
 
@@ -578,8 +578,8 @@ static void publish(struct shard *sh, struct submission *sub, const struct envel
 
 static bool stages(struct shard *sh, struct submission *sub)
 {
-	uint8_t scratch[ENVELOPE_ID_SCRATCH];
-	char why[ENVELOPE_EXPLAIN_MAX];
+	uint8_t scratch[ENVELOPE_ID_SCRATCH] UNSET;
+	char why[ENVELOPE_EXPLAIN_MAX] UNSET;
 	enum envelope_error err;
 	struct envelope e;
 	enum step step;
@@ -669,7 +669,7 @@ static void apply_edit(struct shard *sh, struct submission *sub, struct wsc_pend
 static bool verdict_ok(struct shard *sh, struct submission *sub, struct wsc_pending *p)
 {
 	bool received = sub->stage == STAGE_SEND, ok = true;
-	uint8_t scratch[ENVELOPE_ID_SCRATCH];
+	uint8_t scratch[ENVELOPE_ID_SCRATCH] UNSET;
 	struct bytes ref = BYTES("");
 	struct envelope e;
 

@@ -71,7 +71,7 @@ static struct bytes with_quotes(struct bytes key)
 
 static enum envelope_key find_key(const struct json_member *m)
 {
-	uint8_t plain[6 * LONGEST_KEY];
+	uint8_t plain[6 * LONGEST_KEY] UNSET;
 
 	if (!m->key_escaped)
 		return find_name(m->key);
@@ -157,7 +157,7 @@ static uint64_t hash_plain(struct bytes key, const uint64_t seed[2])
 
 static enum envelope_error add_escaped(struct key_set *s, struct bytes key, const uint64_t seed[2])
 {
-	uint8_t small[256], *plain = key.len <= sizeof(small) ? small : mem_alloc(key.len);
+	uint8_t small[256] UNSET, *plain = key.len <= sizeof(small) ? small : mem_alloc(key.len);
 	uint64_t hash;
 
 	if (!plain)
@@ -198,7 +198,7 @@ static bool short_string(const struct json_value *v, size_t max, uint8_t scratch
 
 static enum envelope_error check_id(const struct json_value *v)
 {
-	uint8_t scratch[ENVELOPE_ID_SCRATCH];
+	uint8_t scratch[ENVELOPE_ID_SCRATCH] UNSET;
 	struct bytes s;
 
 	return short_string(v, ENVELOPE_ID_MAX, scratch, &s) && s.len ? ENVELOPE_OK : ENVELOPE_BAD_ID;
@@ -206,7 +206,7 @@ static enum envelope_error check_id(const struct json_value *v)
 
 static enum envelope_error check_type(const struct json_value *v)
 {
-	uint8_t scratch[ENVELOPE_ID_SCRATCH];
+	uint8_t scratch[ENVELOPE_ID_SCRATCH] UNSET;
 	struct bytes s;
 
 	return short_string(v, ENVELOPE_ID_MAX, scratch, &s) && !has_control(s) ? ENVELOPE_OK : ENVELOPE_BAD_TYPE;
@@ -214,7 +214,7 @@ static enum envelope_error check_type(const struct json_value *v)
 
 static enum envelope_error check_address(const struct json_value *v)
 {
-	uint8_t scratch[ENVELOPE_ID_SCRATCH];
+	uint8_t scratch[ENVELOPE_ID_SCRATCH] UNSET;
 	struct bytes s;
 
 	if (short_string(v, ENVELOPE_ADDRESS_MAX, scratch, &s) && (s.len == 0 || envelope_id_ok(s)))

@@ -208,21 +208,24 @@ static void pour(struct crowd *c, struct peer *p)
 	p->at = (p->at + (size_t)n) % c->block_len;
 }
 
+/* What has come is read before the end is noted: it may be why. */
 static void on_event(struct crowd *c, struct peer *p, uint32_t events)
 {
+	const uint32_t over = EPOLLRDHUP | EPOLLERR | EPOLLHUP;
+	unsigned flags = c->kind->flags;
+
 	if (p->fd < 0)
 		return;
-	if (events & (EPOLLERR | EPOLLHUP) || (events & EPOLLRDHUP && (c->kind->flags & STALLS))) {
-		forget(c, p);
+	if (flags & STALLS && p->up) {
+		if (events & over)
+			forget(c, p);
 		return;
 	}
-	if (events & (EPOLLIN | EPOLLRDHUP)) {
-		if (c->kind->flags & KEEPS_READING || !(c->kind->flags & FLOODS) || events & EPOLLRDHUP)
-			take(c, p);
-		else
-			watch(c, p, p->events & ~(uint32_t)EPOLLIN);
-	}
-	if (p->fd >= 0 && events & EPOLLOUT && c->kind->flags & FLOODS)
+	if (events & EPOLLIN && flags & FLOODS && !(flags & KEEPS_READING) && !(events & over))
+		watch(c, p, p->events & ~(uint32_t)EPOLLIN);
+	else if (events & (EPOLLIN | over))
+		take(c, p);
+	if (p->fd >= 0 && events & EPOLLOUT && flags & FLOODS)
 		pour(c, p);
 }
 

@@ -21,13 +21,13 @@ def knocked(s, pair, quiet, soft, what):
     knockers = s.crowd("knocks", KNOCKERS)
     time.sleep(1)
     first = knockers.figures()
-    f, share = s.under(pair, quiet, 10, what)
+    _, share = s.under(pair, quiet, 10, what)
     g = knockers.figures()
     told = g["status_503"] - first["status_503"]
     print(f"{what}: {told / 10:.0f} newcomers a second were told 503")
     lines = len(s.log("no descriptor is left")) - before
     s.check(f"{what}: {lines} lines of the log in 11 s (one in ten seconds)", lines <= 2)
-    s.check(f"{what}: nothing of the pairs is lost", f["lost"] == 0)
+    s.nothing_lost(pair, what)
     limit(s.server, 20000)
     free = time.monotonic()
     with lib.Http(s.server.address) as h:

@@ -20,8 +20,8 @@ def main():
                 c = s.crowd(kind, FLOODS)
                 c.all_open()
                 name = f"{FLOODS} floods of {kind}{'' if rates else ', no rates'}"
-                f, _ = s.under(pair, quiet, 4, name)
-                s.check(f"{name}: nothing of the pairs is lost", f["lost"] == 0)
+                s.under(pair, quiet, 4, name)
+                s.nothing_lost(pair, name)
                 if rates and kind in RULED:
                     g = c.all_gone(RULED[kind] + 20)
                     s.check(f"{name}: {g['gone']} gone after {g['shortest_ms']} to {g['longest_ms']} ms",

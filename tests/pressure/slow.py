@@ -19,8 +19,8 @@ def main():
         crowds = [(s.crowd(kind, n), seconds) for kind, n, seconds in KINDS]
         for c, _ in crowds:
             c.all_open()
-        f, _ = s.under(pair, quiet, 8, "beside 8,000 who take their time")
-        s.check("nothing of the pairs is lost", f["lost"] == 0)
+        s.under(pair, quiet, 8, "beside 8,000 who take their time")
+        s.nothing_lost(pair)
         for c, seconds in crowds:
             g = c.all_gone(seconds + 20)
             s.share(0)

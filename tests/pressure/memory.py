@@ -15,6 +15,7 @@ def main():
                 "performance": {"max_queue_bytes": "16MiB"}}) as s:
         pair, quiet = s.probe()
         kept = s.server.http()  # newcomers are refused in the end
+        kept.ask("GET", "/livez")
         stalled = s.crowd("stalled", READERS)
         stalled.all_up()
         steps, began, sent, closed_at = set(), time.monotonic(), 0, None

@@ -485,6 +485,8 @@ static void probe(const struct crowd *c)
 		}
 	}
 	latencies(us, n, sent - heard - n);
+	free(to);
+	free(from);
 }
 
 int main(int argc, char **argv)
@@ -511,5 +513,7 @@ int main(int argc, char **argv)
 		c.peers[i].fd = -1;
 	fill_block(&c);
 	run(&c);
+	free(c.peers);
+	free(c.block);
 	return 0;
 }

@@ -41,6 +41,7 @@ def main():
         s.check(f"steps are entered in their order: {rising}", rising[:4] == sorted(rising[:4]) and max(rising) == 4)
         s.check(f"at the limit readers are closed, and no more than it takes: {st['closed_slow']} of {READERS}",
                 0 < st["closed_slow"] < READERS * 3 / 4)
+        kept.cut()
         stalled.end()
         s.share(10)
         s.check("afterwards there is room again", s.server.stats()["memory"]["step"] == 0)

@@ -6,7 +6,7 @@ import sys
 from _scene import Scene, verdict
 
 # kind, how many, seconds until the last is gone: the limit, and what its end may take
-KINDS = (("mute", 3000, 10 + 1),       # header_timeout
+KINDS = (("mute", 3000, 10 + 2),       # header_timeout
          ("heads", 3000, 10 + 1 + 2),  # header_timeout, and the time to read the 408
          ("bodies", 1000, 30 + 1 + 2),  # three times that
          ("stalled", 500, 10 + 5 + 2),  # write_timeout, the time for the close

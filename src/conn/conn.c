@@ -676,25 +676,48 @@ static void on_writable(struct stream *st)
 }
 
 /* Of the loop's own descriptor, so that no file needs to be in reach. */
-void spare_keep(struct shard *sh)
+bool spare_keep(struct shard *sh)
 {
 	int none = -1, fd = fcntl(sh->loop.epfd, F_DUPFD_CLOEXEC, 0);
 
 	if (fd >= 0 && !atomic_compare_exchange_strong(&sh->set->shared.spare_fd, &none, fd))
 		close(fd);
+	return fd >= 0;
+}
+
+/* In one send, without a connection of ours, so that it costs no memory and no second look. */
+static void say_full(int fd)
+{
+	static const char answer[] =
+		"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json; charset=utf-8\r\n"
+		"Content-Length: 97\r\nRetry-After: 1\r\nConnection: close\r\n\r\n" FULL_BODY;
+
+	_Static_assert(sizeof FULL_BODY == 98, "Content-Length above");
+	char request[4096];
+
+	(void)!send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL);
+	(void)shutdown(fd, SHUT_WR);
+	/* What lies there unread would make the close a reset, and the answer might be lost with it. */
+	(void)!recv(fd, request, sizeof request, 0);
+	close(fd);
 }
 
 static void on_accept(struct loop *l, struct listener *from, int fd, const void *peer, uint32_t peer_len)
 {
 	struct shard *sh = shard_of_loop(l);
 	struct ip ip = { 0 };
-	uint64_t n = atomic_fetch_add(&sh->set->shared.connections, 1) + 1;
+	uint64_t n;
 	struct conn *c;
 
+	/* Another worker was quicker and has the reserve's: this is the last one, and becomes the reserve. */
+	if (atomic_load_explicit(&sh->set->shared.spare_fd, memory_order_relaxed) < 0 && !spare_keep(sh)) {
+		say_full(fd);
+		(void)spare_keep(sh);
+		return;
+	}
 	if (peer_len >= sizeof(sa_family_t))
 		ip = ip_of_sockaddr(peer);
-	if (atomic_load_explicit(&sh->set->shared.spare_fd, memory_order_relaxed) < 0)
-		spare_keep(sh);
+	n = atomic_fetch_add(&sh->set->shared.connections, 1) + 1;
 	if (n >= sh->set->max_connections + ACCEPT_RESERVE)
 		for (unsigned i = 0; i < sh->nlisteners; i++)
 			listener_stop(&sh->listeners[i]);
@@ -724,23 +747,6 @@ static void on_accept_error(struct loop *l, int error)
 		shard_problem_errno(sh, "accept", error);
 }
 
-/* In one send, without a connection of ours, so that it costs no memory and no second look. */
-static void say_full(int fd)
-{
-	static const char answer[] =
-		"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json; charset=utf-8\r\n"
-		"Content-Length: 97\r\nRetry-After: 1\r\nConnection: close\r\n\r\n" FULL_BODY;
-
-	_Static_assert(sizeof FULL_BODY == 98, "Content-Length above");
-	char request[4096];
-
-	(void)!send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL);
-	(void)shutdown(fd, SHUT_WR);
-	/* What lies there unread would make the close a reset, and the answer might be lost with it. */
-	(void)!recv(fd, request, sizeof request, 0);
-	close(fd);
-}
-
 static int turn_away(struct loop *l, struct listener *from, unsigned max)
 {
 	struct shard *sh = shard_of_loop(l);
@@ -748,7 +754,7 @@ static int turn_away(struct loop *l, struct listener *from, unsigned max)
 	unsigned n = 0;
 
 	if (spare < 0) {
-		spare_keep(sh);
+		(void)spare_keep(sh);
 		return -EMFILE;
 	}
 	close(spare);
@@ -757,7 +763,7 @@ static int turn_away(struct loop *l, struct listener *from, unsigned max)
 		n++;
 	}
 	fd = fd < 0 ? -errno : 0;
-	spare_keep(sh);
+	(void)spare_keep(sh);
 	return n ? (int)n : fd;
 }
 

@@ -104,8 +104,8 @@ struct conn *conn_get(struct shard *sh, slab_handle h);
 
 extern const struct loop_ops conn_loop_ops;
 
-/* Takes a descriptor into reserve for those who come when there is none, if it is gone; worker/ closes it at the end. */
-void spare_keep(struct shard *sh);
+/* Takes a descriptor into reserve for those who come when there is none, if it is gone; the gateway closes it. False: there is none. */
+bool spare_keep(struct shard *sh);
 /* A new HTTP connection on @fd, which becomes its own, also when this fails (NULL). @http: moved from another shard, or NULL. */
 struct conn *conn_new(struct shard *sh, int fd, const struct ip *peer, struct http_conn *http);
 /* Ends it now, without a word to the peer. */

@@ -10,6 +10,7 @@
 #define LOOK_MS 100u           /* between two looks at a process that has room */
 #define LOOK_NEAR_MS 20u       /* and at one that has not */
 #define TRIM_MS 2000u          /* between two returns of freed memory to the system */
+#define TRIM_NEAR_MS 500u      /* and at the limit, where readers pay for what is not given back */
 #define SAY_MS 1000u           /* between two lines of the log */
 #define CONN_BYTES 4096u       /* what a connection takes, about */
 #define TRIM_BYTES (16u << 20) /* worth giving back */
@@ -65,15 +66,21 @@ void pressure_deinit(struct settings *set)
 	set->pressure.limit_bytes = 0;
 }
 
-/* One line when a step is entered or left, and when they come and go quickly, one a second for where it stands then. */
+/*
+ * One line when a step is entered or left. When they come and go quickly: each step that is higher than those before it, and
+ * one line a second for where it stands then.
+ */
 static void say(struct shard *sh, unsigned step)
 {
 	struct pressure *p = &sh->set->pressure;
 	unsigned said = atomic_load_explicit(&p->shared.said, memory_order_relaxed);
 	uint64_t now = now_ms(sh->now);
 
-	if (step == said || (p->said_ms && now - p->said_ms < SAY_MS))
+	if (now - p->said_ms >= SAY_MS)
+		p->highest = said;
+	if (step == said || (p->said_ms && now - p->said_ms < SAY_MS && step <= p->highest))
 		return;
+	p->highest = step > p->highest ? step : p->highest;
 	LOG_WRITE(&sh->set->log, step > said ? LOG_WARN : LOG_INFO, steps[step].what, KV_U64("step", step),
 		  KV_U64("used_bytes", counter_get(&p->shared.used_bytes)), KV_U64("limit_bytes", p->limit_bytes));
 	atomic_store_explicit(&p->shared.said, step, memory_order_relaxed);
@@ -121,14 +128,18 @@ static bool give_back_after_a_crowd(struct shard *sh)
 	return false;
 }
 
-/* What was freed stays with the heap, and must not be taken for held before anybody pays for it. */
-static unsigned measure(struct shard *sh, unsigned step)
+/*
+ * What was freed stays with the heap, and must not be taken for held before anybody pays for it. @true_figure: it has just
+ * been given back.
+ */
+static unsigned measure(struct shard *sh, unsigned step, bool *true_figure)
 {
 	struct pressure *p = &sh->set->pressure;
 	uint64_t now = now_ms(sh->now), used = machine_memory_held(p->fd);
 	unsigned next = pressure_next(step, used, p->limit_bytes);
 
-	if (next && now - counter_get(&p->shared.trimmed_ms) >= TRIM_MS) {
+	*true_figure = next && now - counter_get(&p->shared.trimmed_ms) >= (next == LAST_STEP ? TRIM_NEAR_MS : TRIM_MS);
+	if (*true_figure) {
 		give_back(sh);
 		used = machine_memory_held(p->fd);
 		next = pressure_next(step, used, p->limit_bytes);
@@ -141,18 +152,20 @@ static void look(struct shard *sh)
 {
 	struct pressure *p = &sh->set->pressure;
 	unsigned before = atomic_load(&p->shared.step), step;
+	bool true_figure, close_some;
 	uint64_t used, aim = percent_of(p->limit_bytes, steps[LAST_STEP].percent - DISTANCE);
 
 	sh->pressure_owes = give_back_after_a_crowd(sh);
-	step = measure(sh, before);
+	step = measure(sh, before, &true_figure);
 	used = counter_get(&p->shared.used_bytes);
 	atomic_store(&sh->set->shared.no_new_contexts, step >= PRESSURE_NO_CONTEXTS);
 	atomic_store(&p->shared.step, step);
-	if (step == PRESSURE_CLOSE_SLOWEST) {
+	close_some = step == PRESSURE_CLOSE_SLOWEST && true_figure;
+	if (close_some) {
 		atomic_store(&p->shared.excess_bytes, used > aim ? used - aim : 0);
 		atomic_fetch_add(&p->shared.round, 1);
 	}
-	if (step != before || step == PRESSURE_CLOSE_SLOWEST)
+	if (step != before || close_some)
 		wake_all(sh->set);
 	say(sh, step);
 	atomic_store_explicit(&p->shared.next_ms, now_ms(sh->now) + (step ? LOOK_NEAR_MS : LOOK_MS),

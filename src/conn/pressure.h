@@ -30,6 +30,7 @@ struct pressure {
 	int fd;               /* machine_memory_open() */
 	/* Of the worker that looks: @looking is taken. */
 	uint64_t said_ms;
+	unsigned highest; /* step of the last second */
 	struct {
 		_Atomic bool looking;
 		_Atomic uint64_t next_ms; /* the next look */
@@ -38,7 +39,7 @@ struct pressure {
 		_Atomic unsigned step;
 		_Atomic unsigned said;         /* the step that the log has told */
 		_Atomic uint64_t excess_bytes; /* above the limit at the last look, with some distance to it */
-		_Atomic uint32_t round;        /* each look above the limit is a round of closing */
+		_Atomic uint32_t round;        /* of closing: each time that the figure above the limit is a true one */
 		_Atomic uint64_t
 			peak_bytes; /* the most that messages and connections took since memory was given back */
 	} shared;

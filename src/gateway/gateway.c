@@ -605,7 +605,7 @@ static int prepare(struct wsc_gateway *gw)
 	make_node_id(gw);
 	if ((r = watch_memory(gw)) < 0 || (r = make_workers(gw)) < 0)
 		return r;
-	spare_keep(&gw->workers[0]->shard);
+	(void)spare_keep(&gw->workers[0]->shard);
 	return 0;
 }
 

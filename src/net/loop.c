@@ -15,7 +15,7 @@
 #define ACCEPTS_PER_TURN 64
 #define FULL_READS 4u     /* buffers filled in a turn, and the others are read a little each */
 #define SHORT_BYTES 4096u /* which is that much */
-#define TURN_AWAY_MAX 8u  /* told 503 in one go when there is no descriptor for them */
+#define TURN_AWAY_MAX 4u  /* told 503 in one go when there is no descriptor for them */
 #define BACKOFF_MIN_MS 10u
 #define BACKOFF_MAX_MS 1000u
 #define WAKE_TRIES 8

@@ -9,6 +9,7 @@ import resource
 import signal
 import socket
 import struct
+import subprocess
 import threading
 import time
 
@@ -350,3 +351,73 @@ def test_connections_that_are_reset_in_any_state_leave_nothing_behind():
             s.clients.remove(c)
         eventually(lambda: s.stats()["active_connections"] == 0, "all are gone")
         eventually(lambda: s.descriptors() <= before + 1, "descriptors", lib.LIMIT)
+
+
+# ---- crowds ----------------------------------------------------------------------------------------------------------
+
+
+class Crowd:
+    """The load program of `make pressure`, in a small version: clients of one kind."""
+
+    def __init__(self, server, kind, count):
+        self.process = subprocess.Popen([os.path.join(os.path.dirname(lib.program()), "tests/pressure/crowd"), kind,
+                                         str(server.port), str(count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        text=True)
+
+    def figures(self):
+        self.process.stdin.write("mark\n")
+        self.process.stdin.flush()
+        while True:
+            answer = json.loads(self.process.stdout.readline())
+            if "kind" in answer:
+                return answer
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait(60)
+        self.process.stdout.close()
+
+
+def crowd_is_gone(crowd, count):
+    eventually(lambda: crowd.figures()["gone"] >= count, "all of them are gone", lib.LIMIT * 4)
+
+
+@row("server.fair", "7.4429", "7.1008", "7.1013")
+def test_slow_stalled_loud_and_torn_clients_at_once_are_gone_in_the_end_and_a_pair_talks_on():
+    with Server({"limits": {"header_timeout": "2s", "write_timeout": "2s"}, "max_connections_per_user": 1000,
+                 "performance": {"kernel_queue": "16KiB"}}) as s:
+        alice, bob = s.ws("alice"), s.ws("bob")
+        before = s.descriptors()
+        with Crowd(s, "stalled", 50) as stalled, Crowd(s, "heads", 300) as heads, Crowd(s, "resets", 20) as resets, \
+                Crowd(s, "pings", 10) as pings, Crowd(s, "fragments", 10) as fragments, \
+                Crowd(s, "messages", 10) as messages, Crowd(s, "requests", 5), Crowd(s, "deaf", 5) as deaf:
+            for i in range(200):
+                alice.send(to="bob", content=str(i))
+                bob.recv(content=str(i))
+                time.sleep(0.01)
+            crowd_is_gone(heads, 300)
+            crowd_is_gone(pings, 10)
+            crowd_is_gone(fragments, 10)
+            crowd_is_gone(stalled, 50)
+            crowd_is_gone(deaf, 5)
+            crowd_is_gone(messages, 10)
+            ok(resets.figures()["opened"] > 100, "connections were reset meanwhile")
+            alice.send(to="bob", content="still here")
+            bob.recv(content="still here")
+        ok(s.stats()["closed_slow"] >= 50, s.stats())
+        eventually(lambda: s.descriptors() <= before, "descriptors are back")
+        eventually(lambda: s.stats()["active_connections"] == 2, "only the pair is left")
+
+
+@row("server.descriptors")
+def test_hundreds_who_say_nothing_or_little_are_gone_by_their_deadlines():
+    with Server({"limits": {"header_timeout": "1s"}}) as s:
+        before = s.descriptors()
+        with Crowd(s, "mute", 300) as mute, Crowd(s, "bodies", 300) as bodies:
+            crowd_is_gone(mute, 300)
+            crowd_is_gone(bodies, 300)
+        eventually(lambda: s.descriptors() <= before, "descriptors are back")
+        success(s.get("/wsc/stats"))

@@ -178,7 +178,7 @@ class Scene:
     @staticmethod
     def latency(f):
         return f"p50 {f['p50_us'] / 1000:.2f} ms, p99 {f['p99_us'] / 1000:.2f} ms, max {f['max_us'] / 1000:.1f} ms " \
-               f"of {f['messages']} messages, {f['lost']} lost"
+               f"of {f['messages']} messages"
 
     def under(self, pair, quiet, seconds, name):
         """The pair and the server over that time, while something goes on: figures, printed."""
@@ -188,6 +188,11 @@ class Scene:
         print(f"{name}: {self.latency(f)}; server {share * 100:.0f} % of a core, {self.memory() / MIB:.1f} MiB; "
               f"p99 {f['p99_us'] / max(quiet['p99_us'], 1):.2f} of quiet", flush=True)
         return f, share
+
+    def nothing_lost(self, pair, name=""):
+        """All that the pairs have sent has come."""
+        f = pair.until(lambda f: f["under_way"] <= 2, 10)
+        self.check(f"{name}: nothing of the pairs is lost" if name else "nothing of the pairs is lost", f["under_way"] <= 2)
 
     def check(self, sentence, holds):
         print("ok    " if holds else "FAILED", sentence, flush=True)

@@ -347,17 +347,30 @@ def events(line):
 REST_OF_HEADER = b"\x80" + bytes(20)  # completes any header that ended behind its first byte
 
 
-def close_code(data):
-    """The code of the first close frame, or None."""
+def frames(data):
+    """The (opcode, payload) of each frame, read without any judgement; the last payload may be cut short."""
     while len(data) >= 6:
         n, at = data[1] & 127, 2
         if n > 125:
             at = 4 if n == 126 else 10
             n = int.from_bytes(data[2:at], "big")
-        if data[0] & 15 == 8:
-            return (data[at + 4] ^ data[at]) << 8 | data[at + 5] ^ data[at + 1] if len(data) >= at + 6 else None
+        yield data[0] & 15, generate.mask(data[at + 4:at + 4 + n], data[at:at + 4])
         data = data[at + 4 + n:]
-    return None
+
+
+def close_code(data):
+    """The code of the first close frame, or None."""
+    return next((int.from_bytes(p[:2], "big") for opcode, p in frames(data) if opcode == 8), None)
+
+
+def ends_in_half_a_surrogate(data):
+    """Does a frame end behind the second byte of a surrogate (0xed, 0xa0 to 0xbf)?"""
+    text = b""
+    for opcode, payload in frames(data):
+        text = text + payload if opcode == 0 else payload if opcode in (1, 2) else text
+        if re.search(rb"\xed[\xa0-\xbf]$", text):
+            return True
+    return False
 
 
 def ws_judge(data, ours, theirs):
@@ -366,6 +379,8 @@ def ws_judge(data, ours, theirs):
     (a, a_end), (b, b_end) = events(ours), events(theirs)
     if a == b and b_end == "more" and events(wsproto(data + REST_OF_HEADER)) == (a, a_end):
         return "ws: refused at its first wrong byte, where wsproto waits for the rest of the header", None
+    if a_end == "error 1007" and a == b[:len(a)] and ends_in_half_a_surrogate(data):
+        return "ws: a surrogate is refused at its second byte, where Python's decoder waits for the third", None
     if a == b and a_end == "error 1009":
         return "ws: a message over the limit, which wsproto does not have", None
     if (a[:-1] if a_end == "more" else a) == b and b_end == "error 1002" and close_code(data) == 1014:

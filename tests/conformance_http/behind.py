@@ -251,7 +251,8 @@ class Client:
         self.case, self.data, self.last = case, b"", time.monotonic()
         self.mark = f"m-{case.number:04d}"
         self.sock = socket.create_connection(address, lib.LIMIT)
-        self.out = case.data + f"GET {ONLINE}?user_id={self.mark} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode()
+        last = f"GET {ONLINE}?user_id={self.mark} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+        self.out = case.data + last.encode()
         self.sock.setblocking(False)
 
     def write(self):

@@ -23,7 +23,8 @@ def macros(number):
           f"Sec-WebSocket-Key: {KEY}\r\n")
     post = f"POST {SEND} HTTP/1.1\r\nHost: h\r\nX-User-ID: a\r\n"
     request = f"{post}Content-Length: {len(stolen)}\r\n\r\n{stolen}"
-    return {"G": "GET /livez HTTP/1.1\r\nHost: h\r\n", "P": post, "B": said, "BL": str(len(said)), "BX": f"{len(said):x}",
+    return {"G": "GET /livez HTTP/1.1\r\nHost: h\r\n", "P": post, "B": said, "BL": str(len(said)),
+            "BX": f"{len(said):x}",
             "S": request, "SL": str(len(request)), "SX": f"{len(request):x}", "NR": f"{number:04d}",
             "C": f"{len(said):x}\r\n{said}\r\n0\r\n\r\n", "WS": ws.format("/ws"), "WS2": ws.format("/ws?user_id=u")}
 
@@ -43,7 +44,7 @@ def fill(text, known):
 
 
 class Case:
-    """name, said (where the rule stands), data (bytes), statuses (list), sent (deliveries), end: close, open or none."""
+    """name, said (where the rule stands), data (bytes), statuses, sent (deliveries), end: close, open or none."""
 
     def __init__(self, number, name, answers, said, text):
         self.number, self.name, self.said = number, name, said

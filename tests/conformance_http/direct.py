@@ -214,4 +214,4 @@ def wait_for(batch):
 
 def parts_of_run():
     """How many shares the cuts are dealt into; one of them is run. CUTS=1: all."""
-    return int(os.environ.get("CUTS", "4"))
+    return int(os.environ.get("CUTS", "8"))

@@ -151,8 +151,10 @@ FORWARDED = [  # field lines
 ]
 NAMES = ["X-Forwarded-For", "x-forwarded-for"]
 BESIDE = [  # fields that must not matter
-    b"", b"Connection: X-Forwarded-For\r\n", b"Connection: close, x-forwarded-for\r\n", b"Forwarded: for=192.0.2.77\r\n",
-    b"X-Real-IP: 192.0.2.77\r\nClient-IP: 192.0.2.77\r\nTrue-Client-IP: 192.0.2.77\r\n", b"X_Forwarded_For: 192.0.2.77\r\n",
+    b"", b"Connection: X-Forwarded-For\r\n", b"Connection: close, x-forwarded-for\r\n",
+    b"Forwarded: for=192.0.2.77\r\n",
+    b"X-Real-IP: 192.0.2.77\r\nClient-IP: 192.0.2.77\r\nTrue-Client-IP: 192.0.2.77\r\n",
+    b"X_Forwarded_For: 192.0.2.77\r\n",
 ]
 
 
@@ -184,7 +186,8 @@ def expected(peer, said, lines):
 def spoof_matrix():
     stories, n = [], 0
     with Gateway() as g:
-        for peer, (what, (header, said)), lines in itertools.product(("127.0.0.1", STRANGER), HEADERS.items(), FORWARDED):
+        peers = ("127.0.0.1", STRANGER)
+        for peer, (what, (header, said)), lines in itertools.product(peers, HEADERS.items(), FORWARDED):
             if header and not trusted(peer):
                 continue  # refused: that is another test
             n += 1

@@ -3,7 +3,7 @@
 """HTTP/1.1 to the letter: requests that others have been fooled by, against the server alone and behind real proxies.
 
 usage: run.py PROGRAM [TEXT...]    only tests whose name contains a TEXT
-The cases are lines of cases.txt. CUTS=1 tries every case cut at every byte (otherwise every fourth cut).
+The cases are lines of cases.txt. CUTS=1 tries every case cut at every byte (otherwise every eighth cut).
 Prints "N passed, N failed"; a case counts as one, in each way that it is run.
 """
 import os

@@ -52,7 +52,8 @@ def verdicts(texts):
     """What the scanner says, a line for each text."""
     program = os.path.join(os.path.dirname(lib.program()), "tests/oracles/verdicts")
     data = b"".join(struct.pack("<I", len(t)) + t for t in texts)
-    return subprocess.run([program, "json"], input=data, stdout=subprocess.PIPE, check=True).stdout.decode().splitlines()
+    return subprocess.run([program, "json"], input=data, stdout=subprocess.PIPE,
+                          check=True).stdout.decode().splitlines()
 
 
 def each_case(check, some=CASES):
@@ -101,7 +102,7 @@ def test_the_scanner_accepts_what_is_json_and_nothing_else():
 
 
 class Way:
-    """To the server by one way, as a whole message; got() is what the receiver has got of it, or the code of the refusal."""
+    """To the server by one way, as a whole message. got(): what the receiver has got of it, or a refusal's code."""
 
     def __init__(self, server):
         self.server, self.n = server, 0

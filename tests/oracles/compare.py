@@ -44,7 +44,8 @@ def unhex(text):
 
 class Request:
     def __init__(self, method, target, minor, keep, fields):
-        self.method, self.target, self.minor, self.keep, self.fields, self.body = method, target, minor, keep, fields, b""
+        self.method, self.target, self.minor = method, target, minor
+        self.keep, self.fields, self.body = keep, fields, b""
 
     def head(self):
         return (self.method, self.target, self.minor, self.keep, self.fields)
@@ -54,8 +55,8 @@ class Request:
 
 
 class Reading:
-    """What a parser made of an input: requests, then how it ends: end, close, more or error, and why. The last request of
-    a reading that ended in more or error may be only its head (inside: True)."""
+    """What a parser made of an input: requests, then how it ends: end, close, more or error, and why. The last request
+    of a reading that ended in more or error may be only its head (inside: True)."""
 
     def __init__(self, requests, end, why="", inside=False):
         self.requests, self.end, self.why, self.inside = requests, end, why, inside
@@ -92,7 +93,8 @@ def http_h11(data):
         while True:
             event = conn.next_event()
             if event in (h11.NEED_DATA, h11.PAUSED):
-                return Reading(requests, "more" if inside or conn.trailing_data[0] or not requests else "end", inside=inside)
+                return Reading(requests, "more" if inside or conn.trailing_data[0] or not requests else "end",
+                               inside=inside)
             if isinstance(event, h11.Request):
                 inside = True
                 requests.append(Request(event.method, event.target, int(event.http_version[2:]), None,
@@ -114,8 +116,8 @@ def http_h11(data):
 
 
 def same_requests(ours, theirs):
-    """None, or what differs in the requests that both have, bodies of unfinished ones aside. HTTP/1.0 alone: whether the
-    connection goes on is not asked, since h11 never lets it."""
+    """None, or what differs in the requests that both have, bodies of unfinished ones aside. HTTP/1.0 alone: whether
+    the connection goes on is not asked, since h11 never lets it."""
     for i, (a, b) in enumerate(zip(ours.requests, theirs.requests)):
         if (a.head()[:3], a.fields) != (b.head()[:3], b.fields):
             return f"heads of request {i}: {a.head()} and {b.head()}"
@@ -162,8 +164,8 @@ def http_judge(strict, lax, who):
     return judge
 
 
-# What only we refuse: by what we say, and what must be in the bytes. The contract: whatever two readers could take in two
-# ways is 400. Each rule is one of tests/conformance_http/cases.txt too.
+# What only we refuse: by what we say, and what must be in the bytes. The contract: whatever two readers could take in
+# two ways is 400. Each rule is one of tests/conformance_http/cases.txt too.
 STRICT = {
     "Host is there once, and a host name": (r" Host ", None),
     "a line ends in CR LF (RFC 9112 2.2 would let a bare LF pass)": (r"ends without CR", rb"\n"),
@@ -180,23 +182,29 @@ STRICT = {
     "HTTP/1.0 and 1.1 alone (2.3)": (r"^505 ", rb"HTTP/(?!1\.[01]\r)"),
     "CONNECT is not offered (9110 9.3.6)": (r"^501 CONNECT", rb"CONNECT"),
     "a method is a token (9110 9.1)": (r"method is not a token", None),
-    "a coding is chunked, once (6.1 would let others stand before it)": (r"not just \"chunked\"", rb"(?i)transfer-encoding"),
+    "a coding is chunked, once (6.1 would let others stand before it)": (r"not just", rb"(?i)transfer-encoding"),
     "no Transfer-Encoding in HTTP/1.0 (6.1)": (r"not part of HTTP/1.0", rb"HTTP/1\.0"),
-    "never both lengths (6.1 would let Transfer-Encoding win)": (r"are both there", rb"(?is)content-length.*transfer-enc|transfer-enc.*content-length"),
-    "one Content-Length (6.3 would let equal ones pass)": (r"Content-Length is there twice", rb"(?is)content-length.*content-length"),
+    "never both lengths (6.1 would let Transfer-Encoding win)":
+        (r"are both there", rb"(?is)content-length.*transfer-enc|transfer-enc.*content-length"),
+    "one Content-Length (6.3 would let equal ones pass)":
+        (r"Content-Length is there twice", rb"(?is)content-length.*content-length"),
     "a length is digits, at most 19": (r"Content-Length is not a number", rb"(?i)content-length"),
     "no expectation but 100-continue (9110 10.1.1)": (r"^417 ", rb"(?i)expect"),
     "a body has at most a mebibyte here": (r"^413 ", None),
     "no chunk extensions (7.1.1 would have them passed over)": (r"chunked body is malformed", rb"[0-9a-fA-F][ \t]*;"),
-    "a chunk size has at most 16 digits, and no blank behind it": (r"chunked body is malformed", rb"0{8}|[0-9a-fA-F][ \t]"),
-    "lines of chunks and trailers end in CR LF, with no control bytes": (r"chunked body is malformed", rb"[^\r]\n|\r[^\n]|[\x00-\x08\x0b-\x1f\x7f]"),
+    "a chunk size has at most 16 digits, and no blank behind it":
+        (r"chunked body is malformed", rb"0{8}|[0-9a-fA-F][ \t]"),
+    "lines of chunks and trailers end in CR LF, with no control bytes":
+        (r"chunked body is malformed", rb"[^\r]\n|\r[^\n]|[\x00-\x08\x0b-\x1f\x7f]"),
 }
 
 # What only they refuse: by what they say. RFC 9112 allows each.
 LLHTTP_LAX = {
-    "a method that llhttp does not know: 405 or 404 is for us to say (9110 9.1)": (r"INVALID_METHOD|HTTP/2 Connection Preface|SOURCE", None),
+    "a method that llhttp does not know: 405 or 404 is for us to say (9110 9.1)":
+        (r"INVALID_METHOD|HTTP/2 Connection Preface|SOURCE", None),
     "trailers are checked for their form and thrown away, whatever they say (6.5.1)":
-        (r"INVALID_TRANSFER_ENCODING|UNEXPECTED_CONTENT_LENGTH|INVALID_CONTENT_LENGTH|INVALID_HEADER", rb"\n0+\r\n[A-Za-z]"),
+        (r"INVALID_TRANSFER_ENCODING|UNEXPECTED_CONTENT_LENGTH|INVALID_CONTENT_LENGTH|INVALID_HEADER",
+         rb"\n0+\r\n[A-Za-z]"),
     "a tab behind a value is white space (5)": (r"INVALID_CONTENT_LENGTH|INVALID_TRANSFER_ENCODING", rb"\t[ \t]*\r\n"),
 }
 H11_LAX = {
@@ -207,7 +215,8 @@ H11_LAX = {
 
 # Where we say that the connection goes on and they do not, or the other way round.
 KEEP = {
-    "Proxy-Connection says nothing to us (C.2.2), and ends connections for llhttp": (r"b'proxy-connection', b'close'", None),
+    "Proxy-Connection says nothing to us (C.2.2), and ends connections for llhttp":
+        (r"b'proxy-connection', b'close'", None),
     "a tab behind close is white space (5)": (r"", rb"(?i)connection:[^\r\n]*close[ \t]*\t"),
 }
 
@@ -338,17 +347,30 @@ def events(line):
 REST_OF_HEADER = b"\x80" + bytes(20)  # completes any header that ended behind its first byte
 
 
-def close_code(data):
-    """The code of the first close frame, or None."""
+def frames(data):
+    """The (opcode, payload) of each frame, read without any judgement; the last payload may be cut short."""
     while len(data) >= 6:
         n, at = data[1] & 127, 2
         if n > 125:
             at = 4 if n == 126 else 10
             n = int.from_bytes(data[2:at], "big")
-        if data[0] & 15 == 8:
-            return (data[at + 4] ^ data[at]) << 8 | data[at + 5] ^ data[at + 1] if len(data) >= at + 6 else None
+        yield data[0] & 15, generate.mask(data[at + 4:at + 4 + n], data[at:at + 4])
         data = data[at + 4 + n:]
-    return None
+
+
+def close_code(data):
+    """The code of the first close frame, or None."""
+    return next((int.from_bytes(p[:2], "big") for opcode, p in frames(data) if opcode == 8), None)
+
+
+def ends_in_half_a_surrogate(data):
+    """Does a frame end behind the second byte of a surrogate (0xed, 0xa0 to 0xbf)?"""
+    text = b""
+    for opcode, payload in frames(data):
+        text = text + payload if opcode == 0 else payload if opcode in (1, 2) else text
+        if re.search(rb"\xed[\xa0-\xbf]$", text):
+            return True
+    return False
 
 
 def ws_judge(data, ours, theirs):
@@ -357,6 +379,8 @@ def ws_judge(data, ours, theirs):
     (a, a_end), (b, b_end) = events(ours), events(theirs)
     if a == b and b_end == "more" and events(wsproto(data + REST_OF_HEADER)) == (a, a_end):
         return "ws: refused at its first wrong byte, where wsproto waits for the rest of the header", None
+    if a_end == "error 1007" and a == b[:len(a)] and ends_in_half_a_surrogate(data):
+        return "ws: a surrogate is refused at its second byte, where Python's decoder waits for the third", None
     if a == b and a_end == "error 1009":
         return "ws: a message over the limit, which wsproto does not have", None
     if (a[:-1] if a_end == "more" else a) == b and b_end == "error 1002" and close_code(data) == 1014:

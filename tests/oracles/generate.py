@@ -6,9 +6,9 @@ Every function takes a random.Random and returns bytes; the same seed gives the 
 import json
 import struct
 
-SPECIAL = [b"\r", b"\n", b"\r\n", b" ", b"\t", b"\0", b":", b";", b",", b"\"", b"\\", b"\x7f", b"\x80", b"\xff", b"0", b"1",
-           b"a", b"x", b"{", b"}", b"[", b"]", b"-", b"+", b".", b"e", b"/", b"?", b"#", b"%", b"\x0b", b"\x1f", b"\xc2",
-           b"\xed\xa0\x80", b"\xf4\x90", b"\xef\xbb\xbf"]
+SPECIAL = [b"\r", b"\n", b"\r\n", b" ", b"\t", b"\0", b":", b";", b",", b"\"", b"\\", b"\x7f", b"\x80", b"\xff", b"0",
+           b"1", b"a", b"x", b"{", b"}", b"[", b"]", b"-", b"+", b".", b"e", b"/", b"?", b"#", b"%", b"\x0b", b"\x1f",
+           b"\xc2", b"\xed\xa0\x80", b"\xf4\x90", b"\xef\xbb\xbf"]
 
 
 def spoil(r, data):
@@ -36,33 +36,41 @@ def spoil(r, data):
 
 # ---- HTTP ------------------------------------------------------------------------------------------------------------
 
-METHODS = [b"GET"] * 6 + [b"POST"] * 6 + [b"PUT", b"HEAD", b"OPTIONS", b"DELETE", b"PATCH", b"TRACE", b"M-SEARCH", b"PROPFIND"]
+METHODS = [b"GET"] * 6 + [b"POST"] * 6 + [b"PUT", b"HEAD", b"OPTIONS", b"DELETE", b"PATCH", b"TRACE", b"M-SEARCH",
+                                          b"PROPFIND"]
 ODD_METHODS = [b"get", b"G@T", b"", b"GETX", b"GE", b"CONNECT", b"QUERY", b"PRI", b"Get", b"!#$", b"G\x80T", b"SOURCE"]
 TARGETS = [b"/"] * 4 + [b"/a?b=c", b"/a/b", b"/%41", b"http://h/x", b"http://h", b"/?", b"//x", b"/a;b"]
-ODD_TARGETS = [b"*", b"h:80", b"", b"/a b", b"/\x80", b"/a#b", b"/\t", b"x", b"?x", b"http://", b"https://u@h/", b"ws://h/x",
-               b"/\x00", b"/\x7f", b"HTTP/1.1", b"/a\"b", b"/<>", b"/{|}", b"/\\"]
+ODD_TARGETS = [b"*", b"h:80", b"", b"/a b", b"/\x80", b"/a#b", b"/\t", b"x", b"?x", b"http://", b"https://u@h/",
+               b"ws://h/x", b"/\x00", b"/\x7f", b"HTTP/1.1", b"/a\"b", b"/<>", b"/{|}", b"/\\"]
 VERSIONS = [b"HTTP/1.1"] * 24 + [b"HTTP/1.0"] * 3
-ODD_VERSIONS = [b"HTTP/0.9", b"HTTP/2.0", b"HTTP/1.2", b"http/1.1", b"", b"HTTP/1.10", b"HTTP/1.1 ", b"HTTP/1", b"HTTP/1.1\t",
+ODD_VERSIONS = [b"HTTP/0.9", b"HTTP/2.0", b"HTTP/1.2", b"http/1.1", b"", b"HTTP/1.10", b"HTTP/1.1 ", b"HTTP/1",
+                b"HTTP/1.1\t",
                 b"HTTP/11", b"ICE/1.0", b"HTTP/1.01", b"HTTP/9.9", b"HTTP /1.1"]
 ENDS = [b"\n", b"\r", b"\r\r\n", b"\n\r", b"\r\n\r", b" \r\n", b"\t\r\n"]
-FIELDS = [b"A: b", b"A:b", b"A:", b"A: \tb\t ", b"X-Long: " + b"v" * 60, b"Accept: */*", b"A: b\tc", b"A: \x80\xff", b"Cookie: a=b; c=d",
-          b"Upgrade: websocket", b"Connection: keep-alive", b"Connection: close", b"Connection: upgrade", b"Expect: 100-continue",
-          b"Connection: a, close ,b", b"TE: trailers", b"Keep-Alive: 5", b"connection: CLOSE", b"!#$%&'*+-.^_`|~: b"]
-ODD_FIELDS = [b"A : b", b"A\t: b", b" A: b", b"\tA: b", b": b", b":", b"A", b"A b: c", b"A\x80: b", b"A: b\x00c", b"A: b\x01", b"A: b\x7f",
-              b"A(: b", b"A: b\r\n c", b"A: b\r\n\tc", b"A: b\nC: d", b"A: b\rC: d", b"A: b\r", b"A\x00: b", b"\x00: b", b"A[]: b",
-              b"Host: x", b"Expect: x", b"Connection:", b"Connection: ,", b"Connection: close, keep-alive", b"Proxy-Connection: close"]
+FIELDS = [b"A: b", b"A:b", b"A:", b"A: \tb\t ", b"X-Long: " + b"v" * 60, b"Accept: */*", b"A: b\tc", b"A: \x80\xff",
+          b"Cookie: a=b; c=d", b"Upgrade: websocket", b"Connection: keep-alive", b"Connection: close",
+          b"Connection: upgrade", b"Expect: 100-continue", b"Connection: a, close ,b", b"TE: trailers",
+          b"Keep-Alive: 5", b"connection: CLOSE", b"!#$%&'*+-.^_`|~: b"]
+ODD_FIELDS = [b"A : b", b"A\t: b", b" A: b", b"\tA: b", b": b", b":", b"A", b"A b: c", b"A\x80: b", b"A: b\x00c",
+              b"A: b\x01", b"A: b\x7f", b"A(: b", b"A: b\r\n c", b"A: b\r\n\tc", b"A: b\nC: d", b"A: b\rC: d",
+              b"A: b\r", b"A\x00: b", b"\x00: b", b"A[]: b", b"Host: x", b"Expect: x", b"Connection:", b"Connection: ,",
+              b"Connection: close, keep-alive", b"Proxy-Connection: close"]
 HOSTS = [b"Host: h"] * 20 + [b"host: h:80", b"HOST:[::1]", b"Host: example.com"]
-ODD_HOSTS = [b"", b"Host:", b"Host: h\r\nHost: h", b"Host: a b", b"Host: a/b", b"Host: h\r\nHost: i", b"Host: h:x", b"Host: a,b", b"Host: u@h",
-             b"Host: [", b"Host: a%b", b"Host: \x80"]
-ODD_LENGTHS = [b"%d, %d", b"+%d", b"-%d", b"0x%x", b"%d ", b" %d", b"0%d", b"%d.0", b"%de0", b"\"%d\"", b"%d\x00", b"%d\t", b"", b"18446744073709551616",
-               b"18446744073709551615", b"9223372036854775808", b"99999999999999999999999", b"4294967296", b"%d;", b"%d a", b"\x0b%d", b"1 %d", b"0_%d", b",%d", b"%d,"]
-ODD_CODINGS = [b"Chunked", b"CHUNKED", b"chunked, chunked", b"gzip, chunked", b"chunked, gzip", b"identity", b"gzip", b"xchunked", b"chunkedx", b"\x0bchunked",
-               b"chunked\x0b", b"\"chunked\"", b"chunked;a", b"", b",chunked", b"chunked,", b"chunked\x00", b"\x00chunked", b"chunke", b"identity, chunked", b"chunked\x80",
+ODD_HOSTS = [b"", b"Host:", b"Host: h\r\nHost: h", b"Host: a b", b"Host: a/b", b"Host: h\r\nHost: i", b"Host: h:x",
+             b"Host: a,b", b"Host: u@h", b"Host: [", b"Host: a%b", b"Host: \x80"]
+ODD_LENGTHS = [b"%d, %d", b"+%d", b"-%d", b"0x%x", b"%d ", b" %d", b"0%d", b"%d.0", b"%de0", b"\"%d\"", b"%d\x00",
+               b"%d\t", b"", b"18446744073709551616", b"18446744073709551615", b"9223372036854775808",
+               b"99999999999999999999999", b"4294967296", b"%d;", b"%d a", b"\x0b%d", b"1 %d", b"0_%d", b",%d", b"%d,"]
+ODD_CODINGS = [b"Chunked", b"CHUNKED", b"chunked, chunked", b"gzip, chunked", b"chunked, gzip", b"identity", b"gzip",
+               b"xchunked", b"chunkedx", b"\x0bchunked", b"chunked\x0b", b"\"chunked\"", b"chunked;a", b"", b",chunked",
+               b"chunked,", b"chunked\x00", b"\x00chunked", b"chunke", b"identity, chunked", b"chunked\x80",
                b"chunk ed", b"chunked \t", b"\tchunked"]
-ODD_SIZES = [b"0x%x", b"%x ", b" %x", b"%x;a", b"%x;a=b", b"%x;a=\"b\"", b"%x\t", b"+%x", b"-%x", b"", b"g", b"%xg", b"%x;", b"%x ;a", b"%x;a\n", b"%x\r", b"fffffffffffffffff",
-             b"ffffffffffffffff", b"8000000000000000", b"0000000000000000%x", b"00000000%x", b"%x,", b"%x\x00", b"\n%x", b"%x;\r", b"100000000"]
+ODD_SIZES = [b"0x%x", b"%x ", b" %x", b"%x;a", b"%x;a=b", b"%x;a=\"b\"", b"%x\t", b"+%x", b"-%x", b"", b"g", b"%xg",
+             b"%x;", b"%x ;a", b"%x;a\n", b"%x\r", b"fffffffffffffffff", b"ffffffffffffffff", b"8000000000000000",
+             b"0000000000000000%x", b"00000000%x", b"%x,", b"%x\x00", b"\n%x", b"%x;\r", b"100000000"]
 TRAILERS = [b"X: y\r\n", b"X:\r\nY: z\r\n", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"Host: x\r\n"]
-ODD_TRAILERS = [b"X\r\n", b" X: y\r\n", b"X : y\r\n", b"X: y\n", b"X: y\r\n z\r\n", b": y\r\n", b"X: \x00\r\n", b"\n", b"\r", b"GET / HTTP/1.1\r\n"]
+ODD_TRAILERS = [b"X\r\n", b" X: y\r\n", b"X : y\r\n", b"X: y\n", b"X: y\r\n z\r\n", b": y\r\n", b"X: \x00\r\n", b"\n",
+                b"\r", b"GET / HTTP/1.1\r\n"]
 
 
 def pick(r, plain, odd, one_in=14):
@@ -75,7 +83,8 @@ def formatted(form, n):
 
 
 def chunk_size(r, n):
-    return formatted(pick(r, [b"%x", b"%x", b"0%x"], ODD_SIZES, 16), n).replace(b"a", b"A" if r.randrange(4) == 0 else b"a")
+    size = formatted(pick(r, [b"%x", b"%x", b"0%x"], ODD_SIZES, 16), n)
+    return size.upper() if r.randrange(4) == 0 else size
 
 
 def chunked(r):
@@ -93,8 +102,9 @@ def chunked(r):
 
 
 def http_request(r):
-    head = [pick(r, METHODS, ODD_METHODS) + pick(r, [b" "], [b"  ", b"\t", b"", b" \t"], 40) + pick(r, TARGETS, ODD_TARGETS)
-            + pick(r, [b" "], [b"  ", b"\t", b"", b"\x0b"], 40) + pick(r, VERSIONS, ODD_VERSIONS, 20), pick(r, HOSTS, ODD_HOSTS)]
+    line = pick(r, METHODS, ODD_METHODS) + pick(r, [b" "], [b"  ", b"\t", b"", b" \t"], 40)
+    line += pick(r, TARGETS, ODD_TARGETS) + pick(r, [b" "], [b"  ", b"\t", b"", b"\x0b"], 40)
+    head = [line + pick(r, VERSIONS, ODD_VERSIONS, 20), pick(r, HOSTS, ODD_HOSTS)]
     head += [pick(r, FIELDS, ODD_FIELDS, 10) for _ in range(r.choice((0, 0, 1, 1, 2, 4)))]
     body = b""
     kind = r.randrange(8)
@@ -104,12 +114,13 @@ def http_request(r):
         shown = n if r.randrange(8) else r.choice((0, n + 1, n + 7, max(0, n - 1)))
         head.append(b"Content-Length: " + formatted(pick(r, [b"%d"], ODD_LENGTHS, 6), shown))
         if r.randrange(16) == 0:
-            head.append(pick(r, [b"Content-Length: %d" % shown], [b"Content-Length: 0", b"content-length:%d" % (shown + 1)], 2))
+            head.append(r.choice((b"Content-Length: %d", b"content-length:1%d", b"Content-Length: 0%d")) % shown)
     elif kind in (2, 3):
         body = chunked(r)
         head.append(b"Transfer-Encoding: " + pick(r, [b"chunked"], ODD_CODINGS, 6))
         if r.randrange(16) == 0:
-            head.append(r.choice((b"Content-Length: 3", b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity", b"Content-Length: 0")))
+            head.append(r.choice((b"Content-Length: 3", b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity",
+                                  b"Content-Length: 0")))
     rest = head[1:]
     r.shuffle(rest)
     out = b"".join(line + pick(r, [b"\r\n"], ENDS, 60) for line in head[:1] + [x for x in rest if x])
@@ -124,17 +135,22 @@ def http(r):
 
 # ---- JSON ------------------------------------------------------------------------------------------------------------
 
-NUMBERS = ["0", "-0", "1", "10", "-12", "1.5", "-0.25", "1e5", "1E-5", "1.5e+3", "9223372036854775807", "9223372036854775808", "-9223372036854775808",
-           "-9223372036854775809", "123456789012345678901234567890", "1e400", "0.1", "0e0"]
-ODD_NUMBERS = ["01", "-", "+1", ".5", "5.", "1e", "1e+", "0x1", "NaN", "Infinity", "-Infinity", "1_0", "--1", "1.5.5", "-01", "1 2", "1e5.5", "00", "-.5", "1E", "0.e1"]
-PIECES = ["a", "\u00e9", "\u20ac", "\U0001f600", " ", "/", "\\n", "\\\"", "\\\\", "\\/", "\\u0041", "\\u0000", "\\ud83d\\ude00", "\\uD834\\udd1e", "\x7f", "'", "{", "]", ":", ","]
-ODD_PIECES = ["\\ud800", "\\udc00", "\\x41", "\\", "\n", "\t", "\0", "\x1f", "\\u12", "\\u12g4", "\\'", "\"", "\\U0041", "\\ud800\\u0041", "\\udc00\\ud800", "\\ud800\\ud800\\udc00"]
+NUMBERS = ["0", "-0", "1", "10", "-12", "1.5", "-0.25", "1e5", "1E-5", "1.5e+3", "9223372036854775807",
+           "9223372036854775808", "-9223372036854775808", "-9223372036854775809", "123456789012345678901234567890",
+           "1e400", "0.1", "0e0"]
+ODD_NUMBERS = ["01", "-", "+1", ".5", "5.", "1e", "1e+", "0x1", "NaN", "Infinity", "-Infinity", "1_0", "--1", "1.5.5",
+               "-01", "1 2", "1e5.5", "00", "-.5", "1E", "0.e1"]
+PIECES = ["a", "\u00e9", "\u20ac", "\U0001f600", " ", "/", "\\n", "\\\"", "\\\\", "\\/", "\\u0041", "\\u0000",
+          "\\ud83d\\ude00", "\\uD834\\udd1e", "\x7f", "'", "{", "]", ":", ","]
+ODD_PIECES = ["\\ud800", "\\udc00", "\\x41", "\\", "\n", "\t", "\0", "\x1f", "\\u12", "\\u12g4", "\\'", "\"", "\\U0041",
+              "\\ud800\\u0041", "\\udc00\\ud800", "\\ud800\\ud800\\udc00"]
 SPACES = ["", "", "", "", " ", "\n", "\r\n", "\t", "  "]
 ODD_SPACES = ["\x0b", "\x0c", "\u00a0", "\ufeff", "//x\n", "/**/", "\0"]
 
 
 def json_string(r):
-    return '"' + "".join(pick(r, PIECES, ODD_PIECES, 30) for _ in range(r.choice((0, 1, 1, 2, 3, 8, 20)))) + pick(r, ['"'], ["", "'"], 80)
+    text = "".join(pick(r, PIECES, ODD_PIECES, 30) for _ in range(r.choice((0, 1, 1, 2, 3, 8, 20))))
+    return '"' + text + pick(r, ['"'], ["", "'"], 80)
 
 
 def json_value(r, depth):
@@ -183,7 +199,8 @@ def json_round_trip(r):
         if kind == 3:
             return r.uniform(-1, 1) * 10 ** r.randrange(-300, 300)
         if kind < 6:
-            return "".join(chr(r.choice((r.randrange(128), r.randrange(0x800), r.randrange(0xd800), r.randrange(0xe000, 0x110000))))
+            return "".join(chr(r.choice((r.randrange(128), r.randrange(0x800), r.randrange(0xd800),
+                                         r.randrange(0xe000, 0x110000))))
                            for _ in range(r.randrange(6)))
         if kind == 6:
             return [value(depth + 1) for _ in range(r.randrange(4))]
@@ -193,15 +210,16 @@ def json_round_trip(r):
 
 # ---- UTF-8 -----------------------------------------------------------------------------------------------------------
 
-EDGES = [0x00, 0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xec, 0xed, 0xee, 0xef, 0xf0, 0xf1, 0xf3, 0xf4, 0xf5, 0xf7,
-         0xf8, 0xfc, 0xfe, 0xff]
+EDGES = [0x00, 0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xec, 0xed, 0xee,
+         0xef, 0xf0, 0xf1, 0xf3, 0xf4, 0xf5, 0xf7, 0xf8, 0xfc, 0xfe, 0xff]
 
 
 def utf8(r):
     kind = r.randrange(4)
     if kind == 0:
         return bytes(r.choice(EDGES) for _ in range(r.randrange(1, 8)))
-    text = "".join(chr(r.choice((0x41, r.randrange(0x80), r.randrange(0x80, 0x800), r.randrange(0x800, 0xd800), r.randrange(0xe000, 0x10000),
+    text = "".join(chr(r.choice((0x41, r.randrange(0x80), r.randrange(0x80, 0x800), r.randrange(0x800, 0xd800),
+                                 r.randrange(0xe000, 0x10000),
                                  r.randrange(0x10000, 0x110000), 0x10ffff, 0xffff, 0xd7ff, 0xe000)))
                    for _ in range(r.choice((1, 2, 5, 40)))).encode()
     text = b"a" * r.choice((0, 0, 7, 15, 16, 31, 32, 33)) + text
@@ -236,7 +254,8 @@ def mask(data, key):
 
 
 def ws_text(r):
-    data = utf8(r) if r.randrange(6) == 0 else "".join(r.choice("ab\u00e9\u20ac\U0001f600") for _ in range(r.choice((0, 1, 5, 20)))).encode()
+    data = utf8(r) if r.randrange(6) == 0 else "".join(r.choice("ab\u00e9\u20ac\U0001f600")
+                                                       for _ in range(r.choice((0, 1, 5, 20)))).encode()
     return data * (r.choice((7, 40)) if r.randrange(12) == 0 else 1)
 
 
@@ -244,6 +263,9 @@ def close_body(r):
     code = r.choice((1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 4999, 4000) * 3
                     + (0, 999, 1004, 1005, 1006, 1012, 1013, 1014, 1015, 1016, 2000, 2999, 5000, 65535))
     return r.choice((b"", struct.pack("!H", code), struct.pack("!H", code) + ws_text(r)[:123], b"\x03"))
+
+
+ODD_FRAME_LENGTHS = [1 << 63, (1 << 64) - 1, (1 << 63) - 1, 1 << 32, 1 << 31, 126, 65535, 65536, 1 << 20, (1 << 20) + 1]
 
 
 def ws(r):
@@ -265,14 +287,15 @@ def ws(r):
                 if r.randrange(4) == 0:
                     out += frame(r, 0x80 | r.choice((9, 10)), b"x" * r.choice((0, 4, 125)))
         elif kind < 9:
-            out += frame(r, (0x80 if r.randrange(20) else 0) | rsv | r.choice((9, 10)), b"p" * r.choice((0, 1, 124, 125) * 4 + (126, 200)), masked=masked)
+            data = b"p" * r.choice((0, 1, 124, 125) * 4 + (126, 200))
+            out += frame(r, (0x80 if r.randrange(20) else 0) | rsv | r.choice((9, 10)), data, masked=masked)
         elif kind == 9:
             out += frame(r, (0x80 if r.randrange(20) else 0) | rsv | 8, close_body(r), masked=masked)
         elif kind == 10:
             out += frame(r, 0x80 | r.randrange(16), ws_text(r)[:100], masked=masked)
         else:
-            out += frame(r, 0x82, b"b" * r.choice((0, 125, 126, 127, 1000, 65535, 65536)), masked=masked)
+            out += frame(r, 0x82, b"b" * r.choice((0, 125, 126, 127, 300) * 8 + (65535, 65536)), masked=masked)
     if r.randrange(8) == 0:
-        out += bytes((0x82, 0xff)) + struct.pack("!Q", r.choice((1 << 63, (1 << 64) - 1, (1 << 63) - 1, 1 << 32, 1 << 31, 126, 65535, 65536, 1 << 20, (1 << 20) + 1)))
+        out += bytes((0x82, 0xff)) + struct.pack("!Q", r.choice(ODD_FRAME_LENGTHS))
         out += b"\0\0\0\0" if r.randrange(2) else b""
     return spoil(r, out) if r.randrange(5) == 0 else out

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Our codecs against other people's, over generated inputs: HTTP against llhttp and h11, JSON and UTF-8 against Python's,
-WebSocket frames against wsproto. A difference that no rule of compare.py explains is a failure.
+"""Our codecs against other people's, over generated inputs: HTTP against llhttp and h11, JSON and UTF-8 against
+Python's, WebSocket frames against wsproto. A difference that no rule of compare.py explains is a failure.
 
 usage: run.py PROGRAM [--minutes N] [--seed S] [TEXT...]
 
@@ -39,7 +39,8 @@ class Tally:
             self.inputs += 1
             rule, story = judge(data, a, b)
             if story:
-                self.stories.append(f"{story}\n  input {data[:600]!r}\n  ours   {str(a)[:600]}\n  theirs {str(b)[:600]}")
+                self.stories.append(f"{story}\n  input  {data[:600]!r}\n"
+                                    f"  ours   {str(a)[:600]}\n  theirs {str(b)[:600]}")
             elif rule:
                 self.rules[rule] += 1
 

@@ -627,6 +627,38 @@ TEST(a_reset_in_any_state_is_an_end_and_no_signal)
 			reset_at(state, versions[i]);
 }
 
+/* ---- a crowd ---------------------------------------------------------------------------------------------------------------- */
+
+TEST(a_crowd_of_handshakes_takes_several_turns)
+{
+	enum { CROWD = 100 };
+	static struct end e[CROWD];
+	static struct client c[CROWD];
+	struct world w;
+	unsigned begun = 0;
+
+	begin(&w, 0);
+	for (int i = 0; i < CROWD; i++) {
+		join(&w, &e[i], &c[i], AF_UNIX, false);
+		dress(&c[i], TLS1_3_VERSION, TLS1_3_VERSION);
+		e[i].secured = 1;
+		CHECK(SSL_do_handshake(c[i].ssl) < 0);
+	}
+	turn(&w);
+	for (int i = 0; i < CROWD; i++)
+		begun += e[i].secured == 0;
+	CHECK(begun >= 16 && begun <= 48); /* a megabyte's worth */
+	CHECK(loop_unfinished(&w.loop));
+	for (int i = 0; i < CROWD / 16; i++)
+		turn(&w);
+	for (int i = 0; i < CROWD; i++) {
+		CHECK_EQ(e[i].secured, 0);
+		CHECK_EQ(shake(&w, &c[i]), 1);
+		drop(&e[i], &c[i]);
+	}
+	finish(&w);
+}
+
 /* ---- what is refused ---------------------------------------------------------------------------------------------------- */
 
 TEST(what_is_no_tls_ends_at_once_and_what_looks_like_it_is_told_so_by_an_alert)

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <openssl/err.h>
 
+#include "base/mem.h"
 #include "net/tls.h"
 #include "test.h"
 #include "tls_fixture.h"
@@ -1132,6 +1133,30 @@ TEST(a_stream_moves_to_another_loop_with_what_waits)
 	finish(&b);
 	finish(&a);
 }
+
+#ifdef WSC_FAULTS
+TEST(a_stream_that_finds_no_memory_on_its_new_loop_can_be_closed)
+{
+	struct world a, b;
+	struct end e, f = { 0 };
+	struct client c;
+	struct tls *tls;
+
+	begin(&a, 0);
+	begin(&b, 0);
+	meet(&a, &e, &c, TLS1_3_VERSION, false);
+	f.w = &b;
+	tls = stream_take_tls(&e.s);
+	CHECK_EQ(stream_open(&b.loop, &f.s, stream_detach(&e.s)), 0);
+	mem_fail_at(1, 0);
+	CHECK_EQ(stream_give_tls(&f.s, tls), -ENOMEM);
+	mem_fail_at(0, 0);
+	free(e.got);
+	drop(&f, &c);
+	finish(&b);
+	finish(&a);
+}
+#endif
 
 TEST(what_was_taken_and_goes_nowhere_can_be_freed)
 {

@@ -702,7 +702,9 @@ int stream_give_tls(struct stream *s, struct tls *t)
 		s->src.flags |= STREAM_BLOCKED;
 	if (t->ended)
 		s->src.flags |= STREAM_READABLE;
-	return lend_buffers(s->loop);
+	if (lend_buffers(s->loop) < 0)
+		return break_off(t, ENOMEM, "out of memory"); /* without buffers not even a goodbye can be said */
+	return 0;
 }
 
 /* ---- streams: what comes ----------------------------------------------------------------------------------------------- */

@@ -301,6 +301,10 @@ class Secure:
         for i in range(0, len(data), 1 << 14):
             self.step(self.tls.write, data[i:i + (1 << 14)])
 
+    def send(self, data):
+        self.sendall(data)
+        return len(data)
+
     def shutdown(self, how):
         """close_notify, and the end of the socket's own direction."""
         try:

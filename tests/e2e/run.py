@@ -32,7 +32,7 @@ MAP = os.path.join(lib.ROOT, "tests/contract.md")
 TEST_SECONDS = 600 if lib.SLOW else 120
 
 
-NOT_OVER_TLS = {"test_config", "test_docs", "test_browser", "test_tls"}
+NOT_OVER_TLS = {"test_config", "test_docs", "test_browser", "test_threats", "test_tls"}
 
 
 def discover():

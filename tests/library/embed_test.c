@@ -310,6 +310,52 @@ TEST(own_routes_answer_on_the_gateways_port_beside_its_own)
 	scene_free(s);
 }
 
+TEST(certificates_are_looked_at_before_the_start_and_read_anew_while_it_runs)
+{
+	char dir[] = "/tmp/wsc-library-XXXXXX", pem[64], key[64], away[64], command[512];
+	struct scene *s;
+
+	if (!CHECK(mkdtemp(dir) != NULL))
+		return;
+	snprintf(pem, sizeof pem, "%s/cert.pem", dir);
+	snprintf(key, sizeof key, "%s/key.pem", dir);
+	snprintf(away, sizeof away, "%s/away", dir);
+	s = scene_prepare(NULL, "tls.certificate", pem, "tls.key", key, NULL);
+	CHECK_EQ(wsc_check(s->gateway), -WSC_ESYSTEM);
+	CHECK(strstr(wsc_error_text(s->gateway), "cert.pem cannot be read: No such file") != NULL);
+	CHECK_EQ(wsc_reload(s->gateway), -WSC_ESTATE);
+	snprintf(command, sizeof command,
+		 "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost "
+		 "-keyout %s -out %s 2>%s/log",
+		 key, pem, dir);
+	CHECK_EQ(system(command), 0);
+	CHECK_EQ(wsc_check(s->gateway), 0);
+	scene_start(s);
+	CHECK_EQ(wsc_check(s->gateway), -WSC_ESTATE);
+	CHECK_EQ(wsc_reload(s->gateway), 0);
+	CHECK_EQ(rename(key, away), 0);
+	CHECK_EQ(wsc_reload(s->gateway), -WSC_ESYSTEM);
+	CHECK(strstr(wsc_error_text(s->gateway), "key.pem cannot be read: No such file") != NULL);
+	CHECK_EQ(rename(away, key), 0);
+	CHECK_EQ(wsc_reload(s->gateway), 0);
+	wsc_stop(s->gateway, 0);
+	CHECK(wsc_wait(s->gateway) >= 0);
+	CHECK_EQ(wsc_reload(s->gateway), -WSC_ESTATE);
+	scene_free(s);
+	snprintf(command, sizeof command, "rm -rf %s", dir);
+	CHECK_EQ(system(command), 0);
+}
+
+TEST(without_tls_there_is_nothing_to_look_at_and_nothing_to_reload)
+{
+	struct scene *s = scene_prepare(NULL, NULL);
+
+	CHECK_EQ(wsc_check(s->gateway), 0);
+	scene_start(s);
+	CHECK_EQ(wsc_reload(s->gateway), 0);
+	scene_free(s);
+}
+
 TEST(own_routes_obey_the_gateways_rules_for_origins)
 {
 	struct scene *s = scene_prepare(NULL, "websocket_origins", "https://app.example", NULL);

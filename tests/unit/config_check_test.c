@@ -105,7 +105,8 @@ TEST(each_certificate_needs_its_key_and_what_is_left_must_have_a_port)
 	     "allowed with it: tls.port same\n");
 	SAYS("wsc:\n  tls: {allow_plain: false}\n",
 	     "config.yaml:2: wsc.tls.allow_plain: false needs tls.certificate and tls.key\n");
-	SAYS("wsc:\n  tls: {port: 8443}\n", "config.yaml:2: wsc.tls.port: a port for TLS needs tls.certificate and tls.key\n");
+	SAYS("wsc:\n  tls: {port: 8443}\n",
+	     "config.yaml:2: wsc.tls.port: a port for TLS needs tls.certificate and tls.key\n");
 }
 
 TEST(two_things_cannot_have_one_path)

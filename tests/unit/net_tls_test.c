@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <openssl/err.h>
 
+#include "base/mem.h"
 #include "net/tls.h"
 #include "test.h"
 #include "tls_fixture.h"
@@ -627,6 +628,38 @@ TEST(a_reset_in_any_state_is_an_end_and_no_signal)
 			reset_at(state, versions[i]);
 }
 
+/* ---- a crowd ---------------------------------------------------------------------------------------------------------------- */
+
+TEST(a_crowd_of_handshakes_takes_several_turns)
+{
+	enum { CROWD = 100 };
+	static struct end e[CROWD];
+	static struct client c[CROWD];
+	struct world w;
+	unsigned begun = 0;
+
+	begin(&w, 0);
+	for (int i = 0; i < CROWD; i++) {
+		join(&w, &e[i], &c[i], AF_UNIX, false);
+		dress(&c[i], TLS1_3_VERSION, TLS1_3_VERSION);
+		e[i].secured = 1;
+		CHECK(SSL_do_handshake(c[i].ssl) < 0);
+	}
+	turn(&w);
+	for (int i = 0; i < CROWD; i++)
+		begun += e[i].secured == 0;
+	CHECK(begun >= 16 && begun <= 48); /* a megabyte's worth */
+	CHECK(loop_unfinished(&w.loop));
+	for (int i = 0; i < CROWD / 16; i++)
+		turn(&w);
+	for (int i = 0; i < CROWD; i++) {
+		CHECK_EQ(e[i].secured, 0);
+		CHECK_EQ(shake(&w, &c[i]), 1);
+		drop(&e[i], &c[i]);
+	}
+	finish(&w);
+}
+
 /* ---- what is refused ---------------------------------------------------------------------------------------------------- */
 
 TEST(what_is_no_tls_ends_at_once_and_what_looks_like_it_is_told_so_by_an_alert)
@@ -1100,6 +1133,30 @@ TEST(a_stream_moves_to_another_loop_with_what_waits)
 	finish(&b);
 	finish(&a);
 }
+
+#ifdef WSC_FAULTS
+TEST(a_stream_that_finds_no_memory_on_its_new_loop_can_be_closed)
+{
+	struct world a, b;
+	struct end e, f = { 0 };
+	struct client c;
+	struct tls *tls;
+
+	begin(&a, 0);
+	begin(&b, 0);
+	meet(&a, &e, &c, TLS1_3_VERSION, false);
+	f.w = &b;
+	tls = stream_take_tls(&e.s);
+	CHECK_EQ(stream_open(&b.loop, &f.s, stream_detach(&e.s)), 0);
+	mem_fail_at(1, 0);
+	CHECK_EQ(stream_give_tls(&f.s, tls), -ENOMEM);
+	mem_fail_at(0, 0);
+	free(e.got);
+	drop(&f, &c);
+	finish(&b);
+	finish(&a);
+}
+#endif
 
 TEST(what_was_taken_and_goes_nowhere_can_be_freed)
 {

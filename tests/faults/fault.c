@@ -503,7 +503,9 @@ int __wrap_fcntl64(int fd, int cmd, ...)
 	va_start(ap, cmd);
 	arg = va_arg(ap, long);
 	va_end(ap);
-	return e ? (int)failed(fd, e) : __real_fcntl64(fd, cmd, arg);
+	if (e)
+		return (int)failed(fd, e);
+	return cmd == F_DUPFD_CLOEXEC ? opened(__real_fcntl64(fd, cmd, arg)) : __real_fcntl64(fd, cmd, arg);
 }
 
 WRAPPER(int, pthread_create, pthread_t *t, const pthread_attr_t *attr, void *(*run)(void *), void *arg)

@@ -121,5 +121,8 @@ TEST(ports_go_from_0_to_65535)
 
 TEST(a_unix_stream_has_no_address)
 {
-	good(BYTES(V2 "\x21\x31\0\x02xyGET"), 18, "");
+	uint8_t in[16 + 216 + 3] = V2 "\x21\x31\0\xd8"; /* two paths of 108 bytes */
+
+	memcpy(in + 16 + 216, "GET", 3);
+	good(bytes_of(in, sizeof in), 16 + 216, "");
 }

@@ -288,7 +288,8 @@ def judged(flaw, ident, verdict):
 def table_of_docs(t):
     """docs/conformance.md counts the cases of each group as they are."""
     docs = pathlib.Path(__file__).resolve().parents[2] / "docs" / "conformance.md"
-    written = {int(g): int(n) for g, n in re.findall(r"^\| (\d+) \|.*\| (\d+) \|$", docs.read_text("utf-8"), re.M)}
+    rows = re.findall(r"^\| (\d+) \| [^|]* \| (\d+) \| \d+ \|", docs.read_text("utf-8"), re.M)
+    written = {int(g): int(n) for g, n in rows}
     counted = dict(collections.Counter(c.group for c in judge.CASES))
     if written != counted:
         raise Fault(f"docs/conformance.md says {written}, there are {counted}")

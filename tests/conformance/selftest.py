@@ -276,7 +276,7 @@ def judged(flaw, ident, verdict):
         server = Flawed(flaw)
         try:
             target = Target("127.0.0.1", server.port, "/echo", None)
-            got, note = judge.run_case(case, "echo", {case.server: target}, False, limit=None if verdict == OK else 1.5)
+            got, note = judge.run_case(case, "echo", {case.server: target}, False, limit=1.5 if verdict == FAILED else None)
         finally:
             server.close()
         if got != verdict:

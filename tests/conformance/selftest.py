@@ -276,7 +276,7 @@ def judged(flaw, ident, verdict):
         server = Flawed(flaw)
         try:
             target = Target("127.0.0.1", server.port, "/echo", None)
-            got, note = judge.run_case(case, "echo", {case.server: target}, False, limit=None if verdict == OK else 1.5)
+            got, note = judge.run_case(case, "echo", {case.server: target}, False, limit=1.5 if verdict == FAILED else None)
         finally:
             server.close()
         if got != verdict:
@@ -288,7 +288,8 @@ def judged(flaw, ident, verdict):
 def table_of_docs(t):
     """docs/conformance.md counts the cases of each group as they are."""
     docs = pathlib.Path(__file__).resolve().parents[2] / "docs" / "conformance.md"
-    written = {int(g): int(n) for g, n in re.findall(r"^\| (\d+) \|.*\| (\d+) \|$", docs.read_text("utf-8"), re.M)}
+    rows = re.findall(r"^\| (\d+) \| [^|]* \| (\d+) \| \d+ \|", docs.read_text("utf-8"), re.M)
+    written = {int(g): int(n) for g, n in rows}
     counted = dict(collections.Counter(c.group for c in judge.CASES))
     if written != counted:
         raise Fault(f"docs/conformance.md says {written}, there are {counted}")

@@ -824,7 +824,7 @@ def pings_unread(t):
     p = t.open(rcvbuf=4096)
     n, stalled, pending = 0, 0, b""
     payload = b"x" * 110
-    while n < 60000 and stalled < 200:
+    while n < 60000 and stalled < 50:
         if not pending:
             pending = b"".join(frame(PING, b"%07d" % (n + i) + payload, key=b"\1\2\3\4") for i in range(50))
             n += 50
@@ -892,7 +892,7 @@ def echoes_unread(t):
     p = t.open(rcvbuf=8192)
     body = filler(BINARY, 1 << 16)
     n, stalled, pending = 0, 0, b""
-    while n < 400 and stalled < 100:
+    while n < 400 and stalled < 50:
         if not pending:
             pending = frame(BINARY, b"%07d" % n + body)
             n += 1
@@ -907,7 +907,7 @@ def echoes_unread(t):
         if e != ("binary", b"%07d" % i + body):
             raise Fault(f"{e[0]} instead of message {i}")
     verdict, _ = t.client_closes(p, [])
-    return verdict, f"{n} messages of 64 KiB, {'the server stopped reading' if stalled >= 100 else 'all at once'}"
+    return verdict, f"{n} messages of 64 KiB, {'the server stopped reading' if stalled >= 50 else 'all at once'}"
 
 
 def others_meanwhile(t):

@@ -69,7 +69,10 @@ def readable_by_a_debugger(server):
 def test_a_server_that_holds_a_private_key_lets_nobody_look_into_its_memory():
     wrapper = WITHOUT_PTRACE if os.geteuid() == 0 else ()
     with Server(wrapper=wrapper) as s:
-        ok(readable_by_a_debugger(s), "without a key it can be debugged")
+        if not readable_by_a_debugger(s):
+            with open("/proc/sys/kernel/yama/ptrace_scope", encoding="ascii") as f:
+                ok(f.read().strip() != "0", "without a key it can be debugged")
+            return  # nobody may look into anybody here, so there is nothing to see
     with Server({"tls": lib.Certificate().config()}, wrapper=wrapper) as s:
         ok(not readable_by_a_debugger(s), "with a key it cannot")
 

@@ -12,7 +12,7 @@ import lib
 from lib import API, CLOSE, PING, TEXT, Http, Scratch, Server, eq, eventually, failure, frame, ok, row, success
 from test_pressure import cpu_seconds, held
 
-WITHOUT_PTRACE = ["setpriv", "--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"]
+WITHOUT_PTRACE = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
 
 
 # ---- the process -----------------------------------------------------------------------------------------------------
@@ -60,19 +60,16 @@ def test_no_descriptor_would_survive_an_exec():
 
 
 def readable_by_a_debugger(server):
-    """Is a process of the same user, without CAP_SYS_PTRACE, let into the server's memory?"""
+    """Is a process of the same user, without any capability, let into the server's memory map?"""
     own = WITHOUT_PTRACE if os.geteuid() == 0 else []
-    return subprocess.run([*own, "head", "-c0", f"/proc/{server.process.pid}/mem"], capture_output=True).returncode == 0
+    return subprocess.run([*own, "cat", f"/proc/{server.process.pid}/environ"], capture_output=True).returncode == 0
 
 
-@row("server.signals", "1.tls")
+@row("server.signals", "1.tls.files")
 def test_a_server_that_holds_a_private_key_lets_nobody_look_into_its_memory():
     wrapper = WITHOUT_PTRACE if os.geteuid() == 0 else ()
     with Server(wrapper=wrapper) as s:
-        if not readable_by_a_debugger(s):
-            with open("/proc/sys/kernel/yama/ptrace_scope", encoding="ascii") as f:
-                ok(f.read().strip() != "0", "without a key it can be debugged")
-            return  # nobody may look into anybody here, so there is nothing to see
+        ok(readable_by_a_debugger(s), "without a key it can be debugged")
     with Server({"tls": lib.Certificate().config()}, wrapper=wrapper) as s:
         ok(not readable_by_a_debugger(s), "with a key it cannot")
 
@@ -247,6 +244,7 @@ def test_a_peer_that_resets_in_any_state_keeps_no_slot_and_makes_nobody_spin():
 
 
 @row("1.client_timeout", "1.heartbeat_interval")
+@lib.below_tls
 def test_a_server_that_stood_still_for_longer_than_client_timeout_closes_nobody_for_it():
     n = 300 if lib.SLOW else 2500  # more than one poll of the kernel tells of
     config = {"heartbeat_interval": "1s", "client_timeout": "3s", "sse_heartbeat": "300ms", "workers": 1}
@@ -256,7 +254,8 @@ def test_a_server_that_stood_still_for_longer_than_client_timeout_closes_nobody_
             time.sleep(5)  # no deadline: the time that the machine is asleep
             for c in sockets:
                 c.send_raw(frame(PING, b"awake"))
-        for c in sockets:
+        # Not all: on a busy machine the last would have been silent for longer than client_timeout by then.
+        for c in sockets[::25]:
             c.send_raw(frame(TEXT, b"ping"))
             eq(c.recv_text(), "pong")
         eq(s.stats()["active_connections"], n + 10)

@@ -187,7 +187,7 @@ class Hardening(unittest.TestCase):
 
 # Unbounded writes, calls that need a NUL or a global, recursion on the stack, other programs, resolvers, weak chance; and
 # what a library must leave to its program.
-FORBIDDEN = set("""strcpy stpcpy strcat sprintf vsprintf gets atoi atol atof strtok strtok_r scanf sscanf fscanf alloca
+FORBIDDEN = set("""strcpy stpcpy strcat sprintf vsprintf gets atoi atol atof strtok scanf sscanf fscanf alloca
     setjmp _setjmp longjmp siglongjmp fork vfork execve execv execvp execl execlp posix_spawn posix_spawnp system popen
     getaddrinfo gethostbyname getnameinfo res_query rand srand random drand48 rand_r tmpnam mktemp tempnam
     localtime gmtime ctime asctime strerror inet_ntoa inet_addr setuid setgid""".split())

@@ -209,7 +209,8 @@ static void apply(struct shard *sh)
 	if (step == sh->pressure_step && round == sh->pressure_round)
 		return;
 	hub_squeeze(sh->hub, step >= PRESSURE_SMALL_QUEUES);
-	if (step < PRESSURE_CLOSE_SLOWEST) {
+	/* What messages may hold at the limit they may hold until there is some room: or it would be met again at once. */
+	if (step < PRESSURE_NO_NEWCOMERS) {
 		hub_shed(sh->hub, 0);
 	} else if (round != sh->pressure_round) {
 		share = counter_get(&p->shared.excess_bytes) / sh->set->nshards + 1;

@@ -43,8 +43,9 @@ struct json_member {
  */
 struct json_walk {
 	const uint8_t *at, *begin, *end;
-	bool line_breaks;   /* CR or LF met between tokens so far; at the end: anywhere in the text */
-	unsigned max_depth; /* JSON_MAX_DEPTH; may be lowered between json_object_begin() and the first json_object_next() */
+	bool line_breaks; /* CR or LF met between tokens so far; at the end: anywhere in the text */
+	unsigned
+		max_depth; /* JSON_MAX_DEPTH; may be lowered between json_object_begin() and the first json_object_next() */
 	int state;
 };
 

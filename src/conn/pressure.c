@@ -13,7 +13,8 @@
 #define TRIM_NEAR_MS 500u      /* and at the limit, where readers pay for what is not given back */
 #define SAY_MS 1000u           /* between two lines of the log */
 #define CONN_BYTES 4096u       /* what a connection takes, about */
-#define TRIM_BYTES (16u << 20) /* worth giving back */
+#define TRIM_BYTES (32u << 20) /* worth giving back at once; so little that nobody waits long meanwhile */
+#define TRIM_AGAIN_MS 250u     /* and the next as much */
 #define HOLDS_MUCH 16384u      /* an unfinished message that is worth closing for */
 
 static const struct {
@@ -112,7 +113,10 @@ static void give_back(struct shard *sh)
 	atomic_store_explicit(&p->shared.peak_bytes, live_bytes(sh->set), memory_order_relaxed);
 }
 
-/* More than half of a lot has ended: the heap keeps it for who comes next, and nobody may. True: that will be looked at again. */
+/*
+ * A quarter of a lot has ended: the heap keeps it for who comes next, and nobody may. In bites: giving back 200 MiB at once
+ * holds a worker up for a tenth of a second. True: that will be looked at again.
+ */
 static bool give_back_after_a_crowd(struct shard *sh)
 {
 	struct pressure *p = &sh->set->pressure;
@@ -120,9 +124,9 @@ static bool give_back_after_a_crowd(struct shard *sh)
 
 	if (live > peak)
 		atomic_store_explicit(&p->shared.peak_bytes, live, memory_order_relaxed);
-	if (peak < 2 * live + TRIM_BYTES)
+	if (peak < live + TRIM_BYTES || live > peak / 4 * 3)
 		return false;
-	if (now_ms(sh->now) - counter_get(&p->shared.trimmed_ms) < TRIM_MS)
+	if (now_ms(sh->now) - counter_get(&p->shared.trimmed_ms) < TRIM_AGAIN_MS)
 		return true;
 	give_back(sh);
 	return false;
@@ -209,7 +213,8 @@ static void apply(struct shard *sh)
 	if (step == sh->pressure_step && round == sh->pressure_round)
 		return;
 	hub_squeeze(sh->hub, step >= PRESSURE_SMALL_QUEUES);
-	if (step < PRESSURE_CLOSE_SLOWEST) {
+	/* What messages may hold at the limit they may hold until there is some room: or it would be met again at once. */
+	if (step < PRESSURE_NO_NEWCOMERS) {
 		hub_shed(sh->hub, 0);
 	} else if (round != sh->pressure_round) {
 		share = counter_get(&p->shared.excess_bytes) / sh->set->nshards + 1;
@@ -245,7 +250,7 @@ uint64_t pressure_deadline(const struct shard *sh)
 {
 	const struct pressure *p = &sh->set->pressure;
 	uint64_t next = atomic_load_explicit(&p->shared.next_ms, memory_order_relaxed);
-	uint64_t trim = counter_get(&p->shared.trimmed_ms) + TRIM_MS;
+	uint64_t trim = counter_get(&p->shared.trimmed_ms) + TRIM_AGAIN_MS;
 
 	if (p->limit_bytes && sh->pressure_owes)
 		return next > trim ? next : trim;

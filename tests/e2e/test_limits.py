@@ -5,14 +5,10 @@ docs/limits.md names these tests. What depends on time is set short and waited f
 """
 import json
 import os
-import resource
-import signal
-import socket
-import struct
 import time
 
 import lib
-from lib import (API, CONT, PING, PONG, TEXT, Http, Server, eq, eventually, failure, frame, has, ok, row, success)
+from lib import API, CONT, PING, PONG, TEXT, Http, Server, eq, eventually, failure, frame, ok, row, success
 
 STATS = "/wsc/stats"
 
@@ -331,15 +327,15 @@ def test_a_thousand_idle_connections_wake_nobody():
         crowd = [s.ws(f"u{i}") for i in range(1000)]
         crowd[0].quiet()
 
-        def switches():
-            n = 0
-            for task in os.listdir(f"/proc/{s.process.pid}/task"):
-                with open(f"/proc/{s.process.pid}/task/{task}/status", encoding="ascii") as f:
-                    n += sum(int(line.split()[1]) for line in f if "voluntary" in line)
-            return n
+        def switches(task):
+            with open(f"/proc/{s.process.pid}/task/{task}/status", encoding="ascii") as f:
+                return sum(int(line.split()[1]) for line in f if line.startswith("voluntary"))
+        tasks = os.listdir(f"/proc/{s.process.pid}/task")
         time.sleep(0.5)
-        before = switches()
+        before = [switches(t) for t in tasks]
         time.sleep(2)
-        woken = switches() - before
-        ok(woken <= 6, "times that a thread was woken in two seconds:", woken)  # a timer's wheel turns now and then
+        woken = sorted(switches(t) - n for t, n in zip(tasks, before))
+        if lib.SLOW:  # a sanitizer's own thread looks around
+            woken.pop()
+        ok(sum(woken) <= 6, "times that each thread was woken in two seconds:", woken)  # a timer's wheel turns now and then
         crowd[500].quiet()

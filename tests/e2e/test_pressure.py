@@ -259,10 +259,9 @@ def cpu_seconds(server):
 @lib.below_tls
 def test_without_a_descriptor_left_newcomers_are_told_503_and_those_who_are_here_are_served():
     with Server() as s:
+        used = s.descriptors() + 2
         alice, bob = s.ws("alice"), s.ws("bob")
-        s.get("/livez")
-        eventually(lambda: s.stats()["active_connections"] == 2, "both are there")
-        used = s.descriptors()
+        eventually(lambda: s.descriptors() == used, "both are there, and nobody else")
         was = resource.prlimit(s.process.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(s.process.pid, resource.RLIMIT_NOFILE, (used, was[1]))
         for i in range(30):
@@ -286,8 +285,9 @@ def test_without_a_descriptor_left_newcomers_are_told_503_and_those_who_are_here
 @lib.below_tls
 def test_without_even_the_reserve_newcomers_wait_and_nobody_spins():
     with Server() as s:
+        used = s.descriptors() + 2
         alice, bob = s.ws("alice"), s.ws("bob")
-        used = s.descriptors()
+        eventually(lambda: s.descriptors() == used, "both are there, and nobody else")
         was = resource.prlimit(s.process.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(s.process.pid, resource.RLIMIT_NOFILE, (1, was[1]))  # 0 would forbid poll(), too
         knocking = [lib.Stream(s.address) for _ in range(20)]

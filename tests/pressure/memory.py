@@ -19,7 +19,7 @@ def main():
         stalled = s.crowd("stalled", READERS)
         stalled.all_up()
         steps, began, sent, closed_at = set(), time.monotonic(), 0, None
-        while time.monotonic() < began + 60 and (closed_at is None or time.monotonic() < closed_at + 5):
+        while time.monotonic() < began + 60 and (closed_at is None or time.monotonic() < closed_at + 2):
             for _ in range(20):
                 kept.ask("POST", lib.API + "/send", {"to": f"still{sent % READERS}", "content": "x" * 16000},
                          [("X-User-ID", "feeder")])

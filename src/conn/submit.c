@@ -693,6 +693,13 @@ static void resumed(struct shard *sh, struct wsc_pending *p)
 	struct conn *c = sub->origin == SUBMIT_WS ? conn_get(sh, sub->conn) : NULL;
 	bool go_on = verdict_ok(sh, sub, p);
 
+	/* The next hook would be asked for a gateway that is gone. */
+	if (go_on && sh->over) {
+		go_on = false;
+		if (sub->origin == SUBMIT_PROGRAM)
+			tell_program(sub->done, sub->done_user, -WSC_ESTATE, BYTES("the gateway has stopped"),
+				     BYTES(""), 0);
+	}
 	sub->waiting = false;
 	if (c && c->at.extra)
 		c->at.extra->pending = NULL;

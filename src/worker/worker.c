@@ -424,7 +424,8 @@ bool worker_bury_mail(struct worker *w)
 {
 	bool any = has_work(w);
 
-	w->shard.over = true;
+	w->shard.over = w->shard.draining = true;
+	cut_all(&w->shard); /* so that what is finished now finds nobody to go on with */
 	run_self(w);
 	any |= mailbox_drain(&w->mail, w->n, &w->shard, true) > 0;
 	cut_all(&w->shard);

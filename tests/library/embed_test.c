@@ -653,3 +653,35 @@ TEST(a_message_that_waits_when_the_gateway_is_freed_is_told_so_and_asks_no_hook)
 	CHECK_EQ(notes(s, outcome), 2);
 	scene_free(s);
 }
+
+static int keep_received(void *user, struct wsc_call *call, const struct wsc_client *client,
+			 const struct wsc_message *m)
+{
+	(void)client;
+	(void)m;
+	return keep(user, call);
+}
+
+TEST(a_hook_that_is_finished_just_before_the_end_leads_to_no_other)
+{
+	static const char frame[] = "\x81\x9b\0\0\0\0{\"to\":\"alice\",\"content\":\"\"}";
+	struct wsc_hooks hooks = { .on_message_received = keep_received, .on_message_send = later };
+	struct scene *s = scene_prepare(&hooks, NULL);
+	int fd;
+
+	wsc_register_routes(s->gateway);
+	CHECK_EQ(wsc_open(s->gateway), 0);
+	fd = dial(wsc_port(s->gateway));
+	CHECK_EQ(write(fd, upgrade, sizeof upgrade - 1), sizeof upgrade - 1);
+	CHECK(host_loop(s, fd));
+	CHECK_EQ(write(fd, frame, sizeof frame - 1), sizeof frame - 1);
+	for (int i = 0; i < 1000 && !s->nkept; i++)
+		CHECK_EQ(wsc_step(s->gateway, 10), 1);
+	if (CHECK_EQ(s->nkept, 1))
+		wsc_finish(s->kept[0], WSC_ALLOW, NULL);
+	wsc_free(s->gateway);
+	s->gateway = NULL;
+	CHECK_EQ(notes(s, "asked"), 0);
+	close(fd);
+	scene_free(s);
+}

@@ -118,7 +118,7 @@ def main():
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--seed", type=int)
     parser.add_argument("texts", nargs="*")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     pairs = compare.pairs(os.path.dirname(os.path.abspath(args.program)))
     chosen = {n: p for n, p in pairs.items() if not args.texts or any(t in n for t in args.texts)}
     seed = args.seed if args.seed is not None else SEED if args.minutes is None else time.time_ns() % 10 ** 9

@@ -200,7 +200,7 @@ static bool turn_if_due(struct stage *st)
 {
 	struct pollfd p = { .fd = st->open ? wsc_fd(st->gw) : -1, .events = POLLIN };
 
-	if (!st->open || REAL(poll)(&p, 1, 0) != 1)
+	if (!st->open || REAL(poll)(&p, 1, clock_timer_expired() ? 50 : 0) != 1)
 		return false;
 	st->open = wsc_step(st->gw, 0) == 1;
 	return true;

@@ -42,6 +42,7 @@ import yaml
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SLOW = bool(os.environ.get("TEST_SLOW"))
+CHOP = bool(os.environ.get("TEST_CHOP"))  # the server reads and writes one byte at a time: what is about amounts is smaller
 OVER_TLS = bool(os.environ.get("E2E_TLS"))
 LIMIT = 60.0 if SLOW else 10.0
 API = "/api/v1/websocket"
@@ -93,6 +94,12 @@ _names = itertools.count(1)
 def name(prefix="user"):
     """An id that no other test uses, not even in another process."""
     return f"{prefix}-{os.getpid()}-{next(_names)}"
+
+
+def not_chopped(f):
+    """Marks a test about so many bytes that one at a time would take hours; smaller tests show the same promise."""
+    f.not_chopped = True
+    return f
 
 
 def row(*ids):

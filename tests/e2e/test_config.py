@@ -656,6 +656,7 @@ def test_a_slow_reader_delays_nobody_else():
             quick.recv(content=str(i))
 
 
+@lib.not_chopped
 @row("1.performance.max_queue_bytes")
 def test_max_queue_bytes_bounds_what_waits_for_one_connection():
     taken = []

@@ -310,6 +310,7 @@ def test_with_takeover_messages_pongs_and_the_close_keep_their_order():
         ws.expect_end()
 
 
+@lib.not_chopped
 @row("1.performance.compression_context_takeover", "1.slow_consumer")
 def test_with_takeover_a_slow_reader_meets_its_limits_and_a_gap_notice_stands_where_messages_are_missing():
     config = dict(OWN, slow_consumer="drop_oldest", message_buffer_size=20,

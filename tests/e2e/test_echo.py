@@ -127,6 +127,7 @@ def test_an_echo_is_nobody_but_a_connection_of_the_node():
         kept[0].close()
 
 
+@lib.not_chopped
 @row("1.dev.echo_path", "7.1000")
 def test_echoes_before_a_close_all_come_and_then_the_server_closes_tcp_by_itself():
     s = shared(**ECHO)

@@ -36,6 +36,7 @@ class Traced:
         return last
 
 
+@lib.not_chopped
 @row("server.syscalls")
 def test_a_message_at_one_outstanding_costs_one_recv_one_send_and_a_poll():
     ok(shutil.which("strace"), "there is no strace (packages.txt)")
@@ -145,6 +146,7 @@ def test_a_thousand_connections_come_talk_and_go():
         eventually(lambda: s.stats()["active_connections"] == 0, "all are gone")
 
 
+@lib.not_chopped
 @row("1.slow_consumer", "3.order")
 def test_a_broadcast_storm_reaches_good_readers_in_order_while_bad_ones_are_closed():
     with Server({"workers": 2, "message_buffer_size": 50, "sse_message_buffer": 50,

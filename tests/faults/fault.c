@@ -270,6 +270,7 @@ static _Atomic uint64_t mono_ns, wall_ns;
 static struct {
 	int fd;
 	uint64_t at_ns; /* 0: not armed */
+	bool expired;   /* made to expire, and not armed again since: the kernel takes a moment */
 } timer[TIMERS];
 
 int __real_timerfd_settime(int fd, int flags, const struct itimerspec *at, struct itimerspec *old);
@@ -287,8 +288,17 @@ static void show_timers(void)
 	for (int i = 0; i < TIMERS; i++)
 		if (timer[i].at_ns && timer[i].at_ns <= mono_ns) {
 			timer[i].at_ns = 0;
+			timer[i].expired = true;
 			(void)show_timer(timer[i].fd, true);
 		}
+}
+
+bool clock_timer_expired(void)
+{
+	for (int i = 0; i < TIMERS; i++)
+		if (timer[i].expired)
+			return true;
+	return false;
 }
 
 void clock_bend(bool on)
@@ -334,6 +344,7 @@ WRAPPER(int, timerfd_settime, int fd, int flags, const struct itimerspec *at, st
 	while (i < TIMERS - 1 && timer[i].fd != fd && timer[i].fd != 0)
 		i++;
 	timer[i].fd = fd;
+	timer[i].expired = false;
 	timer[i].at_ns = (uint64_t)at->it_value.tv_sec * 1000000000u + (uint64_t)at->it_value.tv_nsec;
 	(void)show_timer(fd, false);
 	show_timers();

@@ -69,6 +69,8 @@ unsigned long closed_twice(void);
 /* From now on both clocks stand (but for some microseconds a look); false: they are the system's again. */
 void clock_bend(bool bent);
 void clock_pass(uint64_t ms);
+/* Has a timer descriptor come due that was not set again since? The kernel may take a moment to show it. */
+bool clock_timer_expired(void);
 /* The wall clock alone, in milliseconds. */
 void clock_step(int64_t ms);
 

@@ -20,6 +20,7 @@ struct tally {
 };
 
 static const struct story *telling;
+static const char left_behind[] = "memory is left behind";
 
 /* ---- one telling ------------------------------------------------------------------------------------------------------------ */
 
@@ -92,7 +93,7 @@ static const char *tell(const struct story *story, const struct fault *f, bool c
 		wrong = tell_on_stage(story, clean, &stage);
 	}
 	if (!wrong && live_blocks() != blocks)
-		wrong = "memory is left behind";
+		wrong = left_behind;
 	if (!wrong && live_descriptors() != descriptors)
 		wrong = "a descriptor is left behind";
 	if (!wrong && closed_twice() != twice)
@@ -144,6 +145,9 @@ static bool point(const struct story *story, const struct fault *f, unsigned lon
 {
 	const char *wrong = tell(story, f, false);
 
+	/* What OpenSSL keeps for good when it first meets an error is no leak: that would be there the second time too. */
+	if (wrong == left_behind)
+		wrong = tell(story, f, false);
 	if (wrong && ++*failures <= SHOWN)
 		show(story, wrong);
 	return fault_hit();

@@ -200,7 +200,7 @@ static bool turn_if_due(struct stage *st)
 {
 	struct pollfd p = { .fd = st->open ? wsc_fd(st->gw) : -1, .events = POLLIN };
 
-	if (!st->open || REAL(poll)(&p, 1, 0) != 1)
+	if (!st->open || REAL(poll)(&p, 1, clock_timer_expired() ? 50 : 0) != 1)
 		return false;
 	st->open = wsc_step(st->gw, 0) == 1;
 	return true;
@@ -240,7 +240,7 @@ void stage_settle(struct stage *st)
 			after += st->peer[p].len + st->peer[p].end;
 		}
 		idle = turned || before != after ? 0 : idle + 1;
-		if (idle == 1 && st->story->tcp)
+		if (idle == 1 && st->story->tcp && !st->passing)
 			linger(st);
 		st->spins = i > SETTLE_ROUNDS;
 	}
@@ -250,12 +250,14 @@ void stage_settle(struct stage *st)
 void stage_pass(struct stage *st, unsigned ms)
 {
 	for (unsigned at = 0; at < ms; at += TICK_MS) {
+		st->passing = at + TICK_MS < ms && at % 1000 != 0;
 		clock_pass(TICK_MS);
 		/* A host may turn more often than it must. */
 		if (st->open)
 			st->open = wsc_step(st->gw, 0) == 1;
 		stage_settle(st);
 	}
+	st->passing = false;
 }
 
 void stage_leave(struct stage *st)
@@ -317,8 +319,8 @@ static bool settled_http(const struct peer *p)
 
 static bool wait_for(struct stage *st, bool (*done)(const struct peer *), const struct peer *p, unsigned ms)
 {
-	for (unsigned at = 0; at < ms && !done(p); at += TICK_MS)
-		stage_pass(st, TICK_MS);
+	for (unsigned at = 0; at < ms && !done(p); at += 500)
+		stage_pass(st, 500);
 	return done(p);
 }
 

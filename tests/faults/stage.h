@@ -56,7 +56,8 @@ struct stage {
 	unsigned connected, disconnected; /* hooks */
 	unsigned nkept;
 	struct wsc_pending *kept[KEPT];
-	bool spins; /* work to do without end while nothing comes and time stands */
+	bool passing; /* within stage_pass(): TCP is given no time of its own */
+	bool spins;   /* work to do without end while nothing comes and time stands */
 	int log_fd[2];
 };
 

@@ -31,17 +31,34 @@ uint64_t machine_memory_held(int fd)
 	return second ? strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
-/* The first line of a file. False: it is not there. */
+/* What a small file of the system says, cut to @size. False: it is not there, or empty. */
+static bool read_text(const char *path, char *text, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	size_t len = 0;
+	ssize_t n = fd < 0 ? 0 : 1;
+
+	while (n > 0 && len < size - 1) {
+		n = read(fd, text + len, size - 1 - len);
+		if (n > 0)
+			len += (size_t)n;
+		else if (n < 0 && errno == EINTR)
+			n = 1;
+	}
+	text[len] = 0;
+	if (fd >= 0)
+		close(fd);
+	return len > 0;
+}
+
+/* "max" is no number: no limit. */
 static bool read_number(const char *path, uint64_t *out)
 {
-	FILE *f = fopen(path, "re");
 	char text[64];
-	bool ok = f && fgets(text, sizeof text, f) && text[0] >= '0' && text[0] <= '9';
+	bool ok = read_text(path, text, sizeof text) && text[0] >= '0' && text[0] <= '9';
 
 	if (ok)
 		*out = strtoull(text, NULL, 10);
-	if (f)
-		fclose(f);
 	return ok;
 }
 
@@ -72,32 +89,34 @@ static uint64_t group_limit(const char *root, const char *tree, const char *grou
 /* A line of /proc/self/cgroup: "0::/path" is version 2, "7:cpu,memory:/path" one tree of version 1. */
 static uint64_t limit_of_line(const char *root, char *line)
 {
-	char *controllers = strchr(line, ':'), *group, *save = NULL;
+	char *controllers = strchr(line, ':'), *group;
+	size_t n;
 
-	line[strcspn(line, "\n")] = 0;
 	if (!controllers || !(group = strchr(++controllers, ':')))
 		return UINT64_MAX;
 	*group++ = 0;
 	if (!*controllers)
 		return group_limit(root, "", group, "memory.max");
-	for (char *c = strtok_r(controllers, ",", &save); c; c = strtok_r(NULL, ",", &save))
-		if (strcmp(c, "memory") == 0)
+	for (; *controllers; controllers += n + (controllers[n] == ',')) {
+		n = strcspn(controllers, ",");
+		if (n == 6 && memcmp(controllers, "memory", 6) == 0)
 			return group_limit(root, "/memory", group, "memory.limit_in_bytes");
+	}
 	return UINT64_MAX;
 }
 
 static uint64_t groups_limit(const char *root)
 {
-	char path[PATH_BYTES], line[PATH_BYTES];
+	char path[PATH_BYTES], text[PATH_BYTES], *line = text, *end;
 	uint64_t limit = UINT64_MAX;
-	FILE *f;
 
 	snprintf(path, sizeof path, "%s/proc/self/cgroup", root);
-	f = fopen(path, "re");
-	while (f && fgets(line, sizeof line, f))
+	for (bool more = read_text(path, text, sizeof text); more; line = end + 1) {
+		end = line + strcspn(line, "\n");
+		more = *end && end[1];
+		*end = 0;
 		limit = least(limit, limit_of_line(root, line));
-	if (f)
-		fclose(f);
+	}
 	return limit;
 }
 

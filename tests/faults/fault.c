@@ -465,6 +465,13 @@ WRAPPER(ssize_t, read, int fd, void *buf, size_t n)
 	return e > 0 ? failed(fd, e) : __real_read(fd, buf, e == SHORT && n ? 1 : n);
 }
 
+WRAPPER(ssize_t, pread64, int fd, void *buf, size_t n, off_t at)
+{
+	int e = fault_of(CALL_pread64);
+
+	return e > 0 ? failed(fd, e) : __real_pread64(fd, buf, e == SHORT && n ? 1 : n, at);
+}
+
 /* Of an event descriptor's eight bytes nothing less is taken. */
 WRAPPER(ssize_t, write, int fd, const void *buf, size_t n)
 {

@@ -6,6 +6,8 @@
 #include "connection/kernel.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -327,6 +329,23 @@ int __wrap_eventfd(unsigned count, int flags)
 	return open_file(EVENTFD);
 }
 
+/* The reserve of descriptors is a second name of something that is open already. */
+int __wrap_fcntl64(int fd, int cmd, ...);
+int __wrap_fcntl64(int fd, int cmd, ...)
+{
+	va_list ap;
+	long arg;
+
+	va_start(ap, cmd);
+	arg = va_arg(ap, long);
+	va_end(ap);
+	if (!ours(fd))
+		return fcntl(fd, cmd, arg);
+	if (cmd != F_DUPFD_CLOEXEC)
+		oops("fcntl with another command", fd);
+	return open_file(EVENTFD);
+}
+
 int __wrap_timerfd_create(clockid_t clock, int flags);
 int __wrap_timerfd_create(clockid_t clock, int flags)
 {
@@ -617,7 +636,8 @@ int __wrap_accept4(int fd, struct sockaddr *sa, socklen_t *len, int flags)
 			return -1;
 		c->accepted = c->held = true;
 		k.file[c->fd - FD_BASE].client = i;
-		*len = address_of(c->peer, sa, *len);
+		if (sa)
+			*len = address_of(c->peer, sa, *len);
 		return c->fd;
 	}
 	errno = error ? error : EAGAIN;

@@ -8,7 +8,7 @@ set -eu
 ld=$1 out=$2
 shift 2
 wraps=
-for call in accept4 bind clock_gettime close epoll_create1 epoll_ctl epoll_wait eventfd getrandom getsockname listen \
+for call in accept4 bind clock_gettime close epoll_create1 epoll_ctl epoll_wait eventfd fcntl64 getrandom getsockname listen \
 	pthread_create pthread_join read __read_chk recv __recv_chk send sendmsg setsockopt shutdown socket \
 	timerfd_create timerfd_settime write; do
 	wraps="$wraps --wrap=$call"

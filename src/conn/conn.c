@@ -529,6 +529,7 @@ static void on_data(struct stream *st, uint8_t *data, size_t len)
 	if (c->phase == PHASE_DEAD)
 		return;
 	c->session.last_rx_ms = (uint32_t)now_ms(conn_shard(c)->now);
+	c->pings = 0; /* the silence is over: the next one has pings of its own */
 	if (c->kind == CONN_HTTP)
 		http_on_data(c, data, len);
 	else if (c->kind == CONN_WS)

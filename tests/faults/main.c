@@ -35,25 +35,14 @@ static bool somebody_was_told(const struct stage *st)
 
 static struct stage stage;
 
-static void dump(void)
-{
-	for (unsigned i = 0; getenv("FAULTS_DUMP") && i < stage.npeers; i++)
-		printf("--- %u len %zu end %d\n%.*s\n", i, stage.peer[i].len, stage.peer[i].end,
-		       (int)(stage.peer[i].len > 900 ? 900 : stage.peer[i].len),
-		       stage.peer[i].in ? stage.peer[i].in : "");
-}
-
 /* The story on a stage, then what must be true. NULL, or what is wrong. */
 static const char *tell_on_stage(const struct story *story, bool clean, struct stage *st)
 {
 	const char *wrong, *late;
 	bool opened = stage_open(st, story, &wrong);
 
-	if (opened) {
+	if (opened)
 		story->play(st);
-		if (st->missing)
-			dump();
-	}
 	fault_disarm();
 	if (clean && !opened)
 		wrong = "the gateway does not open";

@@ -79,8 +79,9 @@ TEST(what_is_not_built_and_would_be_missed_stops_the_start)
 TEST(what_is_not_built_and_would_not_be_missed_warns)
 {
 	SAYS("wsc:\n  performance: {enable_compression: false}\n", "");
-	SAYS("wsc:\n  performance:\n    enable_compression: true\n  store:\n    offline_max: 5\n",
-	     "warning: config.yaml:3: wsc.performance.enable_compression: has no effect in this version\n"
+	SAYS("wsc:\n  ack_retries: 5\n  store:\n    offline_ttl: 5\n    offline_max: 5\n",
+	     "warning: config.yaml:2: wsc.ack_retries: has no effect in this version\n"
+	     "warning: config.yaml:4: wsc.store.offline_ttl: has no effect in this version\n"
 	     "warning: config.yaml:5: wsc.store.offline_max: has no effect in this version\n");
 	SAYS("wsc:\n  performance: {compression_level: 10}\n",
 	     "config.yaml:2: wsc.performance.compression_level: \"10\" is out of range; allowed: 1..9\n");
@@ -104,7 +105,8 @@ TEST(each_certificate_needs_its_key_and_what_is_left_must_have_a_port)
 	     "allowed with it: tls.port same\n");
 	SAYS("wsc:\n  tls: {allow_plain: false}\n",
 	     "config.yaml:2: wsc.tls.allow_plain: false needs tls.certificate and tls.key\n");
-	SAYS("wsc:\n  tls: {port: 8443}\n", "config.yaml:2: wsc.tls.port: a port for TLS needs tls.certificate and tls.key\n");
+	SAYS("wsc:\n  tls: {port: 8443}\n",
+	     "config.yaml:2: wsc.tls.port: a port for TLS needs tls.certificate and tls.key\n");
 }
 
 TEST(two_things_cannot_have_one_path)

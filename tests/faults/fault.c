@@ -524,6 +524,36 @@ WRAPPER(int, pthread_create, pthread_t *t, const pthread_attr_t *attr, void *(*r
 	return e ? e : __real_pthread_create(t, attr, run, arg);
 }
 
+WRAPPER(ssize_t, pread64, int fd, void *buf, size_t n, off_t at)
+{
+	int e = fault_of(CALL_pread64);
+
+	return e > 0 ? failed(fd, e) : __real_pread64(fd, buf, e == SHORT && n ? 1 : n, at);
+}
+
+WRAPPER(FILE *, fopen64, const char *path, const char *mode)
+{
+	int e = fault_of(CALL_fopen64);
+
+	errno = e ? e : errno;
+	return e ? NULL : __real_fopen64(path, mode);
+}
+
+WRAPPER(char *, fgets, char *to, int n, FILE *f)
+{
+	int e = fault_of(CALL_fgets);
+
+	errno = e ? e : errno;
+	return e ? NULL : __real_fgets(to, n, f);
+}
+
+WRAPPER(int, fclose, FILE *f)
+{
+	int e = fault_of(CALL_fclose), r = __real_fclose(f);
+
+	return e ? (int)failed(-1, e) : r;
+}
+
 #define SIMPLE(type, name, params, args)                             \
 	type __real_##name params;                                   \
 	type __wrap_##name params;                                   \

@@ -1073,9 +1073,8 @@ static void frozen(struct stage *st)
 	for (int i = 0; i < 3; i++) {
 		stage_settle(st); /* time stands: nothing comes due, and nobody spins */
 		say_hello(st, a, b, s);
-		peer_text(st, typing, "st: x\r\nHo" + (i ? 9 : 0)); /* sent while the process is stopped */
-		if (i == 2)
-			peer_text(st, typing, "\r\n\r\n");
+		if (i == 2) /* sent while the process is stopped */
+			peer_text(st, typing, "st: x\r\n\r\n");
 		clock_pass(600000);
 		stage_settle(st);
 		WANT(!a->end && !a->code && !b->end && !b->code && !s->end);

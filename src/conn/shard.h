@@ -150,7 +150,7 @@ struct shard {
 	unsigned nlisteners;
 	bool draining;
 	uint64_t accept_error_ms, wait_error_ms; /* when the last one was reported */
-	uint64_t back_ms; /* when this worker came back after it had not run for a while */
+	uint64_t back_ms;                        /* when this worker came back after it had not run for a while */
 	uint64_t drain_deadline_ms;
 	uint8_t *gather;                    /* several small pieces become one send */
 	struct {                            /* for connections without contexts of their own; made on first use */

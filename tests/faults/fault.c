@@ -329,7 +329,7 @@ WRAPPER(int, clock_gettime, clockid_t id, struct timespec *t)
 	if (!bent)
 		return __real_clock_gettime(id, t);
 	if (id == CLOCK_MONOTONIC)
-		ns = mono_ns += LOOK_NS;
+		ns = atomic_fetch_add(&mono_ns, LOOK_NS) + LOOK_NS;
 	else
 		ns = wall_ns;
 	*t = (struct timespec){ (time_t)(ns / 1000000000), (long)(ns % 1000000000) };

@@ -637,11 +637,15 @@ static void on_data(struct stream *st, uint8_t *data, size_t len)
 	if (c->phase == PHASE_DEAD)
 		return;
 	c->session.last_rx_ms = (uint32_t)now_ms(conn_shard(c)->now);
-	if (c->phase == PHASE_LINGER && (c->pings += (uint32_t)len) > LINGER_BYTES) {
+	if (c->phase != PHASE_LINGER) {
+		c->pings = 0; /* the silence is over: the next one has pings of its own */
+	} else if ((c->pings += (uint32_t)len) > LINGER_BYTES) {
 		/* It was told to go and talks on. What it would have read of our end, it has had the time to. */
 		stream_abort(&c->stream);
 		conn_kill(c, WS_CODE_ABNORMAL, false);
-	} else if (c->kind == CONN_HTTP)
+		return;
+	}
+	if (c->kind == CONN_HTTP)
 		http_on_data(c, data, len);
 	else if (c->kind == CONN_WS)
 		ws_on_data(c, data, len);

@@ -29,7 +29,8 @@ def chaos(workers, messages, **config):
         lib.has(done.stdout, f"{messages} messages")
         print(f"chaos, {workers} workers: {done.stdout.strip()}", flush=True)
         d = s.stats()
-        ok(d["messages_received"] >= messages * 0.9 and d["broadcasts"] > 0, d)
+        # One in some thousands is a broadcast.
+        ok(d["messages_received"] >= messages * (0.7 if lib.CHOP else 0.9) and (d["broadcasts"] > 0 or lib.CHOP), d)
         lib.eventually(lambda: s.stats()["active_connections"] == 0, "everybody is gone")
 
 

@@ -82,6 +82,7 @@ def test_a_burst_from_everybody_to_everybody_in_one_turn_closes_nobody():
             c.quiet()
 
 
+@lib.not_chopped
 @row("1.message_buffer_size", "1.slow_consumer", "7.1013")
 def test_in_one_turn_the_slow_reader_is_closed_and_the_quick_one_beside_it_gets_everything():
     with Server({"message_buffer_size": 100, "performance": {"kernel_queue": "4KiB"},

@@ -328,7 +328,10 @@ WRAPPER(int, clock_gettime, clockid_t id, struct timespec *t)
 	(void)fault_of(CALL_clock_gettime);
 	if (!bent)
 		return __real_clock_gettime(id, t);
-	ns = id == CLOCK_MONOTONIC ? (mono_ns += LOOK_NS) : wall_ns;
+	if (id == CLOCK_MONOTONIC)
+		ns = atomic_fetch_add(&mono_ns, LOOK_NS) + LOOK_NS;
+	else
+		ns = wall_ns;
 	*t = (struct timespec){ (time_t)(ns / 1000000000), (long)(ns % 1000000000) };
 	return 0;
 }

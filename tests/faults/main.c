@@ -13,6 +13,7 @@
 #define HANG_SECONDS 120
 #define SHOWN 6
 #define QUICK_MEMORY 10u
+#define QUICK_EVER 4u
 
 struct tally {
 	size_t passed, failed;
@@ -35,25 +36,14 @@ static bool somebody_was_told(const struct stage *st)
 
 static struct stage stage;
 
-static void dump(void)
-{
-	for (unsigned i = 0; getenv("FAULTS_DUMP") && i < stage.npeers; i++)
-		printf("--- %u len %zu end %d\n%.*s\n", i, stage.peer[i].len, stage.peer[i].end,
-		       (int)(stage.peer[i].len > 900 ? 900 : stage.peer[i].len),
-		       stage.peer[i].in ? stage.peer[i].in : "");
-}
-
 /* The story on a stage, then what must be true. NULL, or what is wrong. */
 static const char *tell_on_stage(const struct story *story, bool clean, struct stage *st)
 {
 	const char *wrong, *late;
 	bool opened = stage_open(st, story, &wrong);
 
-	if (opened) {
+	if (opened)
 		story->play(st);
-		if (st->missing)
-			dump();
-	}
 	fault_disarm();
 	if (clean && !opened)
 		wrong = "the gateway does not open";
@@ -221,7 +211,8 @@ static void all_faults(struct tally *t, const struct story *story, unsigned seed
 	memory(t, story, &c, false, seed);
 	memory(t, story, &c, true, seed);
 	calls(t, story, &c, false, seed);
-	calls(t, story, &c, true, seed);
+	if (!quick || seed % QUICK_EVER == 0)
+		calls(t, story, &c, true, seed);
 }
 
 /* ---- main ------------------------------------------------------------------------------------------------------------------- */

@@ -132,9 +132,12 @@ static bool read_bad_yaml(bool final, const char **what)
 
 static bool print_reference(bool final, const char **what)
 {
-	FILE *out = fopen("/dev/null", "w");
 	bool ok = true;
+	FILE *out;
 
+	fault_pause(true);
+	out = fopen("/dev/null", "w");
+	fault_pause(false);
 	if (!out)
 		abort();
 	*what = "the reference cannot be printed";
@@ -143,6 +146,7 @@ static bool print_reference(bool final, const char **what)
 
 		ok = ok && (r == 0 || (!final && r < 0));
 	}
+	fault_pause(true);
 	fclose(out);
 	return ok;
 }

@@ -35,8 +35,8 @@ struct conn_extra {
 	struct buf held; /* input that could not be taken: half a header, or what waits behind a hook or a full queue */
 	size_t held_at;  /* where what is left of it begins; not 0 only while c->held_input */
 	struct submission *pending; /* a message of this connection that a hook has not answered yet */
-	uint8_t inflate;  /* opcode of the compressed message in @message that a later turn inflates; 0: none */
-	size_t pong_at;   /* where the last pong begins in ctl while the socket is full, SIZE_MAX: none */
+	uint8_t inflate; /* opcode of the compressed message in @message that a later turn inflates; 0: none */
+	size_t pong_at;  /* where the last pong begins in ctl while the socket is full, SIZE_MAX: none */
 };
 
 struct conn {
@@ -56,7 +56,7 @@ struct conn {
 	} at;
 	struct rate_bucket control;
 	struct deflate_contexts *contexts; /* with context takeover, once they are in use; else NULL */
-	uint64_t secret;     /* the half of the client id that nobody can guess */
+	uint64_t secret;                   /* the half of the client id that nobody can guess */
 	uint32_t pings;      /* beats of the present silence that we have pinged for; PHASE_LINGER: bytes thrown away */
 	uint32_t stalled_ms; /* low 32 bits, never 0: since then the full socket has taken nothing; 0: it is not full */
 	uint16_t close_code; /* what ended it */

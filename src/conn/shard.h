@@ -168,14 +168,14 @@ struct shard {
 	struct list
 		deferred; /* connections with input that was not taken yet, so that others had their turn; by stream.link */
 	uint32_t ndeferred;
-	uint64_t wait_error_ms; /* when the last one was reported */
-	uint64_t back_ms; /* when this worker came back after it had not run for a while */
+	uint64_t wait_error_ms;             /* when the last one was reported */
+	uint64_t back_ms;                   /* when this worker came back after it had not run for a while */
 	uint8_t *gather;                    /* several small pieces become one send */
 	struct {                            /* for connections without contexts of their own; made on first use */
 		struct ws_deflater *out[8]; /* by window bits, from 8 on */
 		struct ws_inflater *in;
 		struct buf scratch;
-		uint64_t spent;   /* bytes inflated in this turn */
+		uint64_t spent; /* bytes inflated in this turn */
 	} deflate;
 	struct evicted evicted[EVICTED_MAX]; /* a ring */
 	uint32_t evicted_next;

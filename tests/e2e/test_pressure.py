@@ -174,6 +174,7 @@ def storm(server, crowd, copies):
     return min(a for a, _ in spans), max(b for _, b in spans)
 
 
+@lib.not_chopped
 @row("1.slow_consumer", "4.broadcast")
 @lib.below_tls
 def test_a_pair_goes_on_talking_while_broadcasts_go_out_to_thousands():

@@ -7,15 +7,16 @@
 #include "base/mem.h"
 #include "conn/conn.h"
 
-#define LOOK_MS 100u           /* between two looks at a process that has room */
-#define LOOK_NEAR_MS 20u       /* and at one that has not */
-#define TRIM_MS 2000u          /* between two returns of freed memory to the system */
-#define TRIM_NEAR_MS 500u      /* and at the limit, where readers pay for what is not given back */
-#define SAY_MS 1000u           /* between two lines of the log */
-#define CONN_BYTES 4096u       /* what a connection takes, about */
-#define TRIM_BYTES (32u << 20) /* worth giving back at once; so little that nobody waits long meanwhile */
-#define TRIM_AGAIN_MS 250u     /* and the next as much */
-#define HOLDS_MUCH 16384u      /* an unfinished message that is worth closing for */
+#define LOOK_MS 100u               /* between two looks at a process that has room */
+#define LOOK_NEAR_MS 20u           /* and at one that has not */
+#define TRIM_MS 2000u              /* between two returns of freed memory to the system */
+#define TRIM_NEAR_MS 500u          /* and at the limit, where readers pay for what is not given back */
+#define SAY_MS 1000u               /* between two lines of the log */
+#define CONN_BYTES 4096u           /* what a connection takes, about */
+#define TRIM_BYTES (32u << 20)     /* worth giving back at once; so little that nobody waits long meanwhile */
+#define TRIM_AGAIN_MS 250u         /* and the next as much */
+#define TRIM_REST_BYTES (2u << 20) /* worth giving back when it has been quiet for TRIM_MS */
+#define HOLDS_MUCH 16384u          /* an unfinished message that is worth closing for */
 
 static const struct {
 	unsigned percent;
@@ -115,7 +116,7 @@ static void give_back(struct shard *sh)
 
 /*
  * A quarter of a lot has ended: the heap keeps it for who comes next, and nobody may. In bites: giving back 200 MiB at once
- * holds a worker up for a tenth of a second. True: that will be looked at again.
+ * holds a worker up for a tenth of a second; the rest when it is quiet. True: that will be looked at again.
  */
 static bool give_back_after_a_crowd(struct shard *sh)
 {
@@ -124,9 +125,9 @@ static bool give_back_after_a_crowd(struct shard *sh)
 
 	if (live > peak)
 		atomic_store_explicit(&p->shared.peak_bytes, live, memory_order_relaxed);
-	if (peak < live + TRIM_BYTES || live > peak / 4 * 3)
+	if (peak < live + TRIM_REST_BYTES || live > peak / 4 * 3)
 		return false;
-	if (now_ms(sh->now) - counter_get(&p->shared.trimmed_ms) < TRIM_AGAIN_MS)
+	if (now_ms(sh->now) - counter_get(&p->shared.trimmed_ms) < (peak < live + TRIM_BYTES ? TRIM_MS : TRIM_AGAIN_MS))
 		return true;
 	give_back(sh);
 	return false;
@@ -243,7 +244,7 @@ void pressure_turn(struct shard *sh)
 void pressure_ended(struct shard *sh)
 {
 	/* In this turn or a later one somebody looks; when there is no later one, we do. */
-	sh->pressure_owes |= counter_get(&sh->set->pressure.shared.peak_bytes) > TRIM_BYTES;
+	sh->pressure_owes |= counter_get(&sh->set->pressure.shared.peak_bytes) > TRIM_REST_BYTES;
 }
 
 uint64_t pressure_deadline(const struct shard *sh)

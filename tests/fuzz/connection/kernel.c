@@ -51,6 +51,7 @@ struct client {
 	struct buf out, taken; /* from the server */
 	size_t window;
 	bool out_fin, out_full;
+	bool turned_away; /* accepted without a look at who it is: told at once that there is no room */
 };
 
 static struct {
@@ -510,12 +511,15 @@ static ssize_t send_some(int fd, const void *data, size_t n, int flags)
 	if (c->out_fin)
 		oops("bytes behind the end of our side", fd);
 	errno = EINTR;
-	if (interrupted())
+	if (!c->turned_away && interrupted())
 		return -1;
 	errno = ECONNRESET;
 	if (c->reset)
 		return -1;
 	room = c->out.len < c->window ? c->window - c->out.len : 0;
+	/* The buffer of a socket that has sent nothing takes a kilobyte, whatever its peer reads. */
+	if (c->turned_away && !c->out.len && room < 1024)
+		room = 1024;
 	if (n > room) {
 		c->out_full = true;
 		n = room;
@@ -636,6 +640,7 @@ int __wrap_accept4(int fd, struct sockaddr *sa, socklen_t *len, int flags)
 			return -1;
 		c->accepted = c->held = true;
 		k.file[c->fd - FD_BASE].client = i;
+		c->turned_away = !sa;
 		if (sa)
 			*len = address_of(c->peer, sa, *len);
 		return c->fd;

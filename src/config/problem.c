@@ -14,13 +14,15 @@
 /* Longer words are near to nothing. */
 #define WORD_MAX 64
 
-/* Controls of ASCII; U+0080 to U+009F in UTF-8 begin with c2. */
+/* Controls of ASCII, and U+0080 to U+009F, which are c2 and a second byte in UTF-8: both, or what is left is no UTF-8. */
 static bool is_control(struct bytes s, size_t i)
 {
 	uint8_t c = s.at[i];
 
 	if (c < 0x20 || c == 0x7f)
 		return true;
+	if (c == 0xc2)
+		return i + 1 < s.len && s.at[i + 1] < 0xa0;
 	return c >= 0x80 && c < 0xa0 && i && s.at[i - 1] == 0xc2;
 }
 

@@ -127,6 +127,7 @@ TEST(unknown_keys_are_faults_that_know_what_was_meant)
 	YAML("wsc: {securty: {a: 3}}\n", "config.yaml:1: wsc.securty: unknown key; did you mean security?\n");
 	YAML("wsc: {quite_another: 3}\n", "config.yaml:1: wsc.quite_another: unknown key\n");
 	YAML("wsc: {\"a\\e[31m\\n\": 3}\n", "config.yaml:1: wsc.a\\x1b[31m\\x0a: unknown key\n");
+	YAML("wsc: {\"a\\x84b\": 3}\n", "config.yaml:1: wsc.a\\xc2\\x84b: unknown key\n");
 }
 
 TEST(wrong_values_are_faults_that_say_what_is_allowed)

@@ -8,7 +8,7 @@ _Static_assert(WSC_ENOMEM == MEM_ENOMEM, "base/ reports memory under the same nu
 
 const char *wsc_strerror(int error)
 {
-	switch (error < 0 ? -error : error) {
+	switch (error < 0 ? 0U - (unsigned)error : (unsigned)error) { /* INT_MIN has no negative */
 	case 0:
 		return "done";
 #define WSC_ERROR_CASE(name, number, text) \

@@ -11,6 +11,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/utf8.h"
 
 #define FIELDS 6u
@@ -149,9 +150,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		bytes_skip(&in, text.len + (end != NULL));
 	}
 	/* The sentence is the program's own; but a failing system may put anything there too. */
-	what = strndup((const char *)data + 1, how & 0x20 ? size - 1 : 0);
+	what = mem_strndup(data + 1, how & 0x20 ? size - 1 : 0);
 	check(LOG_TEXT, how & 0x20 ? what : "session closed", f, n);
 	check(LOG_JSON, how & 0x20 ? what : "session closed", f, n);
-	free(what);
+	mem_free(what);
 	return 0;
 }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/mem.h"
 #include "base/utf8.h"
 #include "config/source.h"
 #include "fuzz.h"
@@ -178,11 +179,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	setenv("A", "alpha", 1);
 	setenv("B_2", "", 1);
 	setenv("C", "${A}", 1);
-	text = strndup((const char *)data + 1, size - 1);
+	text = mem_strndup(data + 1, size - 1);
 	if (data[0] >= 0xf0)
 		check_expansion(text);
 	else
 		check_value(&config_rows[data[0] % OPT_COUNT], text);
-	free(text);
+	mem_free(text);
 	return 0;
 }

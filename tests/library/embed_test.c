@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <dirent.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -545,6 +546,19 @@ TEST(a_port_that_is_taken_is_said_and_the_gateway_may_be_freed)
 	CHECK(strstr(wsc_error_text(t->gateway), port) != NULL);
 	scene_free(t);
 	scene_free(s);
+}
+
+TEST(every_error_has_a_sentence_of_its_own_under_either_sign)
+{
+	CHECK(strcmp(wsc_strerror(0), "done") == 0);
+	CHECK(strcmp(wsc_strerror(WSC_ERROR_END), "unknown error") == 0);
+	CHECK(strcmp(wsc_strerror(INT_MIN), "unknown error") == 0);
+	for (int e = 1; e < WSC_ERROR_END; e++) {
+		CHECK(wsc_strerror(e) == wsc_strerror(-e));
+		CHECK(strcmp(wsc_strerror(e), "unknown error") != 0);
+		for (int other = 0; other < e; other++)
+			CHECK(strcmp(wsc_strerror(e), wsc_strerror(other)) != 0);
+	}
 }
 
 TEST(calls_in_the_wrong_state_are_refused)

@@ -189,13 +189,24 @@ static unsigned int tolerance(size_t len)
 	return len < 3 ? 0 : len < 6 ? 1 : len < 10 ? 2 : 3;
 }
 
-/* A name in the same section is the nearest; elsewhere it counts as one letter further away. */
+/* Whether @word is a part of @name that is long enough to be no accident: cert of certificate. */
+static bool is_part(struct bytes word, struct bytes name)
+{
+	return word.len > 3 && word.len < name.len && memmem(name.at, name.len, word.at, word.len);
+}
+
+/*
+ * A name in the same section is the nearest; elsewhere it counts as one letter further away. A part of a name in the
+ * same section is one letter off.
+ */
 static unsigned int key_distance(struct bytes key, struct bytes candidate)
 {
 	struct bytes a = config_leaf(key), b = config_leaf(candidate);
 	bool same_section = bytes_eq(bytes_of(key.at, key.len - a.len), bytes_of(candidate.at, candidate.len - b.len));
 	unsigned int d = distance(a, b), whole = distance(key, candidate);
 
+	if (same_section && is_part(a, b))
+		return 1;
 	if (d > tolerance(a.len))
 		return d && whole <= tolerance(key.len) ? whole : UINT32_MAX;
 	return least(whole, d + !same_section);

@@ -1018,7 +1018,7 @@ void http_on_timer(struct conn *c)
 	} else if (h->state == HTTP_LINGER || (h->state == HTTP_HEAD && !h->in.len)) {
 		conn_kill(c, WS_CODE_ABNORMAL, false);
 	} else {
-		reject(c, &(struct http1_error){ 408, "the request did not arrive in time" });
+		reject(c, &(struct http1_error){ 408, "the request did not arrive in time (limits.header_timeout)" });
 	}
 }
 

@@ -218,8 +218,12 @@ static int no_memory(char why[TLS_WHY_MAX])
 
 static const char *reason(void)
 {
-	const char *text = ERR_reason_error_string(ERR_peek_last_error());
+	unsigned long first = ERR_peek_error();
+	const char *text = ERR_reason_error_string(first);
 
+	if ((ERR_GET_LIB(first) == ERR_LIB_PEM && ERR_GET_REASON(first) == PEM_R_NO_START_LINE) ||
+	    ERR_GET_REASON(first) == ERR_R_UNSUPPORTED)
+		return "there is none in it that is understood";
 	return text ? text : "not understood";
 }
 

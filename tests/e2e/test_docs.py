@@ -376,6 +376,20 @@ def test_the_first_page_loads_in_a_browser_without_an_error():
         eq(wrong, [])
 
 
+@row("server.playground", "docs.browser")
+def test_the_first_page_over_https_talks_over_wss():
+    config = {"tls": dict(lib.usual_certificate().config(), allow_plain=False)}
+    with Server(config) as s, Browser(s.port) as browser:
+        browser.call("Security.setIgnoreCertificateErrors", ignore=True)
+        browser.call("Network.enable")
+        browser.call("Page.navigate", url="https://localhost:8080/")
+        eventually(lambda: browser.eval("document.querySelector('#node-text')?.textContent") == "localhost:8080", "page")
+        browser.eval("document.querySelector('#both').click()")
+        eventually(lambda: browser.eval("document.querySelector('#both').textContent") == "Disconnect both", "both")
+        eq({e["params"]["url"].split("?")[0] for e in browser.events if e["method"] == "Network.webSocketCreated"},
+           {"wss://localhost:8080/ws"})
+
+
 # ---- questions that come up ------------------------------------------------------------------------------------------
 
 

@@ -125,6 +125,10 @@ TEST(unknown_keys_are_faults_that_know_what_was_meant)
 	YAML("wsc: {security: {node-port: 3}}\n",
 	     "config.yaml:1: wsc.security.node-port: unknown key; did you mean node_port?\n");
 	YAML("wsc: {securty: {a: 3}}\n", "config.yaml:1: wsc.securty: unknown key; did you mean security?\n");
+	YAML("wsc: {tls: {cert: a.pem}}\n",
+	     "config.yaml:1: wsc.tls.cert: unknown key; did you mean tls.certificate?\n");
+	YAML("wsc: {performance: {compression: true}}\n",
+	     "config.yaml:1: wsc.performance.compression: unknown key; did you mean performance.enable_compression?\n");
 	YAML("wsc: {quite_another: 3}\n", "config.yaml:1: wsc.quite_another: unknown key\n");
 	YAML("wsc: {\"a\\e[31m\\n\": 3}\n", "config.yaml:1: wsc.a\\x1b[31m\\x0a: unknown key\n");
 	YAML("wsc: {\"a\\x84b\": 3}\n", "config.yaml:1: wsc.a\\xc2\\x84b: unknown key\n");
@@ -189,7 +193,7 @@ TEST(all_faults_are_reported_in_their_order)
 {
 	YAML("wsc:\n  node_port: x\n  multi: 1\n  security:\n    blocked_ips:\n      - 10.0.0.0/8\n      - nonsense\n      - 1.2.3\n",
 	     "config.yaml:2: wsc.node_port: \"x\" is not a whole number; allowed: 0..65535\n"
-	     "config.yaml:3: wsc.multi: unknown key\n"
+	     "config.yaml:3: wsc.multi: unknown key; did you mean multi_login?\n"
 	     "config.yaml:7: wsc.security.blocked_ips: \"nonsense\" is not an address or a network; "
 	     "allowed: addresses and networks such as 10.0.0.0/8 or fd00::/8, no bit set behind the prefix\n"
 	     "config.yaml:8: wsc.security.blocked_ips: \"1.2.3\" is not an address or a network; "
@@ -282,8 +286,7 @@ TEST(older_keys_do_nothing_and_say_so_once)
 	YAML("wsc:\n  redis: {host: x, port: [1]}\n  jitter: true\n  write-wait: 10\n  security: {enable_auth: true}\n",
 	     "warning: config.yaml:2: wsc.redis: has no effect: messages are not shared through Redis\n"
 	     "warning: config.yaml:3: wsc.jitter: has no effect: reconnecting is the client's business\n"
-	     "warning: config.yaml:4: wsc.write-wait: has no effect: a slow reader is judged by message_buffer_size and "
-	     "performance.max_queue_bytes\n"
+	     "warning: config.yaml:4: wsc.write-wait: has no effect: limits.write_timeout is the time that a socket may take nothing\n"
 	     "warning: config.yaml:5: wsc.security.enable_auth: has no effect: it protects nothing: who a client is, "
 	     "auth.mode and the hook authenticate_user decide\n");
 }

@@ -1056,11 +1056,11 @@ TEST(files_that_do_not_fit_are_named_and_the_former_certificates_stay)
 	static const char *const want[] = {
 		"tls.certificate: @/none.pem cannot be read: No such file or directory",
 		"tls.key: @/none.key cannot be read: No such file or directory",
-		"tls.certificate: @/text is not a usable certificate (PEM): ",
-		"tls.key: @/text is not a usable private key (PEM): ",
+		"tls.certificate: @/text is not a usable certificate (PEM): there is none in it that is understood",
+		"tls.key: @/text is not a usable private key (PEM): there is none in it that is understood",
 		"tls.key: @/locked is locked with a passphrase; unlock a copy of it: openssl pkey -in ",
 		"tls.key: @/second.key is not the key of the certificate @/first.pem; give both in the same order",
-		"tls.certificate: @/first.key is not a usable certificate (PEM): ",
+		"tls.certificate: @/first.key is not a usable certificate (PEM): there is none in it that is understood",
 		"tls.certificate: @/directory is not a usable certificate (PEM): ",
 	};
 	struct pair_of_files good[2], bad[8];

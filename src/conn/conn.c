@@ -360,7 +360,8 @@ void conn_stall(struct conn *c, bool moved)
 	if (c->stalled_ms && !moved)
 		return;
 	c->stalled_ms = (uint32_t)now_ms(sh->now) ? (uint32_t)now_ms(sh->now) : UINT32_MAX;
-	if (timer_armed(&c->timer) && c->timer.due_ms > conn_stall_due(c))
+	/* Whoever is closed has a time of its own. */
+	if (c->phase == PHASE_OPEN && timer_armed(&c->timer) && c->timer.due_ms > conn_stall_due(c))
 		timers_arm(&sh->timers, &c->timer, conn_stall_due(c));
 }
 
@@ -510,8 +511,10 @@ static void finish_close(struct conn *c)
 	/* A codec that has failed cannot read the answer: the peer reads our end instead. */
 	if (c->kind == CONN_SSE || c->u.ws.code)
 		stream_shutdown(&c->stream);
-	conn_resume(c);
 	timers_arm(&sh->timers, &c->timer, now_ms(sh->now) + (c->kind == CONN_WS ? CLOSE_WAIT_MS : LINGER_MS));
+	conn_resume(c);
+	if (c->kind == CONN_WS)
+		ws_resume(c); /* the peer's close frame may lie in what waited */
 }
 
 /* Five seconds for all that is left to say, and the answer to it. */
@@ -536,8 +539,8 @@ void conn_flush(struct conn *c)
 	struct shard *sh = conn_shard(c);
 	struct session *s = &c->session;
 	int rounds = deflate_is_own(c) ? 1 : FLUSH_ROUNDS; /* deflating takes its time */
-	bool moved = false;
 	struct out o UNSET;
+	bool moved;
 
 	if (c->phase >= PHASE_LINGER)
 		return;
@@ -558,7 +561,8 @@ void conn_flush(struct conn *c)
 			conn_kill(c, WS_CODE_INTERNAL, false);
 			return;
 		}
-		if (o.n == 0)
+		/* Nothing of ours, but TLS may hold what the socket takes by now. */
+		if (o.n == 0 && (round || !stream_holds(&c->stream)))
 			break;
 		sent = send_out(c, &o);
 		if (sent < 0) {
@@ -566,7 +570,6 @@ void conn_flush(struct conn *c)
 			return;
 		}
 		account(c, &o, (size_t)sent);
-		moved |= sent > 0;
 		if (c->kind == CONN_SSE && sent)
 			c->u.sse.last_tx_ms = (uint32_t)now_ms(sh->now);
 		if (o.n < FLUSH_PIECES && (size_t)sent == o.bytes && s->state != SESSION_CLOSING && !s->gap &&
@@ -575,6 +578,7 @@ void conn_flush(struct conn *c)
 	}
 	if (s->state != SESSION_NONE)
 		hub_flushed(sh->hub, s, stream_blocked(&c->stream), sh->now);
+	moved = stream_moved(&c->stream);
 	if (stream_blocked(&c->stream) || c->stalled_ms)
 		conn_stall(c, moved);
 	if (conn_stall_over(c))

@@ -136,7 +136,7 @@ static bool offer(struct conn *c)
 	}
 	h->out_sent += (size_t)n;
 	if (c->stalled_ms || stream_blocked(&c->stream))
-		conn_stall(c, n > 0);
+		conn_stall(c, stream_moved(&c->stream));
 	return true;
 }
 
@@ -987,7 +987,7 @@ void http_on_writable(struct conn *c)
 /* The answer has waited for the socket for limits.write_timeout: what it refuses now is its end. */
 static void judge_stall(struct conn *c)
 {
-	if (http_of(c)->out.len && !offer(c))
+	if (!all_out(c) && !offer(c))
 		return;
 	if (conn_stall_over(c)) {
 		stream_abort(&c->stream);
@@ -1027,7 +1027,8 @@ void http_drain(struct conn *c)
 	struct http_conn *h = http_of(c);
 
 	h->keep_alive = false;
-	if (h->state != HTTP_HEAD || h->in.len)
+	/* What has come and only waits for its turn is answered first. */
+	if (h->state != HTTP_HEAD || h->in.len || c->deferred)
 		return;
 	if (!all_out(c))
 		h->state = HTTP_LINGER; /* goes when the answer is out */

@@ -19,9 +19,8 @@
 
 static void on_frame_error(struct conn *c, uint16_t code, const char *why)
 {
+	/* The flush that follows gives it its five seconds. */
 	hub_close(conn_shard(c)->hub, &c->session, code, why, false);
-	c->phase = PHASE_CLOSING;
-	timers_arm(&conn_shard(c)->timers, &c->timer, now_ms(conn_shard(c)->now) + 5000);
 }
 
 /* §5.5.1: the peer closes: what is not begun is dropped, echoes excepted, and its code goes back. */

@@ -24,8 +24,8 @@ static bool over_limit(const struct hub *h, const struct session *s)
 
 bool hub_has_room(const struct hub *h, const struct session *s, uint64_t len)
 {
-	return s->q.count == 0 || (s->q.count < h->o.max_messages[s->transport] &&
-				   s->q.bytes + len + MSG_CHARGE_FIXED <= h->o.max_queue_bytes);
+	return s->q.count == 0 ||
+	       (s->q.count < limit_messages(h, s) && s->q.bytes + len + MSG_CHARGE_FIXED <= limit_bytes(h));
 }
 
 static void press(struct hub *h, struct session *s)

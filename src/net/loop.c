@@ -434,6 +434,8 @@ ptrdiff_t stream_send_raw(struct stream *s, const struct iovec *piece, int n)
 		return -errno;
 	if (sent < 0)
 		sent = 0;
+	if (sent > 0)
+		s->src.flags |= STREAM_MOVED;
 	/* Cut by the test mode, the socket is not full. */
 	if ((size_t)sent < want && !(s->loop->chop && sent > 0))
 		s->src.flags |= STREAM_BLOCKED;

@@ -41,7 +41,8 @@ enum stream_flag {
 	STREAM_HANGUP = 4,   /* the peer has shut down or reset: read until the end shows */
 	STREAM_BLOCKED = 8,  /* the socket took less than it was offered */
 	STREAM_IN_LIST = 16,
-	STREAM_BULK = 32 /* its last read filled the buffer: it is read behind those that have little to say */
+	STREAM_BULK = 32, /* its last read filled the buffer: it is read behind those that have little to say */
+	STREAM_MOVED = 64 /* the socket has taken bytes since stream_moved() */
 };
 
 struct stream {
@@ -149,7 +150,17 @@ static inline bool stream_blocked(const struct stream *s)
  * full although all was taken: stream_blocked() tells, and stream_holds() that some of it has not left yet.
  */
 ptrdiff_t stream_send(struct stream *s, const struct iovec *piece, int n);
-/* The same below TLS; for tls.c. */
+/*
+ * Has the socket taken bytes since this was last asked? What TLS has encrypted leaves later than it was taken, and in parts.
+ */
+static inline bool stream_moved(struct stream *s)
+{
+	bool moved = s->src.flags & STREAM_MOVED;
+
+	s->src.flags &= (uint8_t)~STREAM_MOVED;
+	return moved;
+}
+/* The same as stream_send() below TLS; for tls.c. */
 ptrdiff_t stream_send_raw(struct stream *s, const struct iovec *piece, int n);
 /* No more bytes will be sent (FIN), once what TLS holds is out. */
 void stream_shutdown(struct stream *s);

@@ -319,3 +319,147 @@ TEST(deflated_messages_survive_every_cut_of_what_is_sent_and_received)
 			rig_end(&r);
 		}
 }
+
+/* ---- waiting for a turn ---------------------------------------------------------------------------------------------- */
+
+static struct wsc_pending *asked;
+
+static int ask_later(void *user, struct wsc_call *call, const struct wsc_client *client, const struct wsc_message *m)
+{
+	(void)user, (void)client, (void)m;
+	asked = wsc_defer(call);
+	return WSC_PENDING;
+}
+
+/* Three messages to bob, compressed in one context. */
+static size_t three_to_bob(uint8_t *to)
+{
+	uint8_t wire[200];
+	z_stream z = { 0 };
+	size_t at = 0;
+
+	deflateInit2(&z, 6, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY);
+	for (int i = 0; i < 3; i++) {
+		char text[64];
+		size_t n;
+
+		z.next_in = (uint8_t *)text;
+		z.avail_in = (uInt)snprintf(text, sizeof text, "{\"to\":\"bob\",\"content\":\"number %d\"}", i);
+		z.next_out = wire;
+		z.avail_out = sizeof wire;
+		CHECK_EQ(deflate(&z, Z_SYNC_FLUSH), Z_OK);
+		n = sizeof wire - z.avail_out - 4;
+		CHECK(n < 126);
+		to[at++] = 0xc1;
+		to[at++] = (uint8_t)(0x80 | n);
+		memset(to + at, 0, 4);
+		memcpy(to + at + 4, wire, n);
+		at += 4 + n;
+	}
+	deflateEnd(&z);
+	return at;
+}
+
+/* Alice, whose first message waits until a loud one has had its turn, and the others behind it. */
+static int alice_waits(struct rig *r, int loud)
+{
+	static uint8_t pings[60000];
+	uint8_t data[400];
+	struct shard *sh = &r->w[0]->shard;
+	int alice = join(r, "alice", OFFER);
+	struct conn *c = rig_conn(r, "alice");
+
+	CHECK(c->deflate.client_takeover);
+	for (size_t at = 0; at < sizeof pings; at += 10)
+		memcpy(pings + at, "\x81\x84\0\0\0\0ping", 10);
+	put(loud, pings, sizeof pings);
+	rig_turn(r, 1);
+	CHECK_EQ(sh->ndeferred, 1);
+	put(alice, data, three_to_bob(data));
+	loop_wait(&sh->loop, 0);
+	loop_read(&sh->loop);
+	CHECK_EQ(sh->ndeferred, 2);
+	CHECK(c->deferred && c->held_input && c->at.extra->inflate && c->at.extra->held.len);
+	return alice;
+}
+
+TEST(a_compressed_message_that_waits_for_its_turn_and_then_for_the_program_comes_before_those_behind_it)
+{
+	struct inbox in = { 0 };
+	struct bytes payload = { 0 };
+	struct rig r;
+	int alice, bob, loud;
+	char want[16];
+
+	rig_deflate(&r, true);
+	bob = join(&r, "bob", NULL);
+	loud = join(&r, "loud", NULL);
+	r.set.hooks.on_message_received = ask_later;
+	alice = alice_waits(&r, loud);
+	asked = NULL;
+	for (int i = 0; i < 3; i++) {
+		struct wsc_pending *p;
+
+		for (int turns = 0; turns < 50 && !asked; turns++)
+			rig_turn(&r, 1);
+		CHECK(asked != NULL);
+		if (!asked)
+			break;
+		CHECK(!rig_conn(&r, "alice")->deferred && rig_conn(&r, "alice")->at.extra->pending);
+		p = asked;
+		asked = NULL;
+		wsc_finish(p, WSC_ALLOW, "");
+		rig_turn(&r, 2);
+		take(&in, bob);
+		CHECK_EQ(next_frame(&in, &payload), 0x81);
+		snprintf(want, sizeof want, "number %d", i);
+		CHECK(memmem(payload.at, payload.len, want, strlen(want)) != NULL);
+	}
+	rig_turn(&r, 50);
+	CHECK_EQ(r.w[0]->shard.ndeferred, 0);
+	CHECK(!rig_conn(&r, "alice")->held_input && !rig_conn(&r, "alice")->at.extra);
+	inbox_free(&in);
+	close(alice);
+	close(bob);
+	close(loud);
+	rig_turn(&r, 3);
+	rig_end(&r);
+}
+
+TEST(whoever_ends_while_a_compressed_message_waits_for_its_turn_leaves_nothing_behind)
+{
+	enum { GONE, KICKED, KILLED, STOPPED, ENDS };
+
+	for (int how = 0; how < ENDS; how++) {
+		struct inbox in = { 0 };
+		struct rig r;
+		int alice, loud;
+
+		rig_deflate(&r, true);
+		loud = join(&r, "loud", NULL);
+		alice = alice_waits(&r, loud);
+		if (how == GONE)
+			close(alice);
+		else if (how == KICKED)
+			hub_close(r.w[0]->shard.hub, &rig_conn(&r, "alice")->session, 4410, "kicked", false);
+		else if (how == KILLED)
+			conn_kill(rig_conn(&r, "alice"), 1006, true);
+		else
+			worker_stop(r.w[0], 30000);
+		rig_turn(&r, 5);
+		if (how != GONE) {
+			take(&in, alice);
+			CHECK_EQ(close_code(&in), how == KICKED ? 4410 : how == STOPPED ? 1001 : 0);
+			CHECK_EQ(in.end, how == KILLED);
+			close(alice);
+		}
+		close(loud);
+		rig_turn(&r, 200);
+		CHECK_EQ(r.w[0]->shard.ndeferred, 0);
+		CHECK(list_empty(&r.w[0]->shard.deferred));
+		CHECK_EQ(atomic_load(&r.set.shared.connections), 0);
+		CHECK_EQ(atomic_load(&r.set.shared.context_bytes), 0);
+		inbox_free(&in);
+		rig_end(&r);
+	}
+}

@@ -130,3 +130,34 @@ TEST(input_that_waits_for_a_reader_lies_still_and_is_echoed_whole_and_in_order)
 	inbox_free(&in);
 	rig_end(&r);
 }
+
+TEST(when_memory_is_short_an_echo_keeps_to_the_smaller_queue_and_is_no_slow_reader)
+{
+	static uint8_t frames[60000];
+	struct inbox in = { 0 };
+	struct bytes payload;
+	unsigned sent = 0, back = 0;
+	struct rig r;
+	int fd;
+
+	rig_echo(&r);
+	r.hub.max_messages[HUB_WEBSOCKET] = 64;
+	r.sndbuf = 4096;
+	rig_start(&r);
+	fd = join(&r, 0);
+	hub_squeeze(r.w[0]->shard.hub, true);
+	for (size_t at = 0; at + 206 <= sizeof frames; at += 206, sent++)
+		memcpy(frames + at, "\x82\xfe\0\xc6\0\0\0\0", 8);
+	put(fd, frames, 206u * sent);
+	for (unsigned turns = 0; turns < 20000 && back < sent; turns++) {
+		rig_turn(&r, 3);
+		take(&in, fd);
+		while (next_frame(&in, &payload) == 0x82)
+			back++;
+	}
+	CHECK_EQ(back, sent);
+	CHECK_EQ(counter_get(&hub_counters(r.w[0]->shard.hub)->closed_slow), 0);
+	close(fd);
+	inbox_free(&in);
+	rig_end(&r);
+}

@@ -463,3 +463,102 @@ TEST(a_socket_that_somebody_else_holds_is_dead_to_us_once_it_is_closed)
 	close(bob);
 	rig_end(&r);
 }
+
+/* The client has said goodbye behind more than fits into a turn, and then the node goes away: nobody waits for anybody. */
+TEST(a_close_frame_behind_input_that_waits_for_its_turn_is_found_when_the_node_goes)
+{
+	static uint8_t data[10 * 1000 + 8];
+	struct inbox in = { 0 };
+	struct rig r;
+	size_t len = 0;
+	int alice;
+
+	rig_init(&r, 1);
+	rig_start(&r);
+	alice = rig_ws(&r, "alice");
+	for (int i = 0; i < 1000; i++, len += 10)
+		memcpy(data + len, "\x81\x84\0\0\0\0ping", 10);
+	memcpy(data + len, "\x88\x82\0\0\0\0\x03\xe8", 8);
+	put(alice, data, sizeof data);
+	worker_stop(r.w[0], 30000);
+	rig_turn(&r, 1);
+	CHECK_EQ(rig_conn(&r, "alice"), NULL); /* no session any more, and not all was taken */
+	for (int i = 0; i < 20 && !in.end; i++) {
+		rig_turn(&r, 1);
+		take(&in, alice);
+	}
+	CHECK_EQ(close_code(&in), 1001);
+	CHECK(in.end);
+	CHECK_EQ(atomic_load(&r.set.shared.connections), 0);
+	inbox_free(&in);
+	close(alice);
+	rig_end(&r);
+}
+
+TEST(who_is_closed_and_reads_on_has_the_five_seconds_and_not_the_write_timeout)
+{
+	char text[4200], got[2600];
+	size_t all = 0;
+	ssize_t n = 1;
+	struct rig r;
+	int alice, bob, len = snprintf(text, sizeof text, "{\"to\":\"bob\",\"content\":\"%04000d\"}", 7);
+
+	rig_init(&r, 1);
+	r.sndbuf = 4096;
+	r.set.opt.write_timeout_ms = 100;
+	rig_start(&r);
+	alice = rig_ws(&r, "alice");
+	bob = rig_ws(&r, "bob");
+	for (int i = 0; i < 8; i++) {
+		put_frame(alice, 0x81, text, (size_t)len);
+		rig_turn(&r, 1);
+	}
+	CHECK(stream_blocked(&rig_conn(&r, "bob")->stream));
+	hub_close(r.w[0]->shard.hub, &rig_conn(&r, "bob")->session, 4410, "kicked", false);
+	for (int i = 0; i < 100 && n != 0 && (n > 0 || errno == EAGAIN) && all < 8u * (unsigned)len + 14; i++) {
+		n = recv(bob, got, sizeof got, 0);
+		all += n > 0 ? (size_t)n : 0;
+		rig_turn(&r, 2);
+		nanosleep(&(struct timespec){ 0, 60 * 1000 * 1000 }, NULL);
+	}
+	CHECK(all >= 8u * (unsigned)len + 14); /* every message, and a close frame behind them */
+	close(alice);
+	close(bob);
+	rig_turn(&r, 3);
+	rig_end(&r);
+}
+
+TEST(requests_that_wait_for_their_turn_when_the_node_goes_are_not_dropped_without_an_answer)
+{
+	static const char ask[] = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+	static char data[300 * sizeof ask];
+	struct inbox in = { 0 };
+	size_t len = 0;
+	unsigned n = 0;
+	struct rig r;
+	int fd;
+
+	for (int i = 0; i < 300; i++, len += sizeof ask - 1)
+		memcpy(data + len, ask, sizeof ask - 1);
+	rig_init(&r, 1);
+	rig_start(&r);
+	fd = rig_dial(&r, 0);
+	put(fd, data, len);
+	worker_stop(r.w[0], 30000);
+	for (int i = 0; i < 50 && !in.end; i++) {
+		rig_turn(&r, 1);
+		take(&in, fd);
+	}
+	CHECK(in.end);
+	while (memmem(in.at + in.pos, in.len - in.pos, "\r\n\r\n", 4)) {
+		in.pos = (size_t)((uint8_t *)memmem(in.at + in.pos, in.len - in.pos, "\r\n\r\n", 4) - in.at) + 4;
+		n++;
+	}
+	/* The last answer says that it is the last. */
+	CHECK(n > 0 && n < 300);
+	CHECK(memmem(in.at, in.len, "Connection: close", 17) != NULL);
+	inbox_free(&in);
+	close(fd);
+	rig_turn(&r, 3);
+	rig_end(&r);
+}

@@ -4,6 +4,7 @@
  * of nearly every answer have to wait; OpenSSL's own client reads them when all is said.
  */
 #include <openssl/err.h>
+#include <time.h>
 
 #include "tls_fixture.h"
 #include "worker_fixture.h"
@@ -239,6 +240,43 @@ TEST(one_recv_and_one_send_are_what_a_message_costs)
 		CHECK(SSL_read(c.ssl, back, sizeof back) > 0);
 		rig_turn(&r, 1);
 	}
+	leave(&c);
+	rig_turn(&r, 4);
+	end(&r);
+}
+
+/*
+ * The record that waits is longer than what the socket takes in a write timeout, and nothing of the queue moves meanwhile:
+ * the bytes that leave are what counts.
+ */
+TEST(who_reads_less_than_a_record_in_a_write_timeout_stands_not_still)
+{
+	static char text[20000];
+	static uint8_t frame[20016];
+	char got[2600];
+	struct client c;
+	struct rig r;
+	size_t n;
+
+	begin(&r);
+	r.set.opt.write_timeout_ms = 100;
+	meet(&r, &c, TLS1_3_VERSION);
+	upgrade(&r, &c);
+	n = (size_t)snprintf(text, sizeof text, "{\"to\":\"ann\",\"content\":\"%0*d\"}", 15000, 0);
+	n = frame_of(frame, 0x81, text, n);
+	for (int i = 0; i < 4; i++)
+		tell(&r, &c, frame, n);
+	CHECK(stream_holds(&rig_conn(&r, "ann")->stream));
+	for (int i = 0; i < 16; i++) {
+		CHECK(recv(c.fd, got, sizeof got, 0) > 0);
+		rig_turn(&r, 2);
+		nanosleep(&(struct timespec){ 0, 60 * 1000 * 1000 }, NULL);
+	}
+	CHECK_EQ(atomic_load(&hub_counters(r.w[0]->shard.hub)->closed_slow), 0);
+	/* And who reads nothing at all still does. */
+	for (int i = 0; i < 2000 && !atomic_load(&hub_counters(r.w[0]->shard.hub)->closed_slow); i++)
+		worker_turn(r.w[0], 10);
+	CHECK_EQ(atomic_load(&hub_counters(r.w[0]->shard.hub)->closed_slow), 1);
 	leave(&c);
 	rig_turn(&r, 4);
 	end(&r);

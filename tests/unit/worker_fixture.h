@@ -27,6 +27,7 @@ struct rig {
 	struct worker *w[RIG_WORKERS];
 	unsigned n;
 	unsigned long sndbuf; /* of the server's ends; 0: as it comes */
+	bool by_host;         /* as with wsc_open(): what is due shows on the loop's descriptor */
 };
 
 static char *rig_types[] = { (char *)(uintptr_t) "customer", (char *)(uintptr_t) "agent" };
@@ -104,7 +105,7 @@ static inline void rig_start(struct rig *r)
 	for (unsigned i = 0; i < r->n; i++) {
 		r->w[i] = mem_aligned(64, sizeof *r->w[i]);
 		r->set.shards[i] = &r->w[i]->shard;
-		CHECK_EQ(worker_init(r->w[i], &r->set, i, r->w, r->n, &r->hub, NULL, 0, false), 0);
+		CHECK_EQ(worker_init(r->w[i], &r->set, i, r->w, r->n, &r->hub, NULL, 0, r->by_host), 0);
 	}
 }
 

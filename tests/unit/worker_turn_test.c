@@ -5,6 +5,8 @@
  */
 #include "worker_fixture.h"
 
+#include <poll.h>
+
 static const char *const hello =
 	"{\"to\":\"bob\",\"content\":\"hello\",\"id\":\"m1\",\"create_at\":\"2026-01-01T00:00:00Z\"}";
 
@@ -296,5 +298,37 @@ TEST(between_workers_order_holds_and_a_turn_wakes_a_peer_once)
 	inbox_free(&in);
 	close(from);
 	close(to);
+	rig_end(&r);
+}
+
+/* A host program polls one descriptor and calls for one turn whenever it is readable. */
+TEST(input_that_waits_for_its_turn_shows_on_the_descriptor_of_a_host)
+{
+	static uint8_t pings[60000];
+	struct pollfd p = { .events = POLLIN };
+	struct rig r;
+	unsigned turns = 0;
+	int alice;
+
+	rig_init(&r, 1);
+	r.by_host = true;
+	rig_start(&r);
+	alice = rig_ws(&r, "alice");
+	for (size_t at = 0; at < sizeof pings; at += 10)
+		memcpy(pings + at, "\x81\x84\0\0\0\0ping", 10);
+	put(alice, pings, sizeof pings);
+	rig_turn(&r, 1);
+	CHECK_EQ(r.w[0]->shard.ndeferred, 1);
+	p.fd = loop_fd(&r.w[0]->shard.loop);
+	for (; turns < 1000 && r.w[0]->shard.ndeferred && poll(&p, 1, 10000) == 1; turns++)
+		rig_turn(&r, 1);
+	CHECK_EQ(r.w[0]->shard.ndeferred, 0);
+	CHECK(turns > 1);
+	/* And then nothing is due for a long time. */
+	for (turns = 0; turns < 10 && poll(&p, 1, 0) == 1; turns++)
+		rig_turn(&r, 1);
+	CHECK(turns < 10);
+	close(alice);
+	rig_turn(&r, 3);
 	rig_end(&r);
 }

@@ -740,8 +740,10 @@ int wsc_reload(struct wsc_gateway *gw)
 		return -WSC_EDISABLED;
 	if (state_of(gw) != STATE_RUNNING)
 		return -WSC_ESTATE;
-	if (!gw->set.tls.server)
+	if (!gw->set.tls.server) {
+		log_info(&gw->set.log, "nothing to reload: no certificates are set");
 		return 0;
+	}
 	r = load_tls(gw, gw->set.tls.server);
 	if (r < 0) {
 		log_error(&gw->set.log, "certificates not reloaded: the former ones stay", KV_STR("why", gw->error));

@@ -419,6 +419,7 @@ def test_sighup_without_tls_changes_nothing():
         alice.quiet()
         s.ws("bob").quiet()
         eq(s.log("certificates reloaded"), [])
+        eq(len(s.log("nothing to reload: no certificates are set")), 1)
 
 
 # ---- those who mean no good ------------------------------------------------------------------------------------------

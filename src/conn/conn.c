@@ -12,9 +12,9 @@
 
 #define FLUSH_PIECES 64u
 #define FLUSH_ROUNDS 4
-#define CLOSE_WAIT_MS 5000u         /* how long the peer may take to answer */
-#define LINGER_BYTES (256u * 1024u) /* and how much it may say meanwhile */
-#define LINGER_MS 2000u             /* how long an HTTP or event-stream peer may take to read the end */
+#define CLOSE_WAIT_MS 5000u     /* how long the peer may take to answer */
+#define LINGER_BYTES (4u << 20) /* and how much it may say meanwhile, beside two messages: one was under way */
+#define LINGER_MS 2000u         /* how long an HTTP or event-stream peer may take to read the end */
 #define FULL_BODY \
 	"{\"success\":false,\"error\":\"no descriptor is left on this node\",\"message\":null,\"code\":\"overloaded\"}"
 #define END_LINES 50u      /* "session closed" of one worker in a second */
@@ -643,7 +643,7 @@ static void on_data(struct stream *st, uint8_t *data, size_t len)
 	c->session.last_rx_ms = (uint32_t)now_ms(conn_shard(c)->now);
 	if (c->phase != PHASE_LINGER) {
 		c->pings = 0; /* the silence is over: the next one has pings of its own */
-	} else if ((c->pings += (uint32_t)len) > LINGER_BYTES) {
+	} else if ((c->pings += (uint32_t)len) > LINGER_BYTES + 2 * conn_shard(c)->set->opt.max_message_bytes) {
 		/* It was told to go and talks on. What it would have read of our end, it has had the time to. */
 		stream_abort(&c->stream);
 		conn_kill(c, WS_CODE_ABNORMAL, false);

@@ -197,7 +197,7 @@ TEST(a_closing_connection_does_not_gather_what_its_loud_client_goes_on_saying)
 	rig_turn(&r, 1);
 	CHECK(c->loud && c->held_input);
 	hub_close(r.w[0]->shard.hub, &c->session, 4410, "kicked", false);
-	for (int i = 0; i < 50 && !in.end; i++) {
+	for (int i = 0; i < 5000 && !in.end; i++) {
 		(void)!send(alice, data, len, MSG_NOSIGNAL);
 		rig_turn(&r, 1);
 		take(&in, alice);

@@ -15,6 +15,8 @@
 #define LOUD_MS 500u /* at most: below the pause that would be taken for quiet */
 /* Bytes that the messages of one read may inflate to before others have their turn. */
 #define READ_INFLATES (1u << 18)
+/* What a frame costs that is thrown away after our close frame, beside its bytes: an empty one takes as long as so many. */
+#define LINGER_FRAME 64u
 #define INFLATE 0x80u /* conn_extra.inflate: beside the opcode, which may be 0 */
 
 static void on_frame_error(struct conn *c, uint16_t code, const char *why)
@@ -281,6 +283,8 @@ static struct bytes decode(struct conn *c, uint8_t *data, size_t len)
 		if (!listening(c) && ev != WS_CLOSE) {
 			if (ev == WS_ERROR)
 				return BYTES("");
+			if (c->phase == PHASE_LINGER)
+				c->pings += LINGER_FRAME;
 			continue;
 		}
 		go_on = on_event(c, ev, &o);
@@ -453,10 +457,10 @@ void ws_on_timer(struct conn *c)
 	struct conn_extra *x;
 
 	if (c->loud) {
+		/* Behind others whose pause is over too: what they were refused they will be refused again. */
 		c->loud = false;
-		ws_resume(c);
-		if (c->phase == PHASE_OPEN && !c->loud)
-			ws_arm(c);
+		conn_defer(c);
+		ws_arm(c);
 		return;
 	}
 	if (waits_for_us(c)) {

@@ -12,10 +12,8 @@
 #include "base/mem.h"
 #include "net/tls.h"
 
-#define ACCEPTS_PER_TURN 64
-#define FULL_READS 4u     /* buffers filled in a turn, and the others are read a little each */
-#define SHORT_BYTES 4096u /* which is that much */
-#define TURN_AWAY_MAX 4u  /* told 503 in one go when there is no descriptor for them */
+#define ACCEPTS_PER_TURN 16 /* each costs several times what a message does */
+#define TURN_AWAY_MAX 4u    /* told 503 in one go when there is no descriptor for them */
 #define BACKOFF_MIN_MS 10u
 #define BACKOFF_MAX_MS 1000u
 #define WAKE_TRIES 8
@@ -272,9 +270,7 @@ int loop_wait(struct loop *l, int timeout_ms)
 /* One recv. Returns the bytes read, or what they cost. */
 static size_t read_once(struct loop *l, struct stream *s)
 {
-	size_t want = l->chop                                              ? l->chop
-		      : l->full < FULL_READS || s->src.flags & STREAM_BULK ? LOOP_RECV_BYTES
-									   : SHORT_BYTES;
+	size_t want = l->chop ? l->chop : s->src.flags & STREAM_BULK ? LOOP_RECV_BYTES : LOOP_READ_BYTES;
 	ssize_t n;
 
 	if (s->tls && tls_tell_end(s))
@@ -282,12 +278,10 @@ static size_t read_once(struct loop *l, struct stream *s)
 	count(&l->n_recv);
 	n = recv(s->src.fd, l->recv_buf, want, 0);
 	if (n > 0) {
-		if ((size_t)n == want) {
+		if ((size_t)n == want)
 			s->src.flags |= STREAM_BULK;
-			l->full++;
-		} else {
+		else
 			s->src.flags &= (uint8_t)~STREAM_BULK;
-		}
 		/* Short: it was all. Behind a hang-up the end itself must still be read. */
 		if ((size_t)n < want && !(s->src.flags & STREAM_HANGUP))
 			s->src.flags &= (uint8_t)~STREAM_READABLE;
@@ -334,10 +328,9 @@ void loop_read(struct loop *l)
 
 	for (uint32_t i = 0; i < l->polled; i++)
 		dispatch(l, ev[i].data.ptr, ev[i].events);
-	l->full = 0;
 	list_init(&now);
 	list_init(&bulk);
-	/* Both at once: who fills the buffer now has had its turn. */
+	/* Both at once: who turns out to have more now has had its turn. */
 	list_splice(&now, &l->ready);
 	list_splice(&bulk, &l->bulk);
 	read_list(l, &l->ready, &now, LOOP_TURN_BYTES);

@@ -15,9 +15,10 @@
 #include "base/bytes.h"
 #include "base/list.h"
 
-#define LOOP_RECV_BYTES 65536u          /* one receive buffer */
+#define LOOP_RECV_BYTES 32768u          /* one receive buffer: more at once costs latency and saves nothing */
+#define LOOP_READ_BYTES 8192u           /* read of a stream that is not known to have more */
 #define LOOP_TURN_BYTES (1024u * 1024u) /* read per turn, all streams together */
-#define LOOP_BULK_BYTES (256u * 1024u)  /* read per turn of streams that had more than a buffer the last time */
+#define LOOP_BULK_BYTES LOOP_RECV_BYTES /* read per turn of streams that had more the last time: of one of them */
 #define LOOP_EVENTS 1024
 
 struct loop;
@@ -41,7 +42,7 @@ enum stream_flag {
 	STREAM_HANGUP = 4,   /* the peer has shut down or reset: read until the end shows */
 	STREAM_BLOCKED = 8,  /* the socket took less than it was offered */
 	STREAM_IN_LIST = 16,
-	STREAM_BULK = 32, /* its last read filled the buffer: it is read behind those that have little to say */
+	STREAM_BULK = 32, /* its last read was cut short: it is read behind those that have little to say */
 	STREAM_MOVED = 64 /* the socket has taken bytes since stream_moved() */
 };
 
@@ -94,7 +95,6 @@ struct loop {
 	bool woken;
 	uint32_t polled;  /* streams that became ready in the last loop_wait() */
 	uint32_t crowded; /* polls in a row without room for more; epoll goes round, so each saw LOOP_EVENTS others */
-	uint32_t full;    /* buffers filled in this loop_read() */
 	bool no_bulk;     /* the owner's: those who talk without end are not read now */
 	/* Test mode: 0 off; else every read and write is cut to this many bytes, so that all splits are met. */
 	uint32_t chop;
@@ -114,8 +114,8 @@ void loop_wake(struct loop *l);
 int loop_wait(struct loop *l, int timeout_ms);
 /*
  * Tells what the wait has found, then reads the ready streams, one buffer each, until all had their turn, LOOP_TURN_BYTES are
- * read or ops->pressed() says so. Those who talk without end come last and share LOOP_BULK_BYTES: they delay each other. When
- * many begin to at once, a little is read of each, which is enough to know them.
+ * read or ops->pressed() says so. Of each a little, which is enough to know those who talk without end: they come last, and
+ * LOOP_BULK_BYTES are for all of them together, so that they delay each other.
  */
 void loop_read(struct loop *l);
 /* Are there streams that were not read to the end? Then the next loop_wait() must not sleep. */

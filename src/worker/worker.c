@@ -16,6 +16,7 @@
 #define FLUSH_CHECK 16u         /* sessions between two looks at the clock */
 #define MANY_READY 32u          /* streams in one poll that make a second look worth its while */
 #define DEFERRED_MANY 64u       /* connections with input that waits, and those who send most are not read meanwhile */
+#define TIMERS_PER_TURN 16u     /* a connection that has run out of time costs as much as some messages */
 #define DRAIN_BATCH 64u         /* told to go at once; more, when there is not the time for so many batches */
 #define AWAY_MS 1000u           /* so much later than planned: the process did not run */
 #define DRAIN_LOOK_MS 10u       /* while stopping: how often to look whether the other workers are done too */
@@ -149,7 +150,7 @@ static void run_timers(struct shard *sh)
 	struct timer *t;
 
 	timers_advance(&sh->timers, now_ms(sh->now));
-	while ((t = timers_pop(&sh->timers)))
+	for (unsigned n = TIMERS_PER_TURN; n && (t = timers_pop(&sh->timers)); n--)
 		conn_on_timer(container_of(t, struct conn, timer));
 	hook_tick(sh);
 	for (unsigned i = 0; i < sh->nlisteners; i++)

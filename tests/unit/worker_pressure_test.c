@@ -142,6 +142,98 @@ TEST(beside_a_hundred_floods_of_pipelined_requests_an_ordinary_message_waits_two
 	rig_end(&r);
 }
 
+/* Live connections of @r's first worker for which @is holds. */
+static unsigned count_conns(struct rig *r, bool (*is)(const struct conn *c))
+{
+	uint32_t pos = 0;
+	unsigned n = 0;
+	struct conn *c;
+
+	while ((c = slab_next(&r->w[0]->shard.conns, &pos)))
+		n += is(c);
+	return n;
+}
+
+static bool is_due(const struct conn *c)
+{
+	return c->timer.due_ms <= 1;
+}
+
+static bool is_loud(const struct conn *c)
+{
+	return c->loud;
+}
+
+static bool is_deferred(const struct conn *c)
+{
+	return c->deferred;
+}
+
+static void all_due(struct rig *r)
+{
+	uint32_t pos = 0;
+	struct conn *c;
+
+	while ((c = slab_next(&r->w[0]->shard.conns, &pos)))
+		timers_arm(&r->w[0]->shard.timers, &c->timer, 1);
+}
+
+TEST(of_a_crowd_whose_time_has_come_a_turn_serves_a_few_and_does_not_sleep_before_all_were_served)
+{
+	struct rig r;
+	int fd[50];
+
+	rig_init(&r, 1);
+	rig_start(&r);
+	for (int i = 0; i < 50; i++)
+		fd[i] = rig_dial(&r, 0);
+	all_due(&r);
+	for (unsigned left = 50; left;) {
+		worker_turn(r.w[0], -1); /* for ever, were it to sleep */
+		left -= left < 16 ? left : 16;
+		CHECK_EQ(count_conns(&r, is_due), left);
+	}
+	for (int i = 0; i < 50; i++)
+		close(fd[i]);
+	rig_turn(&r, 2);
+	rig_end(&r);
+}
+
+TEST(loud_ones_whose_pauses_end_together_do_not_go_on_in_the_same_turn)
+{
+	static uint8_t data[4000];
+	size_t len = 0;
+	int loud[12];
+	struct rig r;
+
+	rig_init(&r, 1);
+	r.set.opt.message_rate = (struct rate_limit){ 1, 1, 60000 };
+	rig_start(&r);
+	for (; len + 8 <= sizeof data; len += 8)
+		memcpy(data + len, "\x81\x82\0\0\0\0{}", 8);
+	for (int i = 0; i < 12; i++) {
+		char user[16];
+
+		snprintf(user, sizeof user, "loud%d", i);
+		loud[i] = rig_ws(&r, user);
+		put(loud[i], data, len);
+	}
+	rig_turn(&r, 1);
+	CHECK_EQ(count_conns(&r, is_loud), 12);
+	all_due(&r);
+	for (unsigned left = 12;; left -= 4) {
+		rig_turn(&r, 1);
+		CHECK_EQ(count_conns(&r, is_deferred), left);
+		CHECK_EQ(count_conns(&r, is_loud), 12 - left); /* and are paused once more */
+		if (!left)
+			break;
+	}
+	for (int i = 0; i < 12; i++)
+		close(loud[i]);
+	rig_turn(&r, 3);
+	rig_end(&r);
+}
+
 TEST(who_is_far_over_the_rate_is_not_read_for_a_while_and_then_goes_on_where_it_was)
 {
 	struct inbox in = { 0 };
@@ -186,6 +278,8 @@ TEST(a_closing_connection_does_not_gather_what_its_loud_client_goes_on_saying)
 	struct inbox in = { 0 };
 	struct rig r;
 	struct conn *c;
+	ssize_t n;
+	size_t taken = 0;
 	int alice;
 
 	rig_init(&r, 1);
@@ -198,13 +292,15 @@ TEST(a_closing_connection_does_not_gather_what_its_loud_client_goes_on_saying)
 	CHECK(c->loud && c->held_input);
 	hub_close(r.w[0]->shard.hub, &c->session, 4410, "kicked", false);
 	for (int i = 0; i < 5000 && !in.end; i++) {
-		(void)!send(alice, data, len, MSG_NOSIGNAL);
+		n = send(alice, data, len, MSG_NOSIGNAL);
+		taken += n > 0 ? (size_t)n : 0;
 		rig_turn(&r, 1);
 		take(&in, alice);
 		CHECK(in.end || !c->at.extra || c->at.extra->held.cap <= 4 * LOOP_RECV_BYTES);
 	}
 	CHECK_EQ(close_code(&in), 4410);
-	CHECK(in.end); /* who talks on is not waited for */
+	CHECK(in.end);          /* who talks on is not waited for */
+	CHECK(taken < 2 << 20); /* tiny frames are taken for what they cost: of larger ones it may be 6 MiB */
 	inbox_free(&in);
 	close(alice);
 	rig_turn(&r, 3);

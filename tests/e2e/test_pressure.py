@@ -285,6 +285,17 @@ def test_without_a_descriptor_left_newcomers_are_told_503_and_those_who_are_here
 
 @row("server.descriptors")
 @lib.below_tls
+def test_the_table_of_descriptors_need_not_grow_while_clients_come():
+    def slots(s):
+        with open(f"/proc/{s.process.pid}/status", encoding="ascii") as f:
+            return int(next(line for line in f if line.startswith("FDSize")).split()[1])
+
+    with Server({"workers": 2}, limits=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (5000, 5000))) as s:
+        ok(slots(s) >= 5000, slots(s))
+
+
+@row("server.descriptors")
+@lib.below_tls
 def test_without_even_the_reserve_newcomers_wait_and_nobody_spins():
     with Server() as s:
         used = s.descriptors() + 2

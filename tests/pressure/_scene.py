@@ -29,12 +29,16 @@ MIB = 1 << 20
 
 
 def ahead():
-    """Gateway and pairs come before what else the machine does, where that is allowed: in quiet and under siege alike."""
+    """Gateway and pairs come before what else the machine does, where that is allowed: in quiet and under siege alike.
+
+    A crowd takes as much of a processor as it can get. On a real network that is another machine's; here the figure would
+    be of the system's scheduler, which lets a program that wakes up wait for milliseconds, and of whatever else runs.
+    """
     raise_descriptors()
     try:
-        os.nice(-10)
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     except PermissionError:
-        pass
+        print("without the right to a real-time priority, latencies are those of a crowded machine")
 
 
 def gentle():

@@ -180,7 +180,7 @@ LIFTED = {
     "limits": {"fragments": 16777216},
 }
 SERVERS = {
-    # what docs/conformance.md tells for the Autobahn testsuite
+    # what docs/conformance.md tells for the Autobahn testsuite, but with the default timeouts
     "main": {**LIFTED, "performance": {"max_queue_bytes": "64MiB", "enable_compression": True,
                                        "compression_context_takeover": True, "compression_min_bytes": 0}},
     "forgetful": {**LIFTED, "performance": {"max_queue_bytes": "64MiB", "enable_compression": True}},

@@ -107,12 +107,14 @@ def pings():
 # ---- 3 and 4: reserved bits, opcodes ---------------------------------------------------------------------------------
 
 
-def wrong_alone(bad):
-    """One frame, and the connection is failed."""
+def wrong_alone(*bad):
+    """One frame, and the connection is failed; each of @bad on a connection of its own."""
     def run(t):
-        p = t.open()
-        p.send(bad(t))
-        return t.server_closes(p, [], 1002)
+        for b in bad:
+            p = t.open()
+            p.send(b(t))
+            verdict = t.server_closes(p, [], 1002)
+        return verdict
     return run
 
 
@@ -138,9 +140,10 @@ def reserved_bits():
          wrong_between(text_with(4), "octets")),
         ("A binary message with RSV1 and RSV3 fails the connection.",
          wrong_alone(lambda t: t.frame(BINARY, b"12345678", rsv=5))),
-        ("A ping with RSV1 and RSV2 fails the connection.", wrong_alone(lambda t: frame(PING, HELLO, rsv=6))),
-        ("A close with all three reserved bits fails the connection: 1002.",
-         wrong_alone(lambda t: close_frame(1000, rsv=7))),
+        ("A ping with RSV1 and RSV2 fails the connection, and so does a binary message.",
+         wrong_alone(lambda t: frame(PING, HELLO, rsv=6), lambda t: t.frame(BINARY, HELLO, rsv=6))),
+        ("A close with all three reserved bits, with a code or without, fails the connection: 1002.",
+         wrong_alone(lambda t: close_frame(1000, rsv=7), lambda t: frame(CLOSE, rsv=7))),
     ]
     for i, (text, run) in enumerate(cases, 1):
         add(f"3.{i}", "6455 §5.2", text, run, ways=BOTH)
@@ -229,11 +232,10 @@ def five_fragments(wait, how):
         parts = [b"fragment%d" % i for i in range(1, 6)]
         f = split(t, *parts)
         chopped(p, how, f[0], f[1], frame(PING, b"pongme 1!"))
+        t.expect(p, ("pong", b"pongme 1!"))
         time.sleep(wait)
-        chopped(p, how, f[2], f[3], frame(PING, b"pongme 2!"))
-        t.expect(p, ("pong", b"pongme 1!"), ("pong", b"pongme 2!"))
-        chopped(p, how, f[4])
-        return t.client_closes(p, [t.want(TEXT, b"".join(parts))])
+        chopped(p, how, f[2], f[3], frame(PING, b"pongme 2!"), f[4])
+        return t.client_closes(p, [("pong", b"pongme 2!"), t.want(TEXT, b"".join(parts))])
     return run
 
 
@@ -256,8 +258,8 @@ def fragmentation():
          continuation_then_text(False)),
         ("Twice a last continuation of nothing and a text in two fragments: it fails.", continuation_then_text(True)),
         ("Two fragments that both say text: it fails.", two_beginnings),
-        ("Five fragments and two pings, with a pause: both pongs, then the text.", five_fragments(0.2, None)),
-        ("Five fragments and two pings, each frame in its own write: both pongs, then the text.",
+        ("Five fragments and two pings, with a pause: each pong at once, then the text.", five_fragments(0.2, None)),
+        ("Five fragments and two pings, each frame in its own write: each pong at once, then the text.",
          five_fragments(0, "frames")),
     ]
     for i, (text, run) in enumerate(cases, 1):
@@ -469,7 +471,7 @@ def close_informational(code):
 def closing():
     first = [
         ("A text comes back, and the close behind it is answered.", text_and_close),
-        ("Two closes: one answer.", behind_close(close_frame(1000))),
+        ("Two closes, the second without body: one answer, to the first.", behind_close(frame(CLOSE))),
         ("A ping behind a close gets no pong.", behind_close(frame(PING))),
         ("A text behind a close does not come back.", behind_close(frame(TEXT, HELLO))),
         ("A close between two fragments: the message is gone, the close is answered.", close_inside_message),

@@ -170,22 +170,36 @@ def test_a_client_who_sends_much_before_it_reads_loses_nothing():
         eq(ws.close(1000), 1000)
 
 
+def never_read(server):
+    """Sends to the echo of @server and reads nothing, until the server has ended the connection."""
+    ws = echo(server, rcvbuf=4096)
+    ws.sock.setblocking(False)
+    block = quick(BINARY, b"z" * 60000)
+
+    def ended():
+        try:
+            ws.sock.send(block)
+        except BlockingIOError:
+            pass
+        except OSError:
+            return True
+        return server.stats()["active_connections"] == 0
+    eventually(ended, "the end of who does not read", lib.LIMIT * 3)
+
+
 @row("1.dev.echo_path")
 def test_an_echo_whose_client_never_reads_is_ended_after_client_timeout():
     with Server(dict(ECHO, heartbeat_interval="200ms", client_timeout="600ms")) as s:
-        ws = echo(s, rcvbuf=4096)
-        ws.sock.setblocking(False)
-        block = quick(BINARY, b"z" * 60000)
+        never_read(s)
+        eq(eventually(lambda: s.log("session closed"), "the log says so")[0]["code"], 4408)
 
-        def ended():
-            try:
-                ws.sock.send(block)
-            except BlockingIOError:
-                pass
-            except OSError:
-                return True
-            return s.stats()["active_connections"] == 0
-        eventually(ended, "the end of who does not read", lib.LIMIT * 3)
+
+@row("1.dev.echo_path", "1.limits.write_timeout")
+def test_an_echo_whose_client_never_reads_is_ended_after_write_timeout_if_that_is_shorter():
+    with Server(dict(ECHO, limits={"write_timeout": "500ms"})) as s:
+        never_read(s)
+        entry = eventually(lambda: s.log("session closed"), "the log says so")[0]
+        eq((entry["code"], entry["why"]), (1013, "slow reader"))
 
 
 @row("1.dev.echo_path")

@@ -539,7 +539,7 @@ static struct ip client_ip(const struct conn *c)
 			const uint8_t *comma = memrchr(list.at, ',', list.len);
 			size_t from = comma ? (size_t)(comma - list.at) + 1 : 0;
 
-			if (!ip_parse(bytes_trim(bytes_of(list.at + from, list.len - from)), &next))
+			if (!ip_parse_peer(bytes_trim(bytes_of(list.at + from, list.len - from)), &next))
 				return ip;
 			ip = next;
 			list.len = comma ? from - 1 : 0;

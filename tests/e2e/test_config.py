@@ -993,6 +993,8 @@ def test_x_forwarded_for_is_believed_only_from_trusted_proxies():
                                   ("203.0.113.5, 192.0.2.1", 200),
                                   ("203.0.113.5, 198.51.100.7", 403), ("203.0.113.5,127.0.0.9, 198.51.100.7", 403),
                                   ("192.0.2.1,198.51.100.7", 200),
+                                  ("203.0.113.5:4711", 403), ("203.0.113.5:4711, 198.51.100.7:443", 403),
+                                  ("192.0.2.1:4711", 200), ("[::ffff:203.0.113.5]:4711", 403),
                                   ("203.0.113.5, nonsense", 200)):
             eq(s.ask("GET", "/wsc/stats", headers=[("X-Forwarded-For", forwarded)]).status, status, forwarded)
         eq(s.ask("GET", "/wsc/stats", headers=[("X-Forwarded-For", "203.0.113.5"),

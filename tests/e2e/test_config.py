@@ -372,10 +372,13 @@ def test_version_help_and_what_is_no_command():
         done = wsc(*command)
         eq(done.status, 0)
         has(done.out, "wsc serve", "wsc check", "--set")
-    for args in (["sevre"], ["serve", "a", "b"], ["serve", "--nonsense"], ["serve", "--set"],
-                 ["check", "--set", "novalue"], ["config"], ["config", "--x"]):
+    for args, why in ((["sevre"], "unknown command"), (["serve", "a", "b"], "one configuration file"),
+                      (["serve", "--nonsense"], "unknown option"), (["serve", "--sett", "a=b"], "unknown option"),
+                      (["serve", "--set"], "key=value"), (["check", "--set", "novalue"], "key=value"),
+                      (["config"], "--defaults"), (["config", "--x"], "--defaults")):
         done = wsc(*args)
         eq((done.status, len(done.lines)), (2, 1), args, done)
+        has(done.text, why)
 
 
 @row("server.commands")

@@ -289,11 +289,24 @@ void http_sent(struct conn *c, uint32_t delivered)
 	answer_ok(c, &body);
 }
 
+bool http_user(const struct conn *c, struct bytes *user)
+{
+	const struct http1_head *head = &http_of(c)->head;
+	const struct http1_field *f = http1_find(head, BYTES("x-user-id"));
+
+	*user = f ? f->value : BYTES("");
+	return !f || !http1_find_next(head, BYTES("x-user-id"), f);
+}
+
 static void serve_publish(struct conn *c, bool broadcast)
 {
 	struct http_conn *h = http_of(c);
-	struct bytes user = http1_header(&h->head, BYTES("x-user-id"));
+	struct bytes user;
 
+	if (!http_user(c, &user)) {
+		refuse_str(c, API_BAD_REQUEST, "X-User-ID is there twice");
+		return;
+	}
 	if (!user.len && !broadcast) {
 		refuse_str(c, API_USER_ID_REQUIRED, "user_id is required: send it in the header X-User-ID");
 		return;

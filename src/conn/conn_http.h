@@ -70,6 +70,8 @@ void http_refuse(struct conn *c, uint16_t status, enum api_code code, struct byt
 		 const struct http1_out_field *more);
 /* The CORS fields for an allowed Origin; returns how many were written to @out (room for 4). */
 size_t http_cors(const struct conn *c, struct http1_out_field *out);
+/* X-User-ID, empty when there is none. False: it is there twice, and who would say which one a proxy has written? */
+bool http_user(const struct conn *c, struct bytes *user);
 /* Is the Origin of the request one that may use the gateway? */
 bool http_origin_ok(const struct conn *c);
 void opening_free(struct opening *o);

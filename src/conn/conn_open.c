@@ -580,7 +580,8 @@ static void identify(struct conn *c)
 {
 	const struct http_conn *h = http_of(c);
 	const struct nets *trusted = &conn_shard(c)->set->opt.trusted;
-	struct bytes user = h->open->query_user, header = http1_header(&h->head, BYTES("x-user-id"));
+	struct bytes user = h->open->query_user, header;
+	bool once = http_user(c, &header);
 
 	if (header.len && (!user.len || ip_match(trusted->at, trusted->n, &h->peer)))
 		user = header;

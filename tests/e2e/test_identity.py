@@ -72,6 +72,16 @@ def test_the_header_of_a_trusted_proxy_wins_over_the_query():
         eq(me(s.ws("query", headers=[("X-User-ID", "header")])), "query")
 
 
+@row("2.header", "1.security.trusted_proxies")
+def test_a_header_that_is_there_twice_is_nobodys_identity():
+    twice = [("X-User-ID", "alice"), ("X-User-ID", "bob")]
+    for trusted in ([], ["127.0.0.1"]):
+        with Server({"security": {"trusted_proxies": trusted}}) as s:
+            refusal(s, 400, "bad_request", "X-User-ID is there twice", user="carol", headers=twice)
+            for call in ("/send", "/broadcast"):
+                failure(s.ask("POST", API + call, {"to": "a", "content": "x"}, twice), 400, "bad_request")
+
+
 @row("2.missing", "7.4401")
 def test_without_an_identity_the_answer_is_401_user_id_is_required():
     refusal(shared(), 401, "user_id_required", "user_id is required")

@@ -65,6 +65,8 @@ static inline struct http_conn *http_of(const struct conn *c)
 /* Answers with a body; @fields are further fields. Then the next request, or the end. */
 void http_answer(struct conn *c, uint16_t status, const char *type, struct bytes body,
 		 const struct http1_out_field *fields, size_t nfields);
+/* The answer to HEAD of a stream: 200 with exactly @fields and no length, and like behind a stream the end. */
+void http_answer_head(struct conn *c, const struct http1_out_field *fields, size_t nfields);
 /* A refusal with @status (0: the code's own); @more: a further field, or NULL. */
 void http_refuse(struct conn *c, uint16_t status, enum api_code code, struct bytes why,
 		 const struct http1_out_field *more);

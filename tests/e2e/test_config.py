@@ -791,7 +791,7 @@ def test_without_origin_a_request_passes_unless_require_origin():
         success(s.get("/wsc/stats"))
     with Server({"websocket_origins": ["https://app.example.com"], "require_origin": True}) as s:
         failure(s.ws("a", check=False).answer, 403, "forbidden_origin")
-        failure(s.get("/wsc/stats"), 403, "forbidden_origin")
+        failure(s.get("/wsc/stats"), 403, "forbidden_origin", "require_origin")
         success(s.ask("GET", "/wsc/stats", headers=[("Origin", "https://app.example.com")]))
         s.ws("a", headers=[("Origin", "https://app.example.com")]).quiet()
 

@@ -635,7 +635,8 @@ def test_answers_and_failures_carry_cors_for_an_allowed_origin():
         origin = [("Origin", "https://app.example.com")]
         for a in (s.ask("GET", STATS, headers=origin), s.ask("GET", "/nothing", headers=origin),
                   s.ask("POST", SEND, "{}", origin),
-                  s.ask("GET", ONLINE, headers=origin)):
+                  s.ask("GET", ONLINE, headers=origin),
+                  s.ask("GET", "/livez", headers=origin), s.ask("GET", "/readyz", headers=origin)):
             eq(a.header("Access-Control-Allow-Origin"), "https://app.example.com", a)
             has(a.header("Vary"), "Origin")
         eq(s.get(STATS).header("Access-Control-Allow-Origin"), None)

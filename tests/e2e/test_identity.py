@@ -208,6 +208,7 @@ def test_what_is_no_websocket_handshake_of_version_13_is_426():
     a = s.ask("GET", "/ws?user_id=a", headers=[(k, "8" if k.endswith("Version") else v) for k, v in WS_HEADERS])
     failure(a, 426, "upgrade_required")
     eq(a.header("Sec-WebSocket-Version"), "13")
+    eq(a.header("Upgrade"), "websocket")
     failure(s.ask("GET", "/ws?user_id=a", headers=WS_HEADERS[1:]), 426, "upgrade_required")
     failure(s.ask("GET", "/ws?user_id=a", headers=[WS_HEADERS[0]] + WS_HEADERS[2:]), 426, "upgrade_required")
 
@@ -256,6 +257,18 @@ def test_unknown_subprotocols_and_extensions_are_ignored():
 def test_a_forbidden_origin_is_told_in_all_three_forms():
     with Server({"websocket_origins": ["https://app.example.com"]}) as s:
         refusal(s, 403, "forbidden_origin", user="a", headers=[("Origin", "https://evil.example")])
+
+
+@row("2.refusal", "1.websocket_origins", "1.security.blocked_ips")
+def test_who_may_not_come_hears_that_first_and_no_page_of_a_forbidden_origin_reads_it():
+    evil = [("Origin", "https://evil.example")]
+    for config, code in (({"websocket_origins": []}, "forbidden_origin"),
+                         ({"websocket_origins": [], "security": {"blocked_ips": ["127.0.0.1"]}}, "forbidden_ip")):
+        with Server(config) as s:
+            for headers in ([], WS_HEADERS[1:], WS_HEADERS):
+                a = s.ask("GET", "/ws?user_id=a", headers=evil + headers)
+                failure(a, 403, code)
+                eq(a.header("Access-Control-Allow-Origin"), None)
 
 
 @row("2.wsc-v1", "1.security.blocked_ips", "1.security.whitelist")

@@ -327,7 +327,28 @@ def test_an_address_that_is_not_ours_is_exit_code_1():
     with Scratch() as d:
         done = wsc("serve", d.write("c.yaml", {"wsc": {"node_ip": "192.0.2.1", "node_port": 0}}))
         eq((done.status, len(done.lines)), (1, 1), done)
-        has(done.text, "192.0.2.1")
+        has(done.text, "192.0.2.1 port 0: ")
+
+
+@row("1.cannot-run", "1.node_ip")
+def test_a_unix_path_that_is_taken_is_said_without_a_word_about_ports():
+    with Scratch() as d:
+        path = d.write("precious", "keep me")
+        done = wsc("serve", d.write("c.yaml", {"wsc": {"node_ip": "unix:" + path, "node_port": 0}}))
+        eq((done.status, len(done.lines)), (1, 1), done)
+        has(done.text, path, "no socket")
+        ok("port" not in done.text, done)
+        with open(path) as f:
+            eq(f.read(), "keep me")
+
+
+@row("1.faults", "1.node_ip")
+def test_an_address_that_is_there_twice_is_a_fault():
+    for addresses in (["127.0.0.1", "::1", "127.0.0.1"], ["unix:/tmp/a", "unix:/tmp/a"]):
+        with Scratch() as d:
+            done = wsc("check", d.write("c.yaml", {"wsc": {"node_ip": addresses, "node_port": 0}}))
+            eq((done.status, len(done.lines)), (2, 1), done)
+            has(done.text, "node_ip", addresses[0] + " is there twice")
 
 
 @row("1.cannot-run")
@@ -522,6 +543,12 @@ def test_ipv6_is_served():
     with Server({"node_ip": "::1"}) as s:
         s.ws("a").quiet()
         eq(s.get("/").status, 200)
+    for v4 in ("0.0.0.0", "127.0.0.1"):
+        for addresses in ([v4, "::"], ["::", v4]):
+            with Server({"node_ip": addresses}) as s:
+                for host in ("127.0.0.1", "::1"):
+                    with Http((host, s.port)) as h:
+                        success(h.ask("GET", API + "/stats"))
 
 
 @row("1.workers")

@@ -49,6 +49,11 @@ static int usage(const char *what, const char *arg)
 	return EXIT_USAGE;
 }
 
+static bool is_set(const char *arg)
+{
+	return strcmp(arg, "--set") == 0 || strncmp(arg, "--set=", 6) == 0;
+}
+
 static int parse_args(int argc, char **argv, struct args *a)
 {
 	for (int i = 0; i < argc; i++) {
@@ -57,8 +62,7 @@ static int parse_args(int argc, char **argv, struct args *a)
 		else if (strncmp(argv[i], "--set=", 6) == 0 && a->sets < SETS_MAX)
 			a->set[a->sets++] = argv[i] + 6;
 		else if (argv[i][0] == '-')
-			return usage(strncmp(argv[i], "--set", 5) == 0 ? "--set needs key=value" : "unknown option",
-				     argv[i]);
+			return usage(is_set(argv[i]) ? "--set needs key=value" : "unknown option", argv[i]);
 		else if (a->file)
 			return usage("one configuration file only", argv[i]);
 		else

@@ -49,6 +49,33 @@ bool ip_parse(struct bytes s, struct ip *out)
 	return true;
 }
 
+/* Nothing, or a colon and one to five digits. */
+static bool port_or_none(struct bytes s)
+{
+	if (s.len == 0)
+		return true;
+	for (size_t i = 1; i < s.len; i++)
+		if (s.at[i] < '0' || s.at[i] > '9')
+			return false;
+	return s.at[0] == ':' && s.len >= 2 && s.len <= 6;
+}
+
+bool ip_parse_peer(struct bytes s, struct ip *out)
+{
+	bool brackets = s.len && s.at[0] == '[';
+	const uint8_t *end = s.len ? memchr(s.at, brackets ? ']' : ':', s.len) : NULL;
+	struct bytes address = s;
+
+	if (!end || ip_parse(s, out))
+		return ip_parse(s, out);
+	address.len = (size_t)(end - s.at);
+	bytes_skip(&s, address.len + brackets);
+	if (brackets)
+		bytes_skip(&address, 1);
+	return port_or_none(s) && (address.len && memchr(address.at, ':', address.len) != NULL) == brackets &&
+	       ip_parse(address, out);
+}
+
 /* One to three digits without leading zeros. */
 static bool read_prefix(struct bytes s, unsigned int max, uint8_t *out)
 {

@@ -22,7 +22,9 @@ struct ip_net {
 
 /* "192.0.2.1" or "2001:db8::1", no brackets, no zone, no leading zeros in IPv4. */
 bool ip_parse(struct bytes s, struct ip *out);
-/* The same, or with "/prefix"; bits set beyond the prefix are refused, since they are a slip of the pen. */
+/* The same as proxies write it: IPv6 perhaps in brackets, and perhaps ":port" behind it; without brackets all is IPv6. */
+bool ip_parse_peer(struct bytes s, struct ip *out);
+/* As ip_parse(), or with "/prefix"; bits set beyond the prefix are refused, since they are a slip of the pen. */
 bool ip_net_parse(struct bytes s, struct ip_net *out);
 /* From AF_INET or AF_INET6; any other family gives len 0. */
 struct ip ip_of_sockaddr(const struct sockaddr *sa);

@@ -63,6 +63,21 @@ static void check_timeout(struct check *k)
 	say(k, PROBLEM_FAULT, OPT_client_timeout, &b);
 }
 
+static void check_addresses(struct check *k)
+{
+	const struct config_strings *ip = &k->c->values.node_ip;
+
+	for (size_t i = 0; i < ip->n; i++)
+		for (size_t j = 0; j < i; j++)
+			if (strcmp(ip->at[i], ip->at[j]) == 0) {
+				struct buf b = BUF_INIT;
+
+				buf_addf(&b, "%s is there twice", ip->at[i]);
+				say(k, PROBLEM_FAULT, OPT_node_ip, &b);
+				return;
+			}
+}
+
 static void check_queue(struct check *k)
 {
 	const struct config *v = &k->c->values;
@@ -117,8 +132,8 @@ static void check_tls(struct check *k)
 			keys ? "a key needs its certificate: set tls.certificate too"
 			     : "a certificate needs its key: set tls.key too");
 	} else if (certificates != keys) {
-		buf_addf(&b, "%zu keys for %zu certificates; each certificate needs its key, in the same order", keys,
-			 certificates);
+		buf_addf(&b, "%zu key%s for %zu certificate%s; each certificate needs its key, in the same order", keys,
+			 keys == 1 ? "" : "s", certificates, certificates == 1 ? "" : "s");
 		say(k, PROBLEM_FAULT, OPT_tls_key, &b);
 	}
 	if (v->tls.port && !v->tls.allow_plain)
@@ -238,6 +253,7 @@ int config_check(struct wsc_config *c, bool has_message_hook)
 	struct check k = { .c = c };
 
 	check_timeout(&k);
+	check_addresses(&k);
 	check_queue(&k);
 	check_hook(&k, has_message_hook);
 	check_not_built(&k);

@@ -157,7 +157,7 @@ static unsigned int least(unsigned int a, unsigned int b)
 	return a < b ? a : b;
 }
 
-/* Insertions, deletions, substitutions and swaps of neighbours that turn @a into @b; a row at a time. */
+/* Insertions, deletions, substitutions and swaps of neighbours that turn @a into @b in any case; a row at a time. */
 static unsigned int distance(struct bytes a, struct bytes b)
 {
 	unsigned int rows[3][WORD_MAX + 1];
@@ -172,7 +172,9 @@ static unsigned int distance(struct bytes a, struct bytes b)
 
 		row[0] = (unsigned int)i;
 		for (size_t j = 1; j <= b.len; j++) {
-			row[j] = least(last[j - 1] + (a.at[i - 1] != b.at[j - 1]), least(last[j], row[j - 1]) + 1);
+			bool differ = bytes_lower(a.at[i - 1]) != bytes_lower(b.at[j - 1]);
+
+			row[j] = least(last[j - 1] + differ, least(last[j], row[j - 1]) + 1);
 			if (i > 1 && j > 1 && a.at[i - 1] == b.at[j - 2] && a.at[i - 2] == b.at[j - 1])
 				row[j] = least(row[j], before[j - 2] + 1);
 		}

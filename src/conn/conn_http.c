@@ -157,6 +157,27 @@ static bool flush(struct conn *c)
 
 static void run(struct conn *c);
 
+static void last_answer(struct conn *c)
+{
+	struct http_conn *h = http_of(c);
+
+	h->state = HTTP_LINGER;
+	arm(c, IDLE_MS);
+	if (!h->running && flush(c) && all_out(c))
+		linger(c);
+}
+
+void http_answer_head(struct conn *c, const struct http1_out_field *fields, size_t nfields)
+{
+	struct http_conn *h = http_of(c);
+
+	h->keep_alive = false;
+	if (http1_write_head(&h->out, 200, fields, nfields) != 0 || h->out.failed)
+		conn_kill(c, WS_CODE_INTERNAL, false);
+	else
+		last_answer(c);
+}
+
 void http_answer(struct conn *c, uint16_t status, const char *type, struct bytes body,
 		 const struct http1_out_field *fields, size_t nfields)
 {
@@ -174,10 +195,7 @@ void http_answer(struct conn *c, uint16_t status, const char *type, struct bytes
 		return;
 	}
 	if (!h->keep_alive) {
-		h->state = HTTP_LINGER;
-		arm(c, IDLE_MS);
-		if (!h->running && flush(c) && all_out(c))
-			linger(c);
+		last_answer(c);
 		return;
 	}
 	reset(c);
@@ -190,7 +208,7 @@ size_t http_cors(const struct conn *c, struct http1_out_field *out)
 {
 	struct bytes origin = http1_header(&http_of(c)->head, BYTES("origin"));
 
-	if (!origin.len) {
+	if (!origin.len || !http_origin_ok(c)) {
 		out[0] = (struct http1_out_field){ "Vary", BYTES("Origin") };
 		return 1;
 	}
@@ -209,13 +227,15 @@ void http_refuse(struct conn *c, uint16_t status, enum api_code code, struct byt
 	struct buf body = BUF_INIT;
 	size_t n = 0;
 
-	if (http_of(c)->state != HTTP_HEAD && code != API_FORBIDDEN_ORIGIN)
+	if (http_of(c)->state != HTTP_HEAD)
 		n = http_cors(c, fields);
 	if (more && more->name)
 		fields[n++] = *more;
 	status = status ? status : api_code_status(code);
 	if (status == 503)
 		fields[n++] = (struct http1_out_field){ "Retry-After", BYTES("1") };
+	if (status == 426) /* RFC 9110 §15.5.22 */
+		fields[n++] = (struct http1_out_field){ "Upgrade", BYTES("websocket") };
 	if (conn_shard(c)->set->log.level == LOG_DEBUG) {
 		char address[IP_TEXT_MAX];
 
@@ -289,11 +309,24 @@ void http_sent(struct conn *c, uint32_t delivered)
 	answer_ok(c, &body);
 }
 
+bool http_user(const struct conn *c, struct bytes *user)
+{
+	const struct http1_head *head = &http_of(c)->head;
+	const struct http1_field *f = http1_find(head, BYTES("x-user-id"));
+
+	*user = f ? f->value : BYTES("");
+	return !f || !http1_find_next(head, BYTES("x-user-id"), f);
+}
+
 static void serve_publish(struct conn *c, bool broadcast)
 {
 	struct http_conn *h = http_of(c);
-	struct bytes user = http1_header(&h->head, BYTES("x-user-id"));
+	struct bytes user;
 
+	if (!http_user(c, &user)) {
+		refuse_str(c, API_BAD_REQUEST, "X-User-ID is there twice");
+		return;
+	}
 	if (!user.len && !broadcast) {
 		refuse_str(c, API_USER_ID_REQUIRED, "user_id is required: send it in the header X-User-ID");
 		return;
@@ -436,13 +469,19 @@ static void serve_program(struct conn *c)
 
 /* ---- a request ---------------------------------------------------------------------------------------------------------------- */
 
+static void answer_probe(struct conn *c, struct bytes body)
+{
+	struct http1_out_field fields[4];
+
+	http_answer(c, 200, JSON_TYPE, body, fields, http_cors(c, fields));
+}
+
 static void serve_ready(struct conn *c)
 {
 	if (atomic_load_explicit(&conn_shard(c)->set->shared.draining, memory_order_relaxed))
 		refuse_str(c, API_SHUTTING_DOWN, "the server is going away");
 	else
-		http_answer(c, 200, JSON_TYPE,
-			    BYTES("{\"success\":true,\"message\":\"Ready\",\"data\":{\"status\":\"ok\"}}"), NULL, 0);
+		answer_probe(c, BYTES("{\"success\":true,\"message\":\"Ready\",\"data\":{\"status\":\"ok\"}}"));
 }
 
 /* The request is whole. */
@@ -484,8 +523,7 @@ static void serve(struct conn *c)
 		break;
 	}
 	case ROUTE_LIVEZ:
-		http_answer(c, 200, JSON_TYPE,
-			    BYTES("{\"success\":true,\"message\":\"Alive\",\"data\":{\"status\":\"ok\"}}"), NULL, 0);
+		answer_probe(c, BYTES("{\"success\":true,\"message\":\"Alive\",\"data\":{\"status\":\"ok\"}}"));
 		break;
 	case ROUTE_READYZ:
 		serve_ready(c);
@@ -539,7 +577,7 @@ static struct ip client_ip(const struct conn *c)
 			const uint8_t *comma = memrchr(list.at, ',', list.len);
 			size_t from = comma ? (size_t)(comma - list.at) + 1 : 0;
 
-			if (!ip_parse(bytes_trim(bytes_of(list.at + from, list.len - from)), &next))
+			if (!ip_parse_peer(bytes_trim(bytes_of(list.at + from, list.len - from)), &next))
 				return ip;
 			ip = next;
 			list.len = comma ? from - 1 : 0;
@@ -627,7 +665,9 @@ static enum api_code barred(const struct conn *c, const char **why)
 		return API_FORBIDDEN_IP;
 	}
 	if (!http_origin_ok(c)) {
-		*why = "this origin is not in websocket_origins";
+		*why = http1_find(&http_of(c)->head, BYTES("origin"))
+			       ? "this origin is not in websocket_origins"
+			       : "an Origin header is required here (require_origin)";
 		return API_FORBIDDEN_ORIGIN;
 	}
 	return API_OK;

@@ -65,11 +65,15 @@ static inline struct http_conn *http_of(const struct conn *c)
 /* Answers with a body; @fields are further fields. Then the next request, or the end. */
 void http_answer(struct conn *c, uint16_t status, const char *type, struct bytes body,
 		 const struct http1_out_field *fields, size_t nfields);
+/* The answer to HEAD of a stream: 200 with exactly @fields and no length, and like behind a stream the end. */
+void http_answer_head(struct conn *c, const struct http1_out_field *fields, size_t nfields);
 /* A refusal with @status (0: the code's own); @more: a further field, or NULL. */
 void http_refuse(struct conn *c, uint16_t status, enum api_code code, struct bytes why,
 		 const struct http1_out_field *more);
 /* The CORS fields for an allowed Origin; returns how many were written to @out (room for 4). */
 size_t http_cors(const struct conn *c, struct http1_out_field *out);
+/* X-User-ID, empty when there is none. False: it is there twice, and who would say which one a proxy has written? */
+bool http_user(const struct conn *c, struct bytes *user);
 /* Is the Origin of the request one that may use the gateway? */
 bool http_origin_ok(const struct conn *c);
 void opening_free(struct opening *o);

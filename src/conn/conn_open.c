@@ -26,6 +26,19 @@ void opening_free(struct opening *o)
 
 /* ---- becoming a session ---------------------------------------------------------------------------------------------- */
 
+#define STREAM_FIELDS 8
+
+static size_t stream_fields(const struct conn *c, struct http1_out_field f[STREAM_FIELDS])
+{
+	size_t n = 0;
+
+	f[n++] = (struct http1_out_field){ "Content-Type", BYTES(SSE_CONTENT_TYPE) };
+	f[n++] = (struct http1_out_field){ "Cache-Control", BYTES("no-store") };
+	f[n++] = (struct http1_out_field){ "X-Accel-Buffering", BYTES("no") };
+	f[n++] = (struct http1_out_field){ "Connection", BYTES("close") };
+	return n + http_cors(c, f + n);
+}
+
 /* Writes the head of a 101 or of a stream into what goes out before everything else. */
 static int write_head(struct conn *c, struct buf *out)
 {
@@ -52,11 +65,7 @@ static int write_head(struct conn *c, struct buf *out)
 		if (o->wsc_v1)
 			f[n++] = (struct http1_out_field){ "Sec-WebSocket-Protocol", BYTES(WS_SUBPROTOCOL) };
 	} else {
-		f[n++] = (struct http1_out_field){ "Content-Type", BYTES(SSE_CONTENT_TYPE) };
-		f[n++] = (struct http1_out_field){ "Cache-Control", BYTES("no-store") };
-		f[n++] = (struct http1_out_field){ "X-Accel-Buffering", BYTES("no") };
-		f[n++] = (struct http1_out_field){ "Connection", BYTES("close") };
-		n += http_cors(c, f + n);
+		n += stream_fields(c, f + n);
 	}
 	return http1_write_head(out, o->transport == HUB_WEBSOCKET ? 101 : 200, f, n);
 }
@@ -403,10 +412,12 @@ static void attach(struct conn *c)
 	if (o->transport == HUB_SSE) {
 		c->u.sse.caller = caller_hash(c);
 		if (evicted_recently(sh, c->u.sse.caller)) {
+			struct http1_out_field fields[4];
+
 			opening_free(o);
 			http_of(c)->open = NULL;
-			http_answer(c, 204, NULL, BYTES(""), NULL,
-				    0); /* an EventSource does not come back after this */
+			/* An EventSource does not come back after this, if its page may see it. */
+			http_answer(c, 204, NULL, BYTES(""), fields, http_cors(c, fields));
 			return;
 		}
 	}
@@ -508,6 +519,14 @@ static bool type_allowed(struct conn *c, struct bytes type)
 	return false;
 }
 
+/* HEAD of a stream: the head that GET would get as things are, but no session; its place is not looked for. */
+static void answer_head(struct conn *c)
+{
+	struct http1_out_field f[STREAM_FIELDS];
+
+	http_answer_head(c, f, stream_fields(c, f));
+}
+
 static void identified(struct conn *c, struct bytes user, struct bytes type)
 {
 	struct opening *o = http_of(c)->open;
@@ -521,7 +540,10 @@ static void identified(struct conn *c, struct bytes user, struct bytes type)
 	} else {
 		memcpy(o->user_id, user.at, user.len);
 		o->user_id[user.len] = 0;
-		go_home(c);
+		if (http_of(c)->head.method == HTTP1_HEAD)
+			answer_head(c);
+		else
+			go_home(c);
 	}
 }
 
@@ -580,12 +602,15 @@ static void identify(struct conn *c)
 {
 	const struct http_conn *h = http_of(c);
 	const struct nets *trusted = &conn_shard(c)->set->opt.trusted;
-	struct bytes user = h->open->query_user, header = http1_header(&h->head, BYTES("x-user-id"));
+	struct bytes user = h->open->query_user, header;
+	bool once = http_user(c, &header);
 
 	if (header.len && (!user.len || ip_match(trusted->at, trusted->n, &h->peer)))
 		user = header;
 	if (conn_shard(c)->set->hooks.authenticate_user)
 		ask_program(c);
+	else if (!once)
+		refuse(c, API_BAD_REQUEST, "X-User-ID is there twice");
 	else if (!user.len)
 		refuse(c, API_USER_ID_REQUIRED,
 		       "user_id is required: in the query, as ?user_id=alice, or in the header X-User-ID");
@@ -641,18 +666,21 @@ static bool check_handshake(struct conn *c)
 	struct http_conn *h = http_of(c);
 	struct ws_handshake hs;
 	enum ws_upgrade u = ws_check_upgrade(&h->head, &hs);
-	const struct http1_out_field upgrade = { "Upgrade", BYTES("websocket") };
 	const struct http1_out_field version = { "Sec-WebSocket-Version", BYTES("13") };
 	const struct http1_out_field allow = { "Allow", BYTES("GET") };
 	struct bytes why = bytes_str(ws_upgrade_why(u));
 
 	h->open->wsc_v1 = hs.wsc_v1;
 	memcpy(h->open->accept, hs.accept, sizeof hs.accept);
+	if (u != WS_UPGRADE_OK && h->barred != API_OK) {
+		http_refuse(c, 0, h->barred, bytes_str(h->barred_why), NULL);
+		return false;
+	}
 	switch (u) {
 	case WS_UPGRADE_OK:
 		return true;
 	case WS_UPGRADE_NONE:
-		http_refuse(c, 0, API_UPGRADE_REQUIRED, why, &upgrade);
+		http_refuse(c, 0, API_UPGRADE_REQUIRED, why, NULL);
 		break;
 	case WS_UPGRADE_BAD_METHOD:
 		http_refuse(c, 0, API_METHOD_NOT_ALLOWED, why, &allow);
@@ -693,9 +721,7 @@ static void begin(struct conn *c, enum hub_transport transport, bool echo)
 		return;
 	h->state = HTTP_WAIT;
 	stream_pause(&c->stream);
-	if (h->head.method == HTTP1_HEAD)
-		http_answer(c, 200, SSE_CONTENT_TYPE, BYTES(""), NULL, 0); /* what GET would begin; no session */
-	else if (h->barred != API_OK)
+	if (h->barred != API_OK)
 		refuse(c, h->barred, h->barred_why);
 	else if (conn_shard(c)->draining)
 		refuse(c, API_SHUTTING_DOWN, "the server is going away");

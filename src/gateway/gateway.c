@@ -105,8 +105,9 @@ static void set_options(struct wsc_gateway *gw)
 	gw->set.http = (struct http1_limits){ (uint32_t)c->limits.header_bytes, (uint32_t)c->limits.uri_bytes,
 					      (uint32_t)c->limits.header_count };
 	gw->set.ws = (struct ws_limits){ c->security.max_message_size, (uint32_t)c->limits.fragments };
-	gw->set.listen = (struct listen_options){ BACKLOG, (uint32_t)c->performance.kernel_queue,
-						  (uint32_t)config_client_timeout_ms(c) };
+	gw->set.listen = (struct listen_options){ .backlog = BACKLOG,
+						  .kernel_queue = (uint32_t)c->performance.kernel_queue,
+						  .user_timeout_ms = (uint32_t)config_client_timeout_ms(c) };
 	gw->set.log.level = (enum log_level)c->log.level;
 	gw->set.log.format = c->log.format == CONFIG_LOG_JSON ? LOG_JSON : LOG_TEXT;
 }
@@ -220,6 +221,11 @@ void wsc_log_to(struct wsc_gateway *gw, int fd, void (*sink)(void *user, const c
 	gw->set.log.user = gw;
 }
 
+static bool is_unix(const char *address)
+{
+	return strncmp(address, "unix:", 5) == 0;
+}
+
 static bool all_loopback(const struct wsc_gateway *gw)
 {
 	struct ip ip;
@@ -249,7 +255,7 @@ static void log_listening(struct wsc_gateway *gw, const char *address)
 
 	page_address(gw, address, page);
 	field[n++] = KV_STR("address", address);
-	if (strncmp(address, "unix:", 5) != 0)
+	if (!is_unix(address))
 		field[n++] = KV_U64("port", gw->port);
 	if (page[0])
 		field[n++] = KV_STR("page", page);
@@ -477,6 +483,19 @@ static void make_node_id(struct wsc_gateway *gw)
 	snprintf(gw->set.node_id, sizeof gw->set.node_id, "%s-%u", host, gw->port);
 }
 
+static int cannot_listen(struct wsc_gateway *gw, const char *address, unsigned port, const char *key, int error)
+{
+	int code = error == EADDRINUSE ? -WSC_EADDRINUSE : -WSC_ESYSTEM;
+
+	if (is_unix(address))
+		return fail(gw, code, "cannot listen on %s: %s%s", address, strerrordesc_np(error),
+			    error == EADDRINUSE ? "; another program listens there, or it is a file and no socket"
+						: "");
+	return fail(gw, code, "cannot listen on %s port %u: %s%s%s", address, port, strerrordesc_np(error),
+		    error == EADDRINUSE ? "; another program listens there: stop it, or set " : "",
+		    error == EADDRINUSE ? key : "");
+}
+
 /* The addresses once more, for TLS alone. */
 static int listen_tls(struct wsc_gateway *gw)
 {
@@ -487,17 +506,14 @@ static int listen_tls(struct wsc_gateway *gw)
 	for (size_t i = 0; i < c->node_ip.n; i++) {
 		int fd;
 
-		if (strncmp(c->node_ip.at[i], "unix:", 5) == 0)
+		if (is_unix(c->node_ip.at[i]))
 			continue;
 		if (gw->nlisten == SHARD_LISTENERS)
 			return fail(gw, -WSC_ECONFIG, "node_ip: with tls.port at most %u listening sockets in all",
 				    SHARD_LISTENERS);
 		fd = addr_listen(c->node_ip.at[i], port, &gw->set.listen, &got);
 		if (fd < 0)
-			return fail(gw, fd == -EADDRINUSE ? -WSC_EADDRINUSE : -WSC_ESYSTEM,
-				    "cannot listen on %s port %u: %s%s", c->node_ip.at[i], port, strerrordesc_np(-fd),
-				    fd == -EADDRINUSE ? "; another program listens there: stop it, or set tls.port"
-						      : "");
+			return cannot_listen(gw, c->node_ip.at[i], port, "tls.port", -fd);
 		gw->listen_fd[gw->nlisten++] = fd;
 	}
 	return 0;
@@ -508,6 +524,8 @@ static int listen_all(struct wsc_gateway *gw)
 	const struct config *c = &gw->config;
 	uint16_t port = (uint16_t)c->node_port, got;
 
+	for (size_t i = 0; i < c->node_ip.n; i++)
+		gw->set.listen.v6_only |= !is_unix(c->node_ip.at[i]) && !strchr(c->node_ip.at[i], ':');
 	for (size_t i = 0; i < c->node_ip.n; i++) {
 		int fd;
 
@@ -515,12 +533,7 @@ static int listen_all(struct wsc_gateway *gw)
 			return fail(gw, -WSC_ECONFIG, "node_ip: at most %u addresses", SHARD_LISTENERS);
 		fd = addr_listen(c->node_ip.at[i], port, &gw->set.listen, &got);
 		if (fd < 0)
-			return fail(gw, fd == -EADDRINUSE ? -WSC_EADDRINUSE : -WSC_ESYSTEM,
-				    "cannot listen on %s%s%.0u: %s%s", c->node_ip.at[i],
-				    strncmp(c->node_ip.at[i], "unix:", 5) == 0 ? "" : " port ",
-				    strncmp(c->node_ip.at[i], "unix:", 5) == 0 ? 0u : port, strerrordesc_np(-fd),
-				    fd == -EADDRINUSE ? "; another program listens there: stop it, or set node_port"
-						      : "");
+			return cannot_listen(gw, c->node_ip.at[i], port, "node_port", -fd);
 		gw->listen_fd[gw->nlisten++] = fd;
 		if (got) /* port 0: all addresses get the one that the first was given */
 			gw->port = port = got;
@@ -687,7 +700,7 @@ static void tear_down(struct wsc_gateway *gw)
 	gw->set.shards = NULL;
 	for (unsigned i = 0; i < gw->nlisten; i++) {
 		close(gw->listen_fd[i]);
-		if (i < gw->config.node_ip.n && strncmp(gw->config.node_ip.at[i], "unix:", 5) == 0)
+		if (i < gw->config.node_ip.n && is_unix(gw->config.node_ip.at[i]))
 			unlink(gw->config.node_ip.at[i] + 5);
 	}
 	gw->nlisten = 0;

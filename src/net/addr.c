@@ -117,6 +117,8 @@ int addr_listen(const char *ip, uint16_t port, const struct listen_options *o, u
 	if (fd < 0)
 		return -errno;
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+	if (o->v6_only) /* fails on IPv4, which is right */
+		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
 	addr_tune(fd, o);
 	fd = listen_on(fd, (struct sockaddr *)&ss, len, o->backlog);
 	if (fd < 0)

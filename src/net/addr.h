@@ -9,6 +9,7 @@ struct listen_options {
 	int backlog;
 	uint32_t kernel_queue;    /* TCP_NOTSENT_LOWAT, bytes; accepted sockets inherit it */
 	uint32_t user_timeout_ms; /* TCP_USER_TIMEOUT, inherited */
+	bool v6_only;             /* "::" is not IPv4 too: IPv4 has an address of its own */
 };
 
 /*

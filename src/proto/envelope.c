@@ -224,9 +224,13 @@ static enum envelope_error check_address(const struct json_value *v)
 
 static enum envelope_error check_create_at(struct envelope *e, const struct json_value *v)
 {
-	struct bytes date = bytes_of(v->raw.at + 1, v->raw.len - 2);
+	uint8_t scratch[ENVELOPE_ID_SCRATCH] UNSET;
+	struct bytes date;
 
-	return rfc3339_parse(date, &e->create_at_zone, NULL) ? ENVELOPE_OK : ENVELOPE_BAD_CREATE_AT;
+	/* Some encoders write every + as \u002b. No date is longer than an id. */
+	if (short_string(v, ENVELOPE_ID_MAX, scratch, &date) && rfc3339_parse(date, &e->create_at_zone, NULL))
+		return ENVELOPE_OK;
+	return ENVELOPE_BAD_CREATE_AT;
 }
 
 static enum envelope_error check_status(const struct json_value *v)
@@ -460,15 +464,11 @@ void envelope_out_from(struct envelope_out *o, const struct envelope *e)
 	set_text(&o->to, e, ENVELOPE_TO);
 	set_text(&o->content, e, ENVELOPE_CONTENT);
 	set_text(&o->create_at, e, ENVELOPE_CREATE_AT);
-	o->create_at_add_z = false;
+	o->create_at_add_z = envelope_has(e, ENVELOPE_CREATE_AT) && !e->create_at_zone;
 	o->source = e;
 	o->cut = 0;
 	o->data = o->extra = (struct bytes){ 0 };
 	o->fault = NULL;
-	if (envelope_has(e, ENVELOPE_CREATE_AT) && !e->create_at_zone) {
-		o->create_at = envelope_plain(envelope_string(e, ENVELOPE_CREATE_AT, NULL));
-		o->create_at_add_z = true;
-	}
 }
 
 void envelope_out_error(struct envelope_out *o, struct envelope_text to, struct bytes content,

@@ -147,7 +147,7 @@ struct envelope_fault {
  */
 struct envelope_out {
 	struct envelope_text id, type, from, to, content, create_at;
-	bool create_at_add_z;               /* @create_at is plain and has no zone: write Z behind it */
+	bool create_at_add_z;               /* @create_at has no zone: write Z behind it */
 	const struct envelope *source;      /* its members are spliced in their order; NULL: a message of our own */
 	uint32_t cut;                       /* keys (1u << key) of @source not to splice, beyond those never spliced */
 	struct bytes data;                  /* valid JSON object to write as data in place of the source's; or empty */

@@ -148,6 +148,8 @@ FORWARDED = [  # field lines
     ["192.0.2.9, garbage, 10.0.0.1"], ["garbage, 192.0.2.9"], [""], ["192.0.2.9,"], [",192.0.2.9"], ["192.0.2.9,,"],
     ["192.0.2.9:80"], ["[2001:db8::5]"], ["\"192.0.2.9\""], ["for=192.0.2.9"], ["192.0.2.9 10.0.0.1"], ["127.0.0.1"],
     ["127.0.0.2"], ["unknown"], ["192.0.2.9, unknown"], ["192.0.2.9;10.0.0.1"], ["localhost"], ["3221225993"],
+    ["[2001:db8::5]:443"], ["192.0.2.9:80, 10.0.0.1:81"], ["[::ffff:192.0.2.9]:1"], ["[192.0.2.9]"], ["192.0.2.9:"],
+    ["192.0.2.9:x"], ["192.0.2.9:123456"], ["[2001:db8::5]x"], ["[2001:db8::5"], ["2001:db8::5:443"],
 ]
 NAMES = ["X-Forwarded-For", "x-forwarded-for"]
 BESIDE = [  # fields that must not matter
@@ -170,13 +172,20 @@ def normal(text):
     return None
 
 
+def without_port(text):
+    """What a proxy may write around an address is passed over."""
+    text = text.strip(" \t")
+    bare = re.fullmatch(r"\[([0-9a-f:.]*:[0-9a-f:.]*)\](:\d{1,5})?", text) or re.fullmatch(r"([\d.]+):\d{1,5}", text)
+    return bare[1] if bare else text
+
+
 def expected(peer, said, lines):
     """The rule of docs/guide.md once more: from the right, past our own proxies, no further than what is an address."""
     client = (said or peer) if trusted(peer) else peer
     for text in reversed(",".join(lines).split(",") if lines else []):
         if not trusted(client):
             break
-        one = normal(text)
+        one = normal(without_port(text))
         if one is None:
             break
         client = one

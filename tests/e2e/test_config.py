@@ -327,7 +327,28 @@ def test_an_address_that_is_not_ours_is_exit_code_1():
     with Scratch() as d:
         done = wsc("serve", d.write("c.yaml", {"wsc": {"node_ip": "192.0.2.1", "node_port": 0}}))
         eq((done.status, len(done.lines)), (1, 1), done)
-        has(done.text, "192.0.2.1")
+        has(done.text, "192.0.2.1 port 0: ")
+
+
+@row("1.cannot-run", "1.node_ip")
+def test_a_unix_path_that_is_taken_is_said_without_a_word_about_ports():
+    with Scratch() as d:
+        path = d.write("precious", "keep me")
+        done = wsc("serve", d.write("c.yaml", {"wsc": {"node_ip": "unix:" + path, "node_port": 0}}))
+        eq((done.status, len(done.lines)), (1, 1), done)
+        has(done.text, path, "no socket")
+        ok("port" not in done.text, done)
+        with open(path) as f:
+            eq(f.read(), "keep me")
+
+
+@row("1.faults", "1.node_ip")
+def test_an_address_that_is_there_twice_is_a_fault():
+    for addresses in (["127.0.0.1", "::1", "127.0.0.1"], ["unix:/tmp/a", "unix:/tmp/a"]):
+        with Scratch() as d:
+            done = wsc("check", d.write("c.yaml", {"wsc": {"node_ip": addresses, "node_port": 0}}))
+            eq((done.status, len(done.lines)), (2, 1), done)
+            has(done.text, "node_ip", addresses[0] + " is there twice")
 
 
 @row("1.cannot-run")
@@ -372,10 +393,13 @@ def test_version_help_and_what_is_no_command():
         done = wsc(*command)
         eq(done.status, 0)
         has(done.out, "wsc serve", "wsc check", "--set")
-    for args in (["sevre"], ["serve", "a", "b"], ["serve", "--nonsense"], ["serve", "--set"],
-                 ["check", "--set", "novalue"], ["config"], ["config", "--x"]):
+    for args, why in ((["sevre"], "unknown command"), (["serve", "a", "b"], "one configuration file"),
+                      (["serve", "--nonsense"], "unknown option"), (["serve", "--sett", "a=b"], "unknown option"),
+                      (["serve", "--set"], "key=value"), (["check", "--set", "novalue"], "key=value"),
+                      (["config"], "--defaults"), (["config", "--x"], "--defaults")):
         done = wsc(*args)
         eq((done.status, len(done.lines)), (2, 1), args, done)
+        has(done.text, why)
 
 
 @row("server.commands")
@@ -519,6 +543,12 @@ def test_ipv6_is_served():
     with Server({"node_ip": "::1"}) as s:
         s.ws("a").quiet()
         eq(s.get("/").status, 200)
+    for v4 in ("0.0.0.0", "127.0.0.1"):
+        for addresses in ([v4, "::"], ["::", v4]):
+            with Server({"node_ip": addresses}) as s:
+                for host in ("127.0.0.1", "::1"):
+                    with Http((host, s.port)) as h:
+                        success(h.ask("GET", API + "/stats"))
 
 
 @row("1.workers")
@@ -788,7 +818,7 @@ def test_without_origin_a_request_passes_unless_require_origin():
         success(s.get("/wsc/stats"))
     with Server({"websocket_origins": ["https://app.example.com"], "require_origin": True}) as s:
         failure(s.ws("a", check=False).answer, 403, "forbidden_origin")
-        failure(s.get("/wsc/stats"), 403, "forbidden_origin")
+        failure(s.get("/wsc/stats"), 403, "forbidden_origin", "require_origin")
         success(s.ask("GET", "/wsc/stats", headers=[("Origin", "https://app.example.com")]))
         s.ws("a", headers=[("Origin", "https://app.example.com")]).quiet()
 
@@ -993,6 +1023,8 @@ def test_x_forwarded_for_is_believed_only_from_trusted_proxies():
                                   ("203.0.113.5, 192.0.2.1", 200),
                                   ("203.0.113.5, 198.51.100.7", 403), ("203.0.113.5,127.0.0.9, 198.51.100.7", 403),
                                   ("192.0.2.1,198.51.100.7", 200),
+                                  ("203.0.113.5:4711", 403), ("203.0.113.5:4711, 198.51.100.7:443", 403),
+                                  ("192.0.2.1:4711", 200), ("[::ffff:203.0.113.5]:4711", 403),
                                   ("203.0.113.5, nonsense", 200)):
             eq(s.ask("GET", "/wsc/stats", headers=[("X-Forwarded-For", forwarded)]).status, status, forwarded)
         eq(s.ask("GET", "/wsc/stats", headers=[("X-Forwarded-For", "203.0.113.5"),

@@ -72,6 +72,16 @@ def test_the_header_of_a_trusted_proxy_wins_over_the_query():
         eq(me(s.ws("query", headers=[("X-User-ID", "header")])), "query")
 
 
+@row("2.header", "1.security.trusted_proxies")
+def test_a_header_that_is_there_twice_is_nobodys_identity():
+    twice = [("X-User-ID", "alice"), ("X-User-ID", "bob")]
+    for trusted in ([], ["127.0.0.1"]):
+        with Server({"security": {"trusted_proxies": trusted}}) as s:
+            refusal(s, 400, "bad_request", "X-User-ID is there twice", user="carol", headers=twice)
+            for call in ("/send", "/broadcast"):
+                failure(s.ask("POST", API + call, {"to": "a", "content": "x"}, twice), 400, "bad_request")
+
+
 @row("2.missing", "7.4401")
 def test_without_an_identity_the_answer_is_401_user_id_is_required():
     refusal(shared(), 401, "user_id_required", "user_id is required")
@@ -198,6 +208,7 @@ def test_what_is_no_websocket_handshake_of_version_13_is_426():
     a = s.ask("GET", "/ws?user_id=a", headers=[(k, "8" if k.endswith("Version") else v) for k, v in WS_HEADERS])
     failure(a, 426, "upgrade_required")
     eq(a.header("Sec-WebSocket-Version"), "13")
+    eq(a.header("Upgrade"), "websocket")
     failure(s.ask("GET", "/ws?user_id=a", headers=WS_HEADERS[1:]), 426, "upgrade_required")
     failure(s.ask("GET", "/ws?user_id=a", headers=[WS_HEADERS[0]] + WS_HEADERS[2:]), 426, "upgrade_required")
 
@@ -246,6 +257,18 @@ def test_unknown_subprotocols_and_extensions_are_ignored():
 def test_a_forbidden_origin_is_told_in_all_three_forms():
     with Server({"websocket_origins": ["https://app.example.com"]}) as s:
         refusal(s, 403, "forbidden_origin", user="a", headers=[("Origin", "https://evil.example")])
+
+
+@row("2.refusal", "1.websocket_origins", "1.security.blocked_ips")
+def test_who_may_not_come_hears_that_first_and_no_page_of_a_forbidden_origin_reads_it():
+    evil = [("Origin", "https://evil.example")]
+    for config, code in (({"websocket_origins": []}, "forbidden_origin"),
+                         ({"websocket_origins": [], "security": {"blocked_ips": ["127.0.0.1"]}}, "forbidden_ip")):
+        with Server(config) as s:
+            for headers in ([], WS_HEADERS[1:], WS_HEADERS):
+                a = s.ask("GET", "/ws?user_id=a", headers=evil + headers)
+                failure(a, 403, code)
+                eq(a.header("Access-Control-Allow-Origin"), None)
 
 
 @row("2.wsc-v1", "1.security.blocked_ips", "1.security.whitelist")

@@ -302,6 +302,13 @@ def test_a_date_without_zone_gets_a_z():
 
 
 @row("3.create-at")
+def test_a_date_may_be_written_with_escapes():
+    for date in ("2026-01-31T12:00:00\\u002B05:30", "2026-01-31T12:00:00.5\\u005a"):
+        eq(raw_member(relay('{"to":"TO","content":"x","create_at":"%s"}' % date), "create_at"), f'"{date}"')
+    eq(parse(relay('{"to":"TO","content":"x","create_at":"2026-01-31T12:00:0\\u0030"}'))["create_at"], "2026-01-31T12:00:00Z")
+
+
+@row("3.create-at")
 def test_without_a_date_the_servers_time_is_there():
     for text in ('{"to":"TO","content":"x"}', '{"to":"TO","content":"x","create_at":null}'):
         at = parse(relay(text))["create_at"]

@@ -258,7 +258,7 @@ def test_a_certificate_without_its_key_is_a_fault_of_the_configuration():
     c = Certificate("a.example")
     for tls, parts in (({"certificate": c.certificate}, ("tls.certificate", "set tls.key too")),
                        ({"key": c.key}, ("tls.key", "set tls.certificate too")),
-                       ({"certificate": [c.certificate, c.certificate], "key": c.key}, ("tls.key", "1 keys for 2")),
+                       ({"certificate": [c.certificate, c.certificate], "key": c.key}, ("tls.key", "1 key for 2")),
                        ({"port": 8443}, ("tls.port", "needs tls.certificate and tls.key")),
                        ({"allow_plain": False}, ("tls.allow_plain", "needs tls.certificate and tls.key"))):
         with Scratch() as d:

@@ -57,6 +57,53 @@ TEST(what_is_no_address_is_refused)
 	CHECK(!ip_parse(BYTES("1.2.3.4\0"), &ip));
 }
 
+TEST(a_peer_may_stand_in_brackets_and_have_a_port)
+{
+	static const char *const good[][2] = {
+		{ "192.0.2.1", "192.0.2.1" },
+		{ "192.0.2.1:1", "192.0.2.1" },
+		{ "192.0.2.1:65535", "192.0.2.1" },
+		{ "2001:db8::1", "2001:db8::1" },
+		{ "2001:db8::1:443", "2001:db8::1:443" },
+		{ "[2001:db8::1]", "2001:db8::1" },
+		{ "[2001:db8::1]:443", "2001:db8::1" },
+		{ "[::ffff:192.0.2.1]:443", "192.0.2.1" },
+	};
+	static const char *const bad[] = { "",
+					   ":",
+					   "[",
+					   "]",
+					   "[]",
+					   "[]:1",
+					   ":80",
+					   "1.2.3.4:",
+					   "1.2.3.4:x",
+					   "1.2.3.4:123456",
+					   "1.2.3.4:1:2",
+					   "[1.2.3.4]",
+					   "[::1",
+					   "[::1]x",
+					   "[::1]:",
+					   "[::1]:8x",
+					   "[[::1]]",
+					   "[::1%eth0]",
+					   "::1]",
+					   "1.2.3.4]",
+					   "1.2.3.4 :8",
+					   "unknown" };
+	char text[IP_TEXT_MAX];
+	struct ip ip;
+
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		if (!CHECK(ip_parse_peer(bytes_str(good[i][0]), &ip)))
+			continue;
+		ip_format(&ip, text);
+		CHECK(strcmp(text, good[i][1]) == 0);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		CHECK(!ip_parse_peer(bytes_str(bad[i]), &ip));
+}
+
 TEST(a_network_holds_its_addresses_to_the_bit)
 {
 	CHECK(in("10.0.0.0/8", "10.255.255.255"));

@@ -99,7 +99,7 @@ TEST(each_certificate_needs_its_key_and_what_is_left_must_have_a_port)
 	SAYS("wsc:\n  tls: {key: /a.pem}\n",
 	     "config.yaml:2: wsc.tls.key: a key needs its certificate: set tls.certificate too\n");
 	SAYS("wsc:\n  tls: {certificate: [/a.pem, /b.pem], key: /a.pem}\n",
-	     "config.yaml:2: wsc.tls.key: 1 keys for 2 certificates; each certificate needs its key, in the same order\n");
+	     "config.yaml:2: wsc.tls.key: 1 key for 2 certificates; each certificate needs its key, in the same order\n");
 	SAYS("wsc:\n  tls: {certificate: /a.pem, key: /b.pem, port: 8443, allow_plain: false}\n",
 	     "config.yaml:2: wsc.tls.allow_plain: false leaves node_port nothing to speak while TLS has a port of its own; "
 	     "allowed with it: tls.port same\n");

@@ -124,6 +124,12 @@ TEST(unknown_keys_are_faults_that_know_what_was_meant)
 	     "config.yaml:1: wsc.max_content_length: unknown key; did you mean security.max_content_length?\n");
 	YAML("wsc: {security: {node-port: 3}}\n",
 	     "config.yaml:1: wsc.security.node-port: unknown key; did you mean node_port?\n");
+	YAML("wsc: {NODE_PORT: 1}\n", "config.yaml:1: wsc.NODE_PORT: unknown key; did you mean node_port?\n");
+	YAML("wsc: {heartbeatInterval: 1}\n",
+	     "config.yaml:1: wsc.heartbeatInterval: unknown key; did you mean heartbeat_interval?\n");
+	YAML("wsc: {log: {level: INFO}}\n",
+	     "config.yaml:1: wsc.log.level: \"INFO\" is not known here; allowed: debug, info, "
+	     "warn or error; did you mean info?\n");
 	YAML("wsc: {securty: {a: 3}}\n", "config.yaml:1: wsc.securty: unknown key; did you mean security?\n");
 	YAML("wsc: {tls: {cert: a.pem}}\n",
 	     "config.yaml:1: wsc.tls.cert: unknown key; did you mean tls.certificate?\n");

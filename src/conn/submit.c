@@ -881,6 +881,8 @@ void submit_outcome(struct shard *sh, const struct hub_request *r)
 		job_outcome(sh, r);
 		return;
 	}
+	if (!r->token)
+		return; /* the program's, which asked for no outcome */
 	/* Nobody there and nothing stored: it was not accepted after all. */
 	if (r->result == HUB_NOBODY && r->scope != HUB_TO_ALL)
 		counter_add(&sh->counters.received, UINT64_MAX);

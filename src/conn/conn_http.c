@@ -148,6 +148,9 @@ static bool flush(struct conn *c)
 	while (h->out_sent < h->out.len && !stream_blocked(&c->stream))
 		if (!offer(c))
 			return false;
+	/* What TLS held may have left without an offer of ours. */
+	if (c->stalled_ms)
+		conn_stall(c, stream_moved(&c->stream));
 	if (h->out_sent == h->out.len && h->out.len) {
 		buf_deinit(&h->out);
 		h->out_sent = 0;

@@ -245,6 +245,43 @@ TEST(one_recv_and_one_send_are_what_a_message_costs)
 	end(&r);
 }
 
+/* The last of a long answer left the socket as ciphertext: that is not a socket that stands still since then. */
+TEST(an_idle_connection_whose_answer_had_to_wait_is_not_ended_by_the_write_timeout)
+{
+	static const char ask[] = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
+	struct inbox in = { 0 };
+	bool held = false;
+	struct client c;
+	struct rig r;
+	size_t n;
+
+	begin(&r);
+	meet(&r, &c, TLS1_3_VERSION);
+	for (int i = 0; i < 1000 && !held; i++) {
+		CHECK_EQ(SSL_write(c.ssl, ask, sizeof ask - 1), sizeof ask - 1);
+		rig_turn(&r, 1);
+		for (uint32_t pos = 0; !pos;)
+			held = stream_holds(&((struct conn *)slab_next(&r.w[0]->shard.conns, &pos))->stream);
+	}
+	CHECK(held);
+	in.at = malloc(in.room = 1 << 20);
+	for (int i = 0; i < 100; i++) {
+		if (SSL_read_ex(c.ssl, in.at + in.len, in.room - in.len, &n))
+			in.len += n;
+		rig_turn(&r, 1);
+	}
+	for (uint32_t pos = 0; !pos;) {
+		struct conn *conn = slab_next(&r.w[0]->shard.conns, &pos);
+
+		CHECK(!stream_holds(&conn->stream));
+		CHECK_EQ(conn->stalled_ms, 0);
+	}
+	inbox_free(&in);
+	leave(&c);
+	rig_turn(&r, 4);
+	end(&r);
+}
+
 /*
  * The record that waits is longer than what the socket takes in a write timeout, and nothing of the queue moves meanwhile:
  * the bytes that leave are what counts.

@@ -614,17 +614,12 @@ static bool memory_is_short(const struct conn *c)
 	       (h->requests == 1 || is_session(h->route));
 }
 
-/* Is there a reason to refuse whatever it asks for? API_OK: none. */
+/*
+ * Is there a reason to refuse whatever it asks for? API_OK: none. Who may not ask at all comes first: a full node still
+ * answers some things.
+ */
 static enum api_code barred(const struct conn *c, const char **why)
 {
-	if (memory_is_short(c)) {
-		*why = "this node is short of memory (limits.memory)";
-		return API_OVERLOADED;
-	}
-	if (http_of(c)->overloaded) {
-		*why = "this node holds as many connections as it may (performance.max_connections_per_node)";
-		return API_OVERLOADED;
-	}
 	if (!ip_allowed(c)) {
 		*why = "this address may not use the gateway (security.blocked_ips, security.whitelist_ips)";
 		return API_FORBIDDEN_IP;
@@ -632,6 +627,14 @@ static enum api_code barred(const struct conn *c, const char **why)
 	if (!http_origin_ok(c)) {
 		*why = "this origin is not in websocket_origins";
 		return API_FORBIDDEN_ORIGIN;
+	}
+	if (memory_is_short(c)) {
+		*why = "this node is short of memory (limits.memory)";
+		return API_OVERLOADED;
+	}
+	if (http_of(c)->overloaded) {
+		*why = "this node holds as many connections as it may (performance.max_connections_per_node)";
+		return API_OVERLOADED;
 	}
 	return API_OK;
 }

@@ -486,6 +486,26 @@ TEST(at_ninety_percent_newcomers_are_told_503_and_those_who_are_here_stay)
 	rig_end(&r);
 }
 
+TEST(what_is_answered_although_the_node_is_full_is_answered_only_to_those_who_may_ask)
+{
+	struct ip_net here = { 0 };
+	struct rig r;
+
+	rig_init(&r, 1);
+	routes_add(&r.set.routes, "GET", "/stats", ROUTE_STATS, NULL, NULL);
+	r.set.opt.origins.n = 0;
+	rig_start(&r);
+	press_to(&r, 95);
+	CHECK_EQ(answer_to(&r, "GET /stats HTTP/1.1\r\nHost: x\r\nOrigin: http://evil.example\r\n\r\n"), 403);
+	CHECK_EQ(answer_to(&r, "GET /stats HTTP/1.1\r\nHost: x\r\nOrigin: http://x\r\n\r\n"), 200);
+	CHECK(ip_net_parse(BYTES("127.0.0.0/8"), &here));
+	r.set.opt.blocked = (struct nets){ &here, 1 };
+	CHECK_EQ(answer_to(&r, "GET /stats HTTP/1.1\r\nHost: x\r\n\r\n"), 403);
+	CHECK_EQ(answer_to(&r, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"), 403);
+	pressure_deinit(&r.set);
+	rig_end(&r);
+}
+
 TEST(at_the_limit_the_reader_blocked_for_longest_is_closed_first_and_the_good_ones_never)
 {
 	static const char *const name[] = { "bob", "cyd", "dan" };

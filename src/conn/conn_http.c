@@ -696,10 +696,13 @@ static bool has_body(const struct http1_head *head)
 	return head->chunked || head->content_length > 0;
 }
 
-/* A proxy may take a refused upgrade for a tunnel: then nothing more must be read from it. */
-static bool may_keep(const struct http1_head *head)
+/*
+ * A proxy may take a refused upgrade for a tunnel: then nothing more must be read from it. Who came when the node was full
+ * makes room for others who are to be told so.
+ */
+static bool may_keep(const struct http_conn *h)
 {
-	return head->keep_alive && !head->upgrade;
+	return h->head.keep_alive && !h->head.upgrade && !h->overloaded;
 }
 
 static void begin_request(struct conn *c)
@@ -710,11 +713,11 @@ static void begin_request(struct conn *c)
 	h->state = HTTP_BODY;
 	h->requests++;
 	/* Refused before its body was read, the body would be taken for a request. */
-	h->keep_alive = may_keep(&h->head) && !has_body(&h->head) && !h->overloaded;
+	h->keep_alive = may_keep(h) && !has_body(&h->head);
 	h->client = client_ip(c);
 	if (!gate(c))
 		return;
-	h->keep_alive = may_keep(&h->head);
+	h->keep_alive = may_keep(h);
 	if (http1_body_init(&h->body_state, &h->head, opt->max_message_bytes) == HTTP1_ERROR) {
 		reject(c, &h->body_state.error);
 		return;

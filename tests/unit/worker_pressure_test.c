@@ -506,6 +506,27 @@ TEST(what_is_answered_although_the_node_is_full_is_answered_only_to_those_who_ma
 	rig_end(&r);
 }
 
+TEST(a_connection_beyond_the_cap_is_ended_behind_its_answer)
+{
+	struct inbox in = { 0 };
+	struct rig r;
+	int fd;
+
+	rig_init(&r, 1);
+	r.set.max_connections = 0;
+	rig_start(&r);
+	fd = rig_dial(&r, 0);
+	put_str(fd, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
+	rig_turn(&r, 3);
+	take(&in, fd);
+	CHECK_EQ(head_status(&in), 200);
+	CHECK(in.end);
+	inbox_free(&in);
+	close(fd);
+	rig_turn(&r, 2);
+	rig_end(&r);
+}
+
 TEST(at_the_limit_the_reader_blocked_for_longest_is_closed_first_and_the_good_ones_never)
 {
 	static const char *const name[] = { "bob", "cyd", "dan" };

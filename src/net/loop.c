@@ -19,8 +19,8 @@
 #define BACKOFF_MIN_MS 10u
 #define BACKOFF_MAX_MS 1000u
 #define WAKE_TRIES 8
-/* What a step of a handshake takes from the turn's bytes: it costs as much time as reading so many. */
-#define HANDSHAKE_BYTES 32768u
+/* What a step of a handshake takes from the turn's bytes: it costs as much time as reading so many. Also when it fails. */
+#define STEP_BYTES 32768u
 
 static void count(_Atomic uint64_t *c)
 {
@@ -293,11 +293,12 @@ static size_t read_once(struct loop *l, struct stream *s)
 			s->src.flags &= (uint8_t)~STREAM_READABLE;
 		else
 			make_ready(s);
+		l->steps = 0;
 		if (s->tls)
 			tls_feed(s, l->recv_buf, (size_t)n);
 		else
 			l->ops->on_data(s, l->recv_buf, (size_t)n);
-		return (size_t)n + (tls_shaking(s) ? HANDSHAKE_BYTES : 0);
+		return (size_t)n + (size_t)l->steps * STEP_BYTES;
 	}
 	if (n < 0 && errno == EINTR) {
 		make_ready(s);

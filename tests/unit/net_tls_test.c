@@ -430,6 +430,27 @@ TEST(a_key_update_of_the_peer_is_followed_and_answered)
 	finish(&w);
 }
 
+/* 27 bytes each, and each costs as much as a dozen records. */
+TEST(a_peer_that_does_nothing_but_update_its_keys_is_given_up)
+{
+	struct world w;
+	struct end e;
+	struct client c;
+
+	begin(&w, 0);
+	meet(&w, &e, &c, TLS1_3_VERSION, false);
+	for (int i = 0; i < 50; i++) {
+		CHECK_EQ(SSL_key_update(c.ssl, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+		CHECK_EQ(SSL_do_handshake(c.ssl), 1);
+	}
+	settle(&w);
+	CHECK_EQ(e.ends, 1);
+	CHECK_EQ(e.error, EPROTO);
+	CHECK(stream_tls_fault(&e.s)[0] != 0);
+	drop(&e, &c);
+	finish(&w);
+}
+
 TEST(a_peer_that_makes_us_answer_and_does_not_read_is_given_up)
 {
 	static uint8_t out[100000];
@@ -655,6 +676,37 @@ TEST(a_crowd_of_handshakes_takes_several_turns)
 	for (int i = 0; i < CROWD; i++) {
 		CHECK_EQ(e[i].secured, 0);
 		CHECK_EQ(shake(&w, &c[i]), 1);
+		drop(&e[i], &c[i]);
+	}
+	finish(&w);
+}
+
+/* The signature has been made when the record behind the greeting turns out to be none. */
+TEST(a_crowd_of_handshakes_that_fail_takes_as_many_turns)
+{
+	enum { CROWD = 100 };
+	static const uint8_t forged[5 + 32] = { 0x17, 3, 3, 0, 32, 1, 2, 3 };
+	static struct end e[CROWD];
+	static struct client c[CROWD];
+	struct world w;
+	unsigned failed = 0;
+
+	begin(&w, 0);
+	for (int i = 0; i < CROWD; i++) {
+		join(&w, &e[i], &c[i], AF_UNIX, false);
+		dress(&c[i], TLS1_3_VERSION, TLS1_3_VERSION);
+		CHECK(SSL_do_handshake(c[i].ssl) < 0);
+		CHECK_EQ(write(c[i].fd, forged, sizeof forged), sizeof forged);
+	}
+	turn(&w);
+	for (int i = 0; i < CROWD; i++)
+		failed += e[i].secured < 0;
+	CHECK(failed >= 16 && failed <= 48);
+	CHECK(loop_unfinished(&w.loop));
+	for (int i = 0; i < CROWD / 16; i++)
+		turn(&w);
+	for (int i = 0; i < CROWD; i++) {
+		CHECK(e[i].secured < 0);
 		drop(&e[i], &c[i]);
 	}
 	finish(&w);

@@ -479,10 +479,19 @@ void listener_stop(struct listener *ln)
 	ln->stopped = true;
 }
 
+/* Where the system has no memory for it, it is paused once more: or nobody would ever be let in here again. */
+static void watch_again(struct listener *ln)
+{
+	if (watch(ln->loop, &ln->src, EPOLLIN | EPOLLEXCLUSIVE) == 0)
+		return;
+	ln->backoff_ms = BACKOFF_MAX_MS;
+	ln->resume_ms = UINT64_MAX - 1;
+}
+
 void listener_start(struct listener *ln)
 {
 	if (ln->stopped && ln->src.fd >= 0 && !ln->resume_ms)
-		(void)watch(ln->loop, &ln->src, EPOLLIN | EPOLLEXCLUSIVE);
+		watch_again(ln);
 	ln->stopped = false;
 }
 
@@ -499,5 +508,5 @@ void listener_tick(struct listener *ln, uint64_t mono_ms)
 		return;
 	ln->resume_ms = 0;
 	if (!ln->stopped && ln->src.fd >= 0)
-		(void)watch(ln->loop, &ln->src, EPOLLIN | EPOLLEXCLUSIVE);
+		watch_again(ln);
 }

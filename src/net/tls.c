@@ -643,6 +643,7 @@ static void look_at(struct tls *t, int result)
 		(void)break_off(t, ERR_GET_REASON(e) == ERR_R_MALLOC_FAILURE ? ENOMEM : EPROTO,
 				ERR_reason_error_string(e) ? ERR_reason_error_string(e)
 							   : "the record layer has failed");
+		ERR_clear_error(); /* the thread may be a host program's, whose own TLS looks there */
 	}
 }
 

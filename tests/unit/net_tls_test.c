@@ -782,6 +782,31 @@ TEST(a_record_that_was_tampered_with_ends_the_stream)
 	finish(&w);
 }
 
+/* The thread may be the host program's, and its own TLS looks there (SSL_get_error(3)). */
+TEST(what_a_peer_does_wrong_is_not_left_in_the_queue_of_errors)
+{
+	static const uint8_t forged[5 + 32] = { 0x17, 3, 3, 0, 32, 1, 2, 3 };
+	struct world w;
+	struct end e;
+	struct client c;
+
+	begin(&w, 0);
+	meet(&w, &e, &c, TLS1_3_VERSION, false);
+	CHECK_EQ(write(c.fd, forged, sizeof forged), sizeof forged);
+	ERR_clear_error();
+	settle(&w);
+	CHECK_EQ(e.error, EPROTO);
+	CHECK_EQ(ERR_peek_error(), 0);
+	drop(&e, &c);
+	join(&w, &e, &c, AF_UNIX, false);
+	CHECK_EQ(write(c.fd, "\x16\x03\x01\x00\x05hello", 10), 10);
+	settle(&w);
+	CHECK_EQ(e.secured, -EPROTO);
+	CHECK_EQ(ERR_peek_error(), 0);
+	drop(&e, &c);
+	finish(&w);
+}
+
 TEST(a_client_cannot_negotiate_anew)
 {
 	struct world w;

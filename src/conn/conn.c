@@ -693,17 +693,31 @@ bool spare_keep(struct shard *sh)
 	return fd >= 0;
 }
 
-/* In one send, without a connection of ours, so that it costs no memory and no second look. */
-static void say_full(int fd)
+/* Does who has come to @from speak TLS? Where both may be spoken, by the first byte, if it is there yet. */
+static bool wants_tls(const struct settings *set, const struct listener *from, int fd)
 {
+	uint8_t first;
+
+	if (!set->tls.server)
+		return false;
+	if (from->tag >= set->tls.own_from)
+		return true;
+	return set->tls.same_port && recv(fd, &first, 1, MSG_PEEK) == 1 && first == TLS_FIRST_BYTE;
+}
+
+/* In one send, without a connection of ours, so that it costs no memory and no second look. */
+static void say_full(const struct settings *set, const struct listener *from, int fd)
+{
+	static const char alert[] = "\x15\x03\x03\x00\x02\x02\x50"; /* RFC 8446 §6: fatal, internal_error */
 	static const char answer[] =
 		"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json; charset=utf-8\r\n"
 		"Content-Length: 97\r\nRetry-After: 1\r\nConnection: close\r\n\r\n" FULL_BODY;
 
 	_Static_assert(sizeof FULL_BODY == 98, "Content-Length above");
+	bool tls = wants_tls(set, from, fd);
 	char request[4096];
 
-	(void)!send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL);
+	(void)!send(fd, tls ? alert : answer, (tls ? sizeof alert : sizeof answer) - 1, MSG_NOSIGNAL);
 	(void)shutdown(fd, SHUT_WR);
 	/* What lies there unread would make the close a reset, and the answer might be lost with it. */
 	(void)!recv(fd, request, sizeof request, 0);
@@ -719,7 +733,7 @@ static void on_accept(struct loop *l, struct listener *from, int fd, const void 
 
 	/* Another worker was quicker and has the reserve's: this is the last one, and becomes the reserve. */
 	if (atomic_load_explicit(&sh->set->shared.spare_fd, memory_order_relaxed) < 0 && !spare_keep(sh)) {
-		say_full(fd);
+		say_full(sh->set, from, fd);
 		(void)spare_keep(sh);
 		return;
 	}
@@ -767,7 +781,7 @@ static int turn_away(struct loop *l, struct listener *from, unsigned max)
 	}
 	close(spare);
 	while (n < max && (fd = accept4(from->src.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
-		say_full(fd);
+		say_full(sh->set, from, fd);
 		n++;
 	}
 	fd = fd < 0 ? -errno : 0;

@@ -3,6 +3,7 @@
  * worker_tls: what connections do with a stream that holds ciphertext. The server's sockets are so small that the last bytes
  * of nearly every answer have to wait; OpenSSL's own client reads them when all is said.
  */
+#include <netinet/in.h>
 #include <openssl/err.h>
 #include <time.h>
 
@@ -214,6 +215,46 @@ TEST(answers_that_wait_as_ciphertext_reach_a_client_that_has_ended_its_side)
 		leave(&c);
 		rig_turn(&r, 4);
 	}
+	end(&r);
+}
+
+/* Who came to the listener @tag and has said @first is turned away: the first byte of what it is told. */
+static int turned_away(struct rig *r, uint16_t tag, const char *first)
+{
+	struct shard *sh = &r->w[0]->shard;
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct listener from = { .loop = &sh->loop, .tag = tag };
+	char back[1024] = "";
+	uint16_t port;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	from.src.fd = addr_listen("127.0.0.1", 0, &(struct listen_options){ .backlog = 1 }, &port);
+	at.sin_port = htons(port);
+	CHECK_EQ(connect(fd, (struct sockaddr *)&at, sizeof at), 0);
+	if (*first)
+		put_str(fd, first);
+	CHECK(spare_keep(sh));
+	CHECK_EQ(conn_loop_ops.turn_away(&sh->loop, &from, 1), 1);
+	CHECK(recv(fd, back, sizeof back, 0) > 0);
+	CHECK_EQ(recv(fd, back + 1, sizeof back - 1, 0), 0);
+	close(fd);
+	close(from.src.fd);
+	close(atomic_exchange(&r->set.shared.spare_fd, -1));
+	return back[0];
+}
+
+TEST(who_is_turned_away_for_want_of_descriptors_is_told_so_in_what_it_speaks)
+{
+	struct rig r;
+
+	begin(&r);
+	CHECK_EQ(turned_away(&r, 0, "GET / HTTP/1.1\r\n\r\n"), 'H');
+	CHECK_EQ(turned_away(&r, 0, ""), 'H');
+	CHECK_EQ(turned_away(&r, 0, "\x16\x03\x01"), 0x15);
+	r.set.tls.same_port = false;
+	r.set.tls.own_from = 1;
+	CHECK_EQ(turned_away(&r, 0, "\x16\x03\x01"), 'H');
+	CHECK_EQ(turned_away(&r, 1, ""), 0x15);
 	end(&r);
 }
 

@@ -267,7 +267,7 @@ bool http_waiting(const struct conn *c)
 
 /* ---- send and broadcast -------------------------------------------------------------------------------------------------- */
 
-void http_remember(struct conn *c, struct bytes id, struct bytes to, struct bytes type, bool broadcast)
+bool http_remember(struct conn *c, struct bytes id, struct bytes to, struct bytes type, bool broadcast)
 {
 	struct http_conn *h = http_of(c);
 
@@ -275,6 +275,7 @@ void http_remember(struct conn *c, struct bytes id, struct bytes to, struct byte
 	buf_add(&h->remembered[1], to);
 	buf_add(&h->remembered[2], type);
 	h->broadcast = broadcast;
+	return !h->remembered[0].failed && !h->remembered[1].failed && !h->remembered[2].failed;
 }
 
 void http_sent(struct conn *c, uint32_t delivered)
@@ -310,6 +311,10 @@ static void serve_publish(struct conn *c, bool broadcast)
 		return;
 	}
 	buf_add(&h->user, user.len ? user : BYTES("system"));
+	if (h->user.failed) {
+		refuse_str(c, API_OVERLOADED, "out of memory");
+		return;
+	}
 	h->state = HTTP_WAIT;
 	stream_pause(&c->stream);
 	(void)submit_http(c, buf_bytes(&h->body), buf_bytes(&h->user), broadcast);

@@ -563,11 +563,15 @@ static void publish(struct shard *sh, struct submission *sub, const struct envel
 		p.scope = envelope_has(e, ENVELOPE_TO) ? HUB_TO_USER : HUB_TO_TICKET;
 		p.to = envelope_string(e, p.scope == HUB_TO_USER ? ENVELOPE_TO : ENVELOPE_TICKET_ID, to_scratch);
 	}
-	if (sub->origin == SUBMIT_HTTP && (c = conn_get(sh, sub->conn)))
-		http_remember(c, f.id, p.to,
-			      envelope_has(e, ENVELOPE_TYPE) ? envelope_string(e, ENVELOPE_TYPE, type_scratch)
-							     : f.out.type.s,
-			      sub->broadcast);
+	if (sub->origin == SUBMIT_HTTP && (c = conn_get(sh, sub->conn)) &&
+	    !http_remember(c, f.id, p.to,
+			   envelope_has(e, ENVELOPE_TYPE) ? envelope_string(e, ENVELOPE_TYPE, type_scratch)
+							  : f.out.type.s,
+			   sub->broadcast)) {
+		msg_unref(p.msg);
+		fail_str(sh, sub, API_OVERLOADED, "out of memory", f.id);
+		return;
+	}
 	r = hub_publish(sh->hub, &p, sh->now);
 	if (r == 0)
 		count_accepted(sh, sub);

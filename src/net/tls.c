@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tls: see tls.h. Everything that OpenSSL can answer is looked at; its queue of errors is empty before each call. */
+/*
+ * tls: see tls.h. Everything that OpenSSL can answer is looked at; its queue of errors is empty before each call, and behind
+ * one that has failed.
+ */
 #include "net/tls.h"
 
 #include <errno.h>

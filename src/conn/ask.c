@@ -241,7 +241,7 @@ int ask_online(struct shard *sh, slab_handle h, struct bytes query, bool older, 
 		}
 		return *fault ? -WSC_EINVAL : -WSC_ENOMEM;
 	}
-	if (o->has_after)
+	if (o->has_after && !o->nasked)
 		first = shard_of_user(sh->set, buf_bytes(&o->after));
 	online_go(sh, o, first);
 	return 0;

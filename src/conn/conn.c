@@ -534,32 +534,32 @@ static bool owes(const struct conn *c)
 	return !ctl_empty(c) || (c->session.state == SESSION_CLOSING && !c->close_queued);
 }
 
-void conn_flush(struct conn *c)
+/* Has all of @o gone, and is nothing behind it? */
+static bool was_all(const struct conn *c, const struct out *o, size_t sent)
 {
-	struct shard *sh = conn_shard(c);
-	struct session *s = &c->session;
-	int rounds = deflate_is_own(c) ? 1 : FLUSH_ROUNDS; /* deflating takes its time */
-	struct out o UNSET;
-	bool moved;
+	const struct session *s = &c->session;
 
-	if (c->phase >= PHASE_LINGER)
-		return;
-	if (c->kind == CONN_HTTP) {
-		/* Held while a hook thinks: what piles up is judged all the same. */
-		if (s->state != SESSION_NONE)
-			hub_flushed(sh->hub, s, true, sh->now);
-		return;
-	}
-	begin_closing(c);
-	/* Blocked or not, it is offered once: a slow reader is judged by what the socket refuses now. A refusal without a session has no second turn. */
+	return o->n < FLUSH_PIECES && sent == o->bytes && s->state != SESSION_CLOSING && !s->gap &&
+	       !(s->q.count && deflate_is_own(c));
+}
+
+/*
+ * Blocked or not, it is offered once: a slow reader is judged by what the socket refuses now. A refusal without a session has
+ * no second turn. False: that was the end of @c.
+ */
+static bool offer(struct conn *c)
+{
+	int rounds = deflate_is_own(c) ? 1 : FLUSH_ROUNDS; /* deflating takes its time */
+	const struct session *s = &c->session;
+	struct out o UNSET;
+	ptrdiff_t sent;
+
 	for (int round = 0; round == 0 || (!stream_blocked(&c->stream) && (round < rounds || s->state == SESSION_NONE));
 	     round++) {
-		ptrdiff_t sent;
-
 		if (!collect(c, &o)) {
-			shard_problem(sh, WSC_ERROR, "send", "out of memory");
+			shard_problem(conn_shard(c), WSC_ERROR, "send", "out of memory");
 			conn_kill(c, WS_CODE_INTERNAL, false);
-			return;
+			return false;
 		}
 		/* Nothing of ours, but TLS may hold what the socket takes by now. */
 		if (o.n == 0 && (round || !stream_holds(&c->stream)))
@@ -567,22 +567,30 @@ void conn_flush(struct conn *c)
 		sent = send_out(c, &o);
 		if (sent < 0) {
 			conn_kill(c, WS_CODE_ABNORMAL, true);
-			return;
+			return false;
 		}
 		account(c, &o, (size_t)sent);
 		if (c->kind == CONN_SSE && sent)
-			c->u.sse.last_tx_ms = (uint32_t)now_ms(sh->now);
-		if (o.n < FLUSH_PIECES && (size_t)sent == o.bytes && s->state != SESSION_CLOSING && !s->gap &&
-		    !(s->q.count && deflate_is_own(c)))
-			break; /* that was all */
+			c->u.sse.last_tx_ms = (uint32_t)now_ms(conn_shard(c)->now);
+		if (was_all(c, &o, (size_t)sent))
+			break;
 	}
+	return true;
+}
+
+/* What has been offered has left or has not: the reader is judged, the end begun, the next turn asked for. */
+static void offered(struct conn *c)
+{
+	struct session *s = &c->session;
+	struct hub *hub = conn_shard(c)->hub;
+	bool moved = stream_moved(&c->stream);
+
 	if (s->state != SESSION_NONE)
-		hub_flushed(sh->hub, s, stream_blocked(&c->stream), sh->now);
-	moved = stream_moved(&c->stream);
+		hub_flushed(hub, s, stream_blocked(&c->stream), conn_shard(c)->now);
 	if (stream_blocked(&c->stream) || c->stalled_ms)
 		conn_stall(c, moved);
 	if (conn_stall_over(c))
-		hub_close_slow(sh->hub, s);
+		hub_close_slow(hub, s);
 	begin_closing(c);
 	if (c->close_queued && ctl_empty(c)) {
 		if (!stream_holds(&c->stream)) /* else on_writable comes back here */
@@ -590,11 +598,28 @@ void conn_flush(struct conn *c)
 		return;
 	}
 	if (owes(c) && !stream_blocked(&c->stream))
-		hub_ready(sh->hub, s);
+		hub_ready(hub, s);
 	if (c->kind == CONN_WS)
 		ws_flushed(c, moved);
 	if (c->phase != PHASE_DEAD)
 		conn_extra_trim(c);
+}
+
+void conn_flush(struct conn *c)
+{
+	struct session *s = &c->session;
+
+	if (c->phase >= PHASE_LINGER)
+		return;
+	if (c->kind == CONN_HTTP) {
+		/* Held while a hook thinks: what piles up is judged all the same. */
+		if (s->state != SESSION_NONE)
+			hub_flushed(conn_shard(c)->hub, s, true, conn_shard(c)->now);
+		return;
+	}
+	begin_closing(c);
+	if (offer(c))
+		offered(c);
 }
 
 void conn_error(struct conn *c, enum api_code code, struct bytes why, struct bytes ref, struct bytes extra)
@@ -693,17 +718,31 @@ bool spare_keep(struct shard *sh)
 	return fd >= 0;
 }
 
-/* In one send, without a connection of ours, so that it costs no memory and no second look. */
-static void say_full(int fd)
+/* Does who has come to @from speak TLS? Where both may be spoken, by the first byte, if it is there yet. */
+static bool wants_tls(const struct settings *set, const struct listener *from, int fd)
 {
+	uint8_t first;
+
+	if (!set->tls.server)
+		return false;
+	if (from->tag >= set->tls.own_from)
+		return true;
+	return set->tls.same_port && recv(fd, &first, 1, MSG_PEEK) == 1 && first == TLS_FIRST_BYTE;
+}
+
+/* In one send, without a connection of ours, so that it costs no memory and no second look. */
+static void say_full(const struct settings *set, const struct listener *from, int fd)
+{
+	static const char alert[] = "\x15\x03\x03\x00\x02\x02\x50"; /* RFC 8446 §6: fatal, internal_error */
 	static const char answer[] =
 		"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json; charset=utf-8\r\n"
 		"Content-Length: 97\r\nRetry-After: 1\r\nConnection: close\r\n\r\n" FULL_BODY;
 
 	_Static_assert(sizeof FULL_BODY == 98, "Content-Length above");
+	bool tls = wants_tls(set, from, fd);
 	char request[4096];
 
-	(void)!send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL);
+	(void)!send(fd, tls ? alert : answer, (tls ? sizeof alert : sizeof answer) - 1, MSG_NOSIGNAL);
 	(void)shutdown(fd, SHUT_WR);
 	/* What lies there unread would make the close a reset, and the answer might be lost with it. */
 	(void)!recv(fd, request, sizeof request, 0);
@@ -719,7 +758,7 @@ static void on_accept(struct loop *l, struct listener *from, int fd, const void 
 
 	/* Another worker was quicker and has the reserve's: this is the last one, and becomes the reserve. */
 	if (atomic_load_explicit(&sh->set->shared.spare_fd, memory_order_relaxed) < 0 && !spare_keep(sh)) {
-		say_full(fd);
+		say_full(sh->set, from, fd);
 		(void)spare_keep(sh);
 		return;
 	}
@@ -767,7 +806,7 @@ static int turn_away(struct loop *l, struct listener *from, unsigned max)
 	}
 	close(spare);
 	while (n < max && (fd = accept4(from->src.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
-		say_full(fd);
+		say_full(sh->set, from, fd);
 		n++;
 	}
 	fd = fd < 0 ? -errno : 0;

@@ -154,8 +154,8 @@ void http_resume(struct conn *c);
 /* Answers the request of @c that waits (a submission that has ended). */
 void http_fail(struct conn *c, enum api_code code, struct bytes why);
 void http_sent(struct conn *c, uint32_t delivered);
-/* What the answer to a send or broadcast will say. */
-void http_remember(struct conn *c, struct bytes id, struct bytes to, struct bytes type, bool broadcast);
+/* What the answer to a send or broadcast will say. False: no memory. */
+bool http_remember(struct conn *c, struct bytes id, struct bytes to, struct bytes type, bool broadcast);
 /* Is an HTTP request of @c waiting for an outcome? */
 bool http_waiting(const struct conn *c);
 void http_drain(struct conn *c);

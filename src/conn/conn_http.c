@@ -148,6 +148,9 @@ static bool flush(struct conn *c)
 	while (h->out_sent < h->out.len && !stream_blocked(&c->stream))
 		if (!offer(c))
 			return false;
+	/* What TLS held may have left without an offer of ours. */
+	if (c->stalled_ms)
+		conn_stall(c, stream_moved(&c->stream));
 	if (h->out_sent == h->out.len && h->out.len) {
 		buf_deinit(&h->out);
 		h->out_sent = 0;
@@ -284,7 +287,7 @@ bool http_waiting(const struct conn *c)
 
 /* ---- send and broadcast -------------------------------------------------------------------------------------------------- */
 
-void http_remember(struct conn *c, struct bytes id, struct bytes to, struct bytes type, bool broadcast)
+bool http_remember(struct conn *c, struct bytes id, struct bytes to, struct bytes type, bool broadcast)
 {
 	struct http_conn *h = http_of(c);
 
@@ -292,6 +295,7 @@ void http_remember(struct conn *c, struct bytes id, struct bytes to, struct byte
 	buf_add(&h->remembered[1], to);
 	buf_add(&h->remembered[2], type);
 	h->broadcast = broadcast;
+	return !h->remembered[0].failed && !h->remembered[1].failed && !h->remembered[2].failed;
 }
 
 void http_sent(struct conn *c, uint32_t delivered)
@@ -340,6 +344,10 @@ static void serve_publish(struct conn *c, bool broadcast)
 		return;
 	}
 	buf_add(&h->user, user.len ? user : BYTES("system"));
+	if (h->user.failed) {
+		refuse_str(c, API_OVERLOADED, "out of memory");
+		return;
+	}
 	h->state = HTTP_WAIT;
 	stream_pause(&c->stream);
 	(void)submit_http(c, buf_bytes(&h->body), buf_bytes(&h->user), broadcast);
@@ -649,17 +657,12 @@ static bool memory_is_short(const struct conn *c)
 	       (h->requests == 1 || is_session(h->route));
 }
 
-/* Is there a reason to refuse whatever it asks for? API_OK: none. */
+/*
+ * Is there a reason to refuse whatever it asks for? API_OK: none. Who may not ask at all comes first: a full node still
+ * answers some things.
+ */
 static enum api_code barred(const struct conn *c, const char **why)
 {
-	if (memory_is_short(c)) {
-		*why = "this node is short of memory (limits.memory)";
-		return API_OVERLOADED;
-	}
-	if (http_of(c)->overloaded) {
-		*why = "this node holds as many connections as it may (performance.max_connections_per_node)";
-		return API_OVERLOADED;
-	}
 	if (!ip_allowed(c)) {
 		*why = "this address may not use the gateway (security.blocked_ips, security.whitelist_ips)";
 		return API_FORBIDDEN_IP;
@@ -669,6 +672,14 @@ static enum api_code barred(const struct conn *c, const char **why)
 			       ? "this origin is not in websocket_origins"
 			       : "an Origin header is required here (require_origin)";
 		return API_FORBIDDEN_ORIGIN;
+	}
+	if (memory_is_short(c)) {
+		*why = "this node is short of memory (limits.memory)";
+		return API_OVERLOADED;
+	}
+	if (http_of(c)->overloaded) {
+		*why = "this node holds as many connections as it may (performance.max_connections_per_node)";
+		return API_OVERLOADED;
 	}
 	return API_OK;
 }
@@ -730,10 +741,13 @@ static bool has_body(const struct http1_head *head)
 	return head->chunked || head->content_length > 0;
 }
 
-/* A proxy may take a refused upgrade for a tunnel: then nothing more must be read from it. */
-static bool may_keep(const struct http1_head *head)
+/*
+ * A proxy may take a refused upgrade for a tunnel: then nothing more must be read from it. Who came when the node was full
+ * makes room for others who are to be told so.
+ */
+static bool may_keep(const struct http_conn *h)
 {
-	return head->keep_alive && !head->upgrade;
+	return h->head.keep_alive && !h->head.upgrade && !h->overloaded;
 }
 
 static void begin_request(struct conn *c)
@@ -744,11 +758,11 @@ static void begin_request(struct conn *c)
 	h->state = HTTP_BODY;
 	h->requests++;
 	/* Refused before its body was read, the body would be taken for a request. */
-	h->keep_alive = may_keep(&h->head) && !has_body(&h->head) && !h->overloaded;
+	h->keep_alive = may_keep(h) && !has_body(&h->head);
 	h->client = client_ip(c);
 	if (!gate(c))
 		return;
-	h->keep_alive = may_keep(&h->head);
+	h->keep_alive = may_keep(h);
 	if (http1_body_init(&h->body_state, &h->head, opt->max_message_bytes) == HTTP1_ERROR) {
 		reject(c, &h->body_state.error);
 		return;

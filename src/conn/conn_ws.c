@@ -266,19 +266,33 @@ static void pause_loud(struct conn *c)
 	timers_arm(&sh->timers, &c->timer, now_ms(sh->now) + (ms < LOUD_MS ? ms : LOUD_MS));
 }
 
+/* False: nothing more may be taken until somebody resumes it. */
+static bool take_event(struct conn *c, enum ws_event ev, const struct ws_out *o)
+{
+	bool go_on = on_event(c, ev, o);
+
+	if (go_on && too_loud(c))
+		pause_loud(c);
+	if ((go_on && !c->loud) || c->phase == PHASE_DEAD)
+		return true;
+	c->held_input = true;
+	if (!c->deferred)
+		stream_pause(&c->stream);
+	return false;
+}
+
 /* Takes what may be taken of @data; returns what is left of it, to be held. */
 static struct bytes decode(struct conn *c, uint8_t *data, size_t len)
 {
-	const struct ws_limits *limits = &conn_shard(c)->set->ws;
-	uint64_t spent = conn_shard(c)->deflate.spent;
+	struct shard *sh = conn_shard(c);
+	uint64_t spent = sh->deflate.spent;
 	struct mut_bytes in = { data, len };
 	struct ws_out o;
 	enum ws_event ev;
 	unsigned n = 0;
-	bool go_on;
 
-	conn_shard(c)->refused = 0;
-	while ((ev = ws_decode(&c->u.ws, limits, &in, &o)) != WS_NEED_MORE) {
+	sh->refused = 0;
+	while ((ev = ws_decode(&c->u.ws, &sh->set->ws, &in, &o)) != WS_NEED_MORE) {
 		/* While we close, only the peer's close frame still counts. */
 		if (!listening(c) && ev != WS_CLOSE) {
 			if (ev == WS_ERROR)
@@ -287,19 +301,12 @@ static struct bytes decode(struct conn *c, uint8_t *data, size_t len)
 				c->pings += LINGER_FRAME;
 			continue;
 		}
-		go_on = on_event(c, ev, &o);
-		if (go_on && too_loud(c))
-			pause_loud(c);
-		if ((!go_on || c->loud) && c->phase != PHASE_DEAD) {
-			c->held_input = true;
-			if (!c->deferred)
-				stream_pause(&c->stream);
+		if (!take_event(c, ev, &o))
 			break;
-		}
 		if (c->phase == PHASE_DEAD || ev == WS_CLOSE || ev == WS_ERROR)
 			return BYTES("");
 		n += ev == WS_MESSAGE ? STRETCH / STRETCH_MESSAGES : 1;
-		if ((n >= STRETCH || conn_shard(c)->deflate.spent - spent > READ_INFLATES) && in.len && listening(c)) {
+		if ((n >= STRETCH || sh->deflate.spent - spent > READ_INFLATES) && in.len && listening(c)) {
 			c->held_input = true;
 			conn_defer(c);
 			break;

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/ip.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "base/rng.h"
 #include "base/slab.h"
 #include "base/timers.h"
@@ -149,8 +150,8 @@ struct shard {
 	struct now now;
 	char stamp[RFC3339_LEN]; /* of @stamp_ms */
 	uint64_t stamp_ms;
-	struct list dead;    /* connections to be freed at the end of the turn, by stream.link */
-	struct list program; /* submissions of the program that wait for a hook, oldest first */
+	struct list dead;   /* connections to be freed at the end of the turn, by stream.link */
+	struct map program; /* by sender: the program's submissions that a hook has; see submit.h */
 	struct listener listeners[SHARD_LISTENERS];
 	unsigned nlisteners;
 	bool draining;

@@ -396,7 +396,6 @@ static enum step wait_for(struct shard *sh, struct submission *sub, struct wsc_c
 		fail_str(sh, sub, API_REFUSED, "the hook said pending without wsc_defer()", ref);
 		return STEP_DONE;
 	}
-	h->waiting = true;
 	hook_wait(call, resumed, h, h->conn);
 	c = h->origin == SUBMIT_WS ? conn_get(sh, h->conn) : NULL;
 	if (c && conn_extra(c))
@@ -563,11 +562,15 @@ static void publish(struct shard *sh, struct submission *sub, const struct envel
 		p.scope = envelope_has(e, ENVELOPE_TO) ? HUB_TO_USER : HUB_TO_TICKET;
 		p.to = envelope_string(e, p.scope == HUB_TO_USER ? ENVELOPE_TO : ENVELOPE_TICKET_ID, to_scratch);
 	}
-	if (sub->origin == SUBMIT_HTTP && (c = conn_get(sh, sub->conn)))
-		http_remember(c, f.id, p.to,
-			      envelope_has(e, ENVELOPE_TYPE) ? envelope_string(e, ENVELOPE_TYPE, type_scratch)
-							     : f.out.type.s,
-			      sub->broadcast);
+	if (sub->origin == SUBMIT_HTTP && (c = conn_get(sh, sub->conn)) &&
+	    !http_remember(c, f.id, p.to,
+			   envelope_has(e, ENVELOPE_TYPE) ? envelope_string(e, ENVELOPE_TYPE, type_scratch)
+							  : f.out.type.s,
+			   sub->broadcast)) {
+		msg_unref(p.msg);
+		fail_str(sh, sub, API_OVERLOADED, "out of memory", f.id);
+		return;
+	}
 	r = hub_publish(sh->hub, &p, sh->now);
 	if (r == 0)
 		count_accepted(sh, sub);
@@ -700,7 +703,6 @@ static void resumed(struct shard *sh, struct wsc_pending *p)
 			tell_program(sub->done, sub->done_user, -WSC_ESTATE, BYTES("the gateway has stopped"),
 				     BYTES(""), 0);
 	}
-	sub->waiting = false;
 	if (c && c->at.extra)
 		c->at.extra->pending = NULL;
 	if (go_on) {
@@ -771,51 +773,62 @@ struct submission *submit_program_new(uint8_t *text, size_t len, struct bytes fr
 	return sub;
 }
 
-/* A message of this sender waits already: this one comes behind it. */
-static bool sender_waits(struct shard *sh, const struct submission *sub)
+static struct submission *submission_of(const struct map_node *n)
 {
-	for (struct list *n = sh->program.next; n != &sh->program; n = n->next)
-		if (bytes_eq(container_of(n, struct submission, link)->user, sub->user))
-			return true;
+	return container_of((uintptr_t)n, struct submission, node);
+}
+
+struct bytes submit_sender(const struct map_node *n)
+{
+	return submission_of(n)->user;
+}
+
+/* False: a hook has it now, and the later ones of its sender wait. */
+static bool program_start(struct shard *sh, struct submission *sub)
+{
+	if (sh->over) {
+		/* A hook that said "later" now would say it to a gateway that is gone. */
+		tell_program(sub->done, sub->done_user, -WSC_ESTATE, BYTES("the gateway has stopped"), BYTES(""), 0);
+		submit_free(sub);
+		return true;
+	}
+	if (run(sh, sub)) {
+		mem_free(sub);
+		return true;
+	}
+	sub->heap = true; /* it stays where it is */
+	map_insert(&sh->program, &sub->node, map_hash(&sh->program, sub->user));
 	return false;
 }
 
 void submit_program_run(struct shard *sh, struct task *t)
 {
 	struct submission *sub = container_of(t, struct submission, task);
+	struct map_node *first = map_find(&sh->program, sub->user, map_hash(&sh->program, sub->user));
 
-	if (sh->over) {
-		/* A hook that said "later" now would say it to a gateway that is gone. */
-		tell_program(sub->done, sub->done_user, -WSC_ESTATE, BYTES("the gateway has stopped"), BYTES(""), 0);
-		submit_free(sub);
-	} else if (sender_waits(sh, sub)) {
-		list_push(&sh->program, &sub->link);
-	} else if (run(sh, sub)) {
-		mem_free(sub);
-	} else {
-		sub->heap = true; /* it stays where it is */
-		list_push(&sh->program, &sub->link);
-	}
+	if (first && !sh->over)
+		list_push(&submission_of(first)->link, &sub->link);
+	else
+		(void)program_start(sh, sub);
 }
 
-/* @done is through: those of its sender that waited have their turn, until one waits again. */
+/* @done is through: those of its sender that waited have their turn, until a hook has one again. */
 static void program_next(struct shard *sh, struct submission *done)
 {
-	struct list mine;
-	struct list *n, *next;
+	struct list behind, *n;
 
-	list_init(&mine);
-	list_remove(&done->link);
-	for (n = sh->program.next; n != &sh->program; n = next) {
-		next = n->next;
-		if (bytes_eq(container_of(n, struct submission, link)->user, done->user)) {
-			list_remove(n);
-			list_push(&mine, n);
+	list_init(&behind);
+	list_splice(&behind, &done->link);
+	map_remove(&sh->program, &done->node);
+	submit_free(done);
+	while ((n = list_pop(&behind))) {
+		struct submission *sub = container_of(n, struct submission, link);
+
+		if (!program_start(sh, sub)) {
+			list_splice(&sub->link, &behind);
+			return;
 		}
 	}
-	submit_free(done);
-	while ((n = list_pop(&mine)))
-		submit_program_run(sh, &container_of(n, struct submission, link)->task);
 }
 
 /* ---- outcomes --------------------------------------------------------------------------------------------------------- */
@@ -881,6 +894,8 @@ void submit_outcome(struct shard *sh, const struct hub_request *r)
 		job_outcome(sh, r);
 		return;
 	}
+	if (!r->token)
+		return; /* the program's, which asked for no outcome */
 	/* Nobody there and nothing stored: it was not accepted after all. */
 	if (r->result == HUB_NOBODY && r->scope != HUB_TO_ALL)
 		counter_add(&sh->counters.received, UINT64_MAX);
@@ -896,20 +911,18 @@ void submit_outcome(struct shard *sh, const struct hub_request *r)
 void submit_bury(struct shard *sh)
 {
 	const struct bytes why = BYTES("the gateway has stopped");
-	struct list *n, *next;
+	struct map_node *first = map_first(&sh->program);
+	struct list *n;
 	struct job *j;
 	uint32_t pos = 0;
 
-	for (n = sh->program.next; n != &sh->program; n = next) {
-		struct submission *sub = container_of(n, struct submission, link);
+	for (; first; first = map_after(&sh->program, submit_sender(first), first->hash))
+		while ((n = list_pop(&submission_of(first)->link))) {
+			struct submission *sub = container_of(n, struct submission, link);
 
-		next = n->next;
-		if (sub->waiting)
-			continue;
-		list_remove(n);
-		tell_program(sub->done, sub->done_user, -WSC_ESTATE, why, BYTES(""), 0);
-		submit_free(sub);
-	}
+			tell_program(sub->done, sub->done_user, -WSC_ESTATE, why, BYTES(""), 0);
+			submit_free(sub);
+		}
 	hook_give_up(sh); /* those that a hook has */
 	while ((j = slab_next(&sh->jobs, &pos))) {
 		struct job job = *j;

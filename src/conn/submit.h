@@ -16,12 +16,13 @@ enum submit_stage { STAGE_CHECK, STAGE_RECEIVED, STAGE_SEND, STAGE_PUBLISH };
 
 struct submission {
 	struct task task; /* PROGRAM: how it came here */
-	struct list link; /* PROGRAM: on shard.program while it waits */
+	/* PROGRAM: in shard.program while a hook has it; the later ones of its sender are behind it on its @link, in order. */
+	struct map_node node;
+	struct list link;
 	enum submit_origin origin;
 	enum submit_stage stage;
 	bool broadcast;
-	bool heap;    /* text and user are owned */
-	bool waiting; /* a hook has it */
+	bool heap; /* text and user are owned */
 	slab_handle conn;
 	struct bytes text; /* JSON */
 	struct bytes user; /* who sends */
@@ -38,6 +39,8 @@ void submit_program_run(struct shard *sh, struct task *t);
 struct submission *submit_program_new(uint8_t *text, size_t len, struct bytes from, bool broadcast, wsc_done_fn *done,
 				      void *user);
 void submit_free(struct submission *sub);
+/* What shard.program goes by: who sends. */
+struct bytes submit_sender(const struct map_node *n);
 /* Appends @m as JSON: 0, -WSC_EINVAL, -WSC_EBADMESSAGE, -WSC_ENOMEM. */
 int submit_message_json(struct buf *b, const struct wsc_message *m);
 

@@ -17,8 +17,8 @@
 #define BACKOFF_MIN_MS 10u
 #define BACKOFF_MAX_MS 1000u
 #define WAKE_TRIES 8
-/* What a step of a handshake takes from the turn's bytes: it costs as much time as reading so many. */
-#define HANDSHAKE_BYTES 32768u
+/* What a step of a handshake takes from the turn's bytes: it costs as much time as reading so many. Also when it fails. */
+#define STEP_BYTES 32768u
 
 static void count(_Atomic uint64_t *c)
 {
@@ -287,11 +287,12 @@ static size_t read_once(struct loop *l, struct stream *s)
 			s->src.flags &= (uint8_t)~STREAM_READABLE;
 		else
 			make_ready(s);
+		l->steps = 0;
 		if (s->tls)
 			tls_feed(s, l->recv_buf, (size_t)n);
 		else
 			l->ops->on_data(s, l->recv_buf, (size_t)n);
-		return (size_t)n + (tls_shaking(s) ? HANDSHAKE_BYTES : 0);
+		return (size_t)n + (size_t)l->steps * STEP_BYTES;
 	}
 	if (n < 0 && errno == EINTR) {
 		make_ready(s);
@@ -471,10 +472,19 @@ void listener_stop(struct listener *ln)
 	ln->stopped = true;
 }
 
+/* Where the system has no memory for it, it is paused once more: or nobody would ever be let in here again. */
+static void watch_again(struct listener *ln)
+{
+	if (watch(ln->loop, &ln->src, EPOLLIN | EPOLLEXCLUSIVE) == 0)
+		return;
+	ln->backoff_ms = BACKOFF_MAX_MS;
+	ln->resume_ms = UINT64_MAX - 1;
+}
+
 void listener_start(struct listener *ln)
 {
 	if (ln->stopped && ln->src.fd >= 0 && !ln->resume_ms)
-		(void)watch(ln->loop, &ln->src, EPOLLIN | EPOLLEXCLUSIVE);
+		watch_again(ln);
 	ln->stopped = false;
 }
 
@@ -491,5 +501,5 @@ void listener_tick(struct listener *ln, uint64_t mono_ms)
 		return;
 	ln->resume_ms = 0;
 	if (!ln->stopped && ln->src.fd >= 0)
-		(void)watch(ln->loop, &ln->src, EPOLLIN | EPOLLEXCLUSIVE);
+		watch_again(ln);
 }

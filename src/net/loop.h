@@ -95,6 +95,7 @@ struct loop {
 	bool woken;
 	uint32_t polled;  /* streams that became ready in the last loop_wait() */
 	uint32_t crowded; /* polls in a row without room for more; epoll goes round, so each saw LOOP_EVENTS others */
+	uint32_t steps;   /* tls.c's: what the bytes last read have cost beside being read, in steps of a handshake */
 	bool no_bulk;     /* the owner's: those who talk without end are not read now */
 	/* Test mode: 0 off; else every read and write is cut to this many bytes, so that all splits are met. */
 	uint32_t chop;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tls: see tls.h. Everything that OpenSSL can answer is looked at; its queue of errors is empty before each call. */
+/*
+ * tls: see tls.h. Everything that OpenSSL can answer is looked at; its queue of errors is empty before each call, and behind
+ * one that has failed.
+ */
 #include "net/tls.h"
 
 #include <errno.h>
@@ -28,6 +31,8 @@
 #define PENDING_MAX 65536u
 #define NAMES_MAX 256
 #define KEYS 2 /* the one that encrypts, and the one before */
+/* Key updates that one recv may bring. Nobody needs more than one in a gigabyte, and each costs a dozen records. */
+#define UPDATES_AT_ONCE 8u
 
 /* RFC 9325 §4.2, Mozilla's "intermediate": forward secrecy and AEAD, nothing else. */
 static const char ciphers_1_2[] =
@@ -85,11 +90,22 @@ struct tls {
 	uint32_t pending_len, pending_sent;
 	const char *fault; /* NULL: none */
 	int error;         /* errno of what broke it */
+	uint32_t updates;  /* key updates in what the loop has lent */
 	bool settled;      /* the handshake is over */
 	bool ended;        /* the peer's end has come, in good order or not */
 	bool shut;         /* we have no more to say */
 	bool notified;     /* and have said so */
 };
+
+static int break_off(struct tls *t, int error, const char *why)
+{
+	if (!t->error) {
+		t->error = error;
+		t->fault = why;
+	}
+	t->ended = true;
+	return -t->error;
+}
 
 /* ---- tickets (RFC 5077, RFC 8446 §4.6.1) ---------------------------------------------------------------------------- */
 
@@ -190,6 +206,24 @@ static int on_alpn(SSL *ssl, const uint8_t **out, uint8_t *out_len, const uint8_
 		return SSL_TLSEXT_ERR_ALERT_FATAL;
 	*out = chosen;
 	return SSL_TLSEXT_ERR_OK;
+}
+
+/*
+ * OpenSSL tells of each message of the protocol, and follows key updates as long as there are any (RFC 8446 §4.6.3). What the
+ * loop has lent ends here when they are too many.
+ */
+static void on_message(int sent, int version, int type, const void *at, size_t len, SSL *ssl, void *arg)
+{
+	struct tls *t = SSL_get_app_data(ssl);
+
+	(void)version, (void)arg;
+	if (sent || type != SSL3_RT_HANDSHAKE || !len || *(const uint8_t *)at != SSL3_MT_KEY_UPDATE)
+		return;
+	t->s->loop->steps++;
+	if (++t->updates <= UPDATES_AT_ONCE)
+		return;
+	(void)break_off(t, EPROTO, "the peer updates its keys without end");
+	t->raw = bytes_of(NULL, 0);
 }
 
 static int no_passphrase(char *buf, int size, int writing, void *asked)
@@ -333,6 +367,7 @@ static bool set_policy(SSL_CTX *ctx, const struct tls_options *o, uint64_t rotat
 	SSL_CTX_set_timeout(ctx, (long)(rotation_ms * 2 / 1000 ? rotation_ms * 2 / 1000 : 1));
 	SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
 	SSL_CTX_set_tlsext_servername_callback(ctx, on_name);
+	SSL_CTX_set_msg_callback(ctx, on_message);
 	return SSL_CTX_set_min_proto_version(ctx, o->only_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION) == 1 &&
 	       SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) == 1 &&
 	       SSL_CTX_set_cipher_list(ctx, ciphers_1_2) == 1 && SSL_CTX_set_ciphersuites(ctx, ciphers_1_3) == 1 &&
@@ -374,16 +409,6 @@ static void set_unref(struct tls_set *set)
 }
 
 /* ---- where OpenSSL's bytes come from and go to ------------------------------------------------------------------------ */
-
-static int break_off(struct tls *t, int error, const char *why)
-{
-	if (!t->error) {
-		t->error = error;
-		t->fault = why;
-	}
-	t->ended = true;
-	return -t->error;
-}
 
 /* Behind what waits already. */
 static int keep(struct tls *t, const uint8_t *at, size_t len)
@@ -621,6 +646,7 @@ static void look_at(struct tls *t, int result)
 		(void)break_off(t, ERR_GET_REASON(e) == ERR_R_MALLOC_FAILURE ? ENOMEM : EPROTO,
 				ERR_reason_error_string(e) ? ERR_reason_error_string(e)
 							   : "the record layer has failed");
+		ERR_clear_error(); /* the thread may be a host program's, whose own TLS looks there */
 	}
 }
 
@@ -631,6 +657,8 @@ static size_t decrypt(struct tls *t)
 	size_t got = 0, n = 0;
 	int r;
 
+	t->s->loop->steps += !t->settled;
+	t->updates = 0;
 	do {
 		ERR_clear_error();
 		r = SSL_read_ex(t->ssl, b->plain + got, sizeof b->plain - got, &n);
@@ -712,11 +740,6 @@ int stream_give_tls(struct stream *s, struct tls *t)
 }
 
 /* ---- streams: what comes ----------------------------------------------------------------------------------------------- */
-
-bool tls_shaking(const struct stream *s)
-{
-	return s->tls && !s->tls->settled;
-}
 
 bool tls_tell_end(struct stream *s)
 {

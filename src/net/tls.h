@@ -91,8 +91,6 @@ void tls_buffers_free(struct tls_buffers *b);
 void tls_feed(struct stream *s, const uint8_t *data, size_t len);
 /* Has the peer's end been seen already while the stream was paused? It is told now. */
 bool tls_tell_end(struct stream *s);
-/* Is the handshake still going on? */
-bool tls_shaking(const struct stream *s);
 ptrdiff_t tls_send(struct stream *s, const struct iovec *piece, int n);
 /* The socket takes bytes again. False: and is full again. */
 bool tls_flush(struct stream *s);

@@ -374,7 +374,6 @@ static int init_shard(struct worker *w, struct settings *set, unsigned index, co
 	sh->congested = congested;
 	sh->now = worker_clock();
 	list_init(&sh->dead);
-	list_init(&sh->program);
 	list_init(&sh->deferred);
 	timers_init(&sh->timers, now_ms(sh->now));
 	timers_init(&sh->hook_timers, now_ms(sh->now));
@@ -382,6 +381,8 @@ static int init_shard(struct worker *w, struct settings *set, unsigned index, co
 		errno = -r;
 		return -WSC_ESYSTEM;
 	}
+	if (map_init(&sh->program, set->seed, submit_sender) < 0)
+		return -WSC_ENOMEM;
 	sh->loop.chop = set->chop;
 	o.self = index;
 	o.peers = w->n;
@@ -451,6 +452,7 @@ void worker_deinit(struct worker *w)
 	deflate_shard_deinit(sh);
 	slab_deinit(&sh->conns);
 	slab_deinit(&sh->jobs);
+	map_deinit(&sh->program);
 	loop_deinit(&sh->loop);
 }
 

@@ -206,6 +206,26 @@ TEST(wsc_stats_and_wsc_is_online_tell_the_truth)
 	scene_free(s);
 }
 
+/* What the program sends is not among what was received, so what of it finds nobody is not to be taken off again. */
+TEST(what_the_program_says_to_nobody_without_asking_for_an_outcome_changes_no_figure)
+{
+	struct scene *s = scene_new(NULL, NULL);
+	struct wsc_message absent = { .to = "nobody", .content = "x" }, empty = { .ticket_id = "none", .content = "x" };
+	struct wsc_stats st;
+
+	CHECK_EQ(wsc_send(s->gateway, &absent, NULL, NULL), 0);
+	CHECK_EQ(wsc_send(s->gateway, &empty, NULL, NULL), 0);
+	CHECK_EQ(wsc_kick(s->gateway, "nobody", NULL, NULL, NULL), 0);
+	/* Behind the others, on the worker of the same users: when these are told, the others were. */
+	CHECK_EQ(wsc_send(s->gateway, &absent, note_outcome, s), 0);
+	CHECK_EQ(wsc_send(s->gateway, &empty, note_outcome, s), 0);
+	CHECK_EQ(wsc_kick(s->gateway, "nobody", NULL, note_outcome, s), 0);
+	CHECK(wait_notes(s, "outcome -10 0", 3));
+	CHECK_EQ(wsc_stats(s->gateway, &st), 0);
+	CHECK_EQ(st.messages_received, 0);
+	scene_free(s);
+}
+
 /* ---- from every hook ------------------------------------------------------------------------------------------------ */
 
 static void everything(struct scene *s, const char *where)

@@ -4,6 +4,7 @@
  * the owner would do on each callback is written down, and a few orders are obeyed (pause, close) in the middle of it.
  */
 #include <errno.h>
+#include <sys/epoll.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -799,6 +800,40 @@ TEST(without_descriptors_the_listener_pauses_and_comes_back)
 	while (n > 0)
 		close(taken[--n]);
 	close(fd);
+	close(lfd);
+	loop_deinit(&w.loop);
+}
+
+/* EEXIST here, for want of a way to ENOMEM; tests/faults has that. */
+TEST(a_listener_that_cannot_come_back_yet_tries_again)
+{
+	struct listen_options o = { .backlog = 16 };
+	struct epoll_event ev = { .events = 0 };
+	struct listener ln;
+	struct world w;
+	uint16_t port;
+	int lfd = addr_listen("127.0.0.1", 0, &o, &port), fd;
+
+	begin(&w, 0);
+	CHECK_EQ(listener_open(&w.loop, &ln, lfd, 0), 0);
+	for (int i = 0; i < 2; i++) { /* from the owner's stop, and from its own pause */
+		listener_stop(&ln);
+		CHECK_EQ(epoll_ctl(w.loop.epfd, EPOLL_CTL_ADD, lfd, &ev), 0);
+		if (i)
+			ln.resume_ms = 1;
+		listener_start(&ln);
+		listener_tick(&ln, 1000);
+		CHECK(listener_deadline(&ln) != UINT64_MAX);
+		CHECK_EQ(epoll_ctl(w.loop.epfd, EPOLL_CTL_DEL, lfd, &ev), 0);
+		listener_tick(&ln, 5000);
+		listener_tick(&ln, 10000);
+		CHECK_EQ(listener_deadline(&ln), UINT64_MAX);
+		fd = dial(port);
+		turn(&w);
+		CHECK_EQ(w.naccepted, i + 1);
+		close(fd);
+		close(w.accepted[i]);
+	}
 	close(lfd);
 	loop_deinit(&w.loop);
 }

@@ -252,6 +252,19 @@ static void meet(struct world *w, struct end *e, struct client *c, int version, 
 	CHECK_EQ(e->ends, 0);
 }
 
+/* A world with one pair in it that has met, and its end. */
+static void begin_met(struct world *w, struct end *e, struct client *c, int version, bool small)
+{
+	begin(w, 0);
+	meet(w, e, c, version, small);
+}
+
+static void finish_both(struct world *w, struct end *e, struct client *c)
+{
+	drop(e, c);
+	finish(w);
+}
+
 static void fill(uint8_t *at, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -270,8 +283,7 @@ TEST(what_is_said_arrives_on_the_other_side_in_both_versions)
 		struct client c;
 		uint8_t back[5];
 
-		begin(&w, 0);
-		meet(&w, &e, &c, versions[i], false);
+		begin_met(&w, &e, &c, versions[i], false);
 		client_write(&w, &c, "hello", 5);
 		settle(&w);
 		CHECK_BYTES(bytes_of(e.got, e.len), "hello");
@@ -279,8 +291,7 @@ TEST(what_is_said_arrives_on_the_other_side_in_both_versions)
 		CHECK(!stream_holds(&e.s));
 		CHECK_EQ(client_read(&w, &c, back, 5), 5);
 		CHECK_BYTES(bytes_of(back, 5), "there");
-		drop(&e, &c);
-		finish(&w);
+		finish_both(&w, &e, &c);
 	}
 }
 
@@ -311,8 +322,7 @@ TEST(every_record_may_come_and_go_byte_by_byte)
 			CHECK_EQ(got, sent);
 		}
 		CHECK(memcmp(back, out, sizeof out) == 0);
-		drop(&e, &c);
-		finish(&w);
+		finish_both(&w, &e, &c);
 	}
 }
 
@@ -325,8 +335,7 @@ TEST(all_that_one_recv_brings_is_one_call)
 	size_t calls;
 	uint64_t recvs;
 
-	begin(&w, 0);
-	meet(&w, &e, &c, TLS1_3_VERSION, false);
+	begin_met(&w, &e, &c, TLS1_3_VERSION, false);
 	calls = e.calls;
 	recvs = w.loop.n_recv;
 	for (int i = 0; i < 50; i++)
@@ -335,8 +344,7 @@ TEST(all_that_one_recv_brings_is_one_call)
 	CHECK_EQ(e.len, 50 * sizeof out);
 	CHECK_EQ(e.calls - calls, 1);
 	CHECK_EQ(w.loop.n_recv - recvs, 1);
-	drop(&e, &c);
-	finish(&w);
+	finish_both(&w, &e, &c);
 }
 
 TEST(several_pieces_are_one_record_and_a_small_message_is_a_small_one)
@@ -349,8 +357,7 @@ TEST(several_pieces_are_one_record_and_a_small_message_is_a_small_one)
 	uint64_t sends;
 	size_t n = 0;
 
-	begin(&w, 0);
-	meet(&w, &e, &c, TLS1_3_VERSION, false);
+	begin_met(&w, &e, &c, TLS1_3_VERSION, false);
 	sends = w.loop.n_send;
 	CHECK_EQ(stream_send(&e.s, three, 3), 6);
 	CHECK_EQ(w.loop.n_send - sends, 1);
@@ -361,8 +368,7 @@ TEST(several_pieces_are_one_record_and_a_small_message_is_a_small_one)
 	CHECK_EQ(say(&e, "x", 1), 1);
 	CHECK(recv(c.fd, back, sizeof back, MSG_PEEK | MSG_DONTWAIT) <= 5 + 1 + 1 + 16);
 	CHECK_EQ(stream_send(&e.s, three, 0), 0);
-	drop(&e, &c);
-	finish(&w);
+	finish_both(&w, &e, &c);
 }
 
 TEST(nothing_is_taken_while_ciphertext_waits_and_all_of_it_arrives)
@@ -377,8 +383,7 @@ TEST(nothing_is_taken_while_ciphertext_waits_and_all_of_it_arrives)
 		size_t sent = 0, got = 0, n;
 		unsigned held = 0;
 
-		begin(&w, 0);
-		meet(&w, &e, &c, versions[i], true);
+		begin_met(&w, &e, &c, versions[i], true);
 		for (int k = 0; k < TURNS && got < sizeof out; k++) {
 			if (sent < sizeof out) {
 				struct iovec two[] = { { out + sent, (sizeof out - sent) / 3 },
@@ -403,8 +408,7 @@ TEST(nothing_is_taken_while_ciphertext_waits_and_all_of_it_arrives)
 		CHECK(held > 0);
 		CHECK(e.writables > 0);
 		CHECK(memcmp(back, out, sizeof out) == 0);
-		drop(&e, &c);
-		finish(&w);
+		finish_both(&w, &e, &c);
 	}
 }
 
@@ -415,8 +419,7 @@ TEST(a_key_update_of_the_peer_is_followed_and_answered)
 	struct client c;
 	uint8_t back[5];
 
-	begin(&w, 0);
-	meet(&w, &e, &c, TLS1_3_VERSION, false);
+	begin_met(&w, &e, &c, TLS1_3_VERSION, false);
 	for (int i = 0; i < 3; i++) {
 		CHECK_EQ(SSL_key_update(c.ssl, SSL_KEY_UPDATE_REQUESTED), 1);
 		client_write(&w, &c, "hello", 5);
@@ -426,8 +429,26 @@ TEST(a_key_update_of_the_peer_is_followed_and_answered)
 	}
 	CHECK_EQ(e.len, 15);
 	CHECK_EQ(e.ends, 0);
-	drop(&e, &c);
-	finish(&w);
+	finish_both(&w, &e, &c);
+}
+
+/* 27 bytes each, and each costs as much as a dozen records. */
+TEST(a_peer_that_does_nothing_but_update_its_keys_is_given_up)
+{
+	struct world w;
+	struct end e;
+	struct client c;
+
+	begin_met(&w, &e, &c, TLS1_3_VERSION, false);
+	for (int i = 0; i < 50; i++) {
+		CHECK_EQ(SSL_key_update(c.ssl, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+		CHECK_EQ(SSL_do_handshake(c.ssl), 1);
+	}
+	settle(&w);
+	CHECK_EQ(e.ends, 1);
+	CHECK_EQ(e.error, EPROTO);
+	CHECK(stream_tls_fault(&e.s)[0] != 0);
+	finish_both(&w, &e, &c);
 }
 
 TEST(a_peer_that_makes_us_answer_and_does_not_read_is_given_up)
@@ -437,8 +458,7 @@ TEST(a_peer_that_makes_us_answer_and_does_not_read_is_given_up)
 	struct end e;
 	struct client c;
 
-	begin(&w, 0);
-	meet(&w, &e, &c, TLS1_3_VERSION, true);
+	begin_met(&w, &e, &c, TLS1_3_VERSION, true);
 	while (!stream_holds(&e.s))
 		CHECK(say(&e, out, sizeof out) >= 0);
 	for (int i = 0; i < TURNS && !e.ends; i++) {
@@ -451,8 +471,7 @@ TEST(a_peer_that_makes_us_answer_and_does_not_read_is_given_up)
 	CHECK(e.error != 0);
 	CHECK(stream_tls_fault(&e.s)[0] != 0);
 	CHECK(say(&e, "x", 1) < 0);
-	drop(&e, &c);
-	finish(&w);
+	finish_both(&w, &e, &c);
 }
 
 /* ---- the end ------------------------------------------------------------------------------------------------------------ */
@@ -469,8 +488,7 @@ TEST(the_goodbye_goes_out_behind_what_waits_and_the_end_behind_it)
 		ptrdiff_t taken;
 		uint8_t rest;
 
-		begin(&w, 0);
-		meet(&w, &e, &c, versions[i], true);
+		begin_met(&w, &e, &c, versions[i], true);
 		taken = say(&e, out, sizeof out);
 		CHECK(taken > 0);
 		CHECK(stream_holds(&e.s));
@@ -487,8 +505,7 @@ TEST(the_goodbye_goes_out_behind_what_waits_and_the_end_behind_it)
 		client_write(&w, &c, "more", 4);
 		settle(&w);
 		CHECK_BYTES(bytes_of(e.got, e.len), "more");
-		drop(&e, &c);
-		finish(&w);
+		finish_both(&w, &e, &c);
 	}
 }
 
@@ -499,13 +516,11 @@ TEST(whoever_is_closed_is_told_goodbye)
 	struct client c;
 	uint8_t back[8];
 
-	begin(&w, 0);
-	meet(&w, &e, &c, TLS1_3_VERSION, false);
+	begin_met(&w, &e, &c, TLS1_3_VERSION, false);
 	stream_close(&e.s);
 	CHECK_EQ(client_read(&w, &c, back, sizeof back), 0);
 	CHECK_EQ(SSL_get_shutdown(c.ssl), SSL_RECEIVED_SHUTDOWN);
-	drop(&e, &c);
-	finish(&w);
+	finish_both(&w, &e, &c);
 }
 
 TEST(the_peers_goodbye_is_the_end_and_so_is_a_socket_that_ends_without_one)
@@ -515,8 +530,7 @@ TEST(the_peers_goodbye_is_the_end_and_so_is_a_socket_that_ends_without_one)
 	struct client c;
 	uint8_t back[5];
 
-	begin(&w, 0);
-	meet(&w, &e, &c, TLS1_3_VERSION, false);
+	begin_met(&w, &e, &c, TLS1_3_VERSION, false);
 	client_write(&w, &c, "hello", 5);
 	SSL_shutdown(c.ssl);
 	settle(&w);
@@ -531,8 +545,7 @@ TEST(the_peers_goodbye_is_the_end_and_so_is_a_socket_that_ends_without_one)
 	settle(&w);
 	CHECK_EQ(e.ends, 1);
 	CHECK_EQ(e.error, 0);
-	drop(&e, &c);
-	finish(&w);
+	finish_both(&w, &e, &c);
 }
 
 TEST(a_paused_stream_hears_of_the_end_when_it_is_resumed)
@@ -541,8 +554,7 @@ TEST(a_paused_stream_hears_of_the_end_when_it_is_resumed)
 	struct end e;
 	struct client c;
 
-	begin(&w, 0);
-	meet(&w, &e, &c, TLS1_3_VERSION, false);
+	begin_met(&w, &e, &c, TLS1_3_VERSION, false);
 	e.pause_on_data = true;
 	CHECK_EQ(SSL_write(c.ssl, "hello", 5), 5);
 	SSL_shutdown(c.ssl);
@@ -553,8 +565,7 @@ TEST(a_paused_stream_hears_of_the_end_when_it_is_resumed)
 	settle(&w);
 	CHECK_EQ(e.ends, 1);
 	CHECK_EQ(e.error, 0);
-	drop(&e, &c);
-	finish(&w);
+	finish_both(&w, &e, &c);
 }
 
 TEST(a_stream_may_be_closed_or_shut_from_inside_a_callback)
@@ -565,8 +576,7 @@ TEST(a_stream_may_be_closed_or_shut_from_inside_a_callback)
 		struct client c;
 		uint8_t back[8];
 
-		begin(&w, 0);
-		meet(&w, &e, &c, TLS1_3_VERSION, false);
+		begin_met(&w, &e, &c, TLS1_3_VERSION, false);
 		e.close_on_data = close_it;
 		e.shut_on_data = !close_it;
 		CHECK_EQ(SSL_write(c.ssl, "one", 3), 3);
@@ -577,8 +587,7 @@ TEST(a_stream_may_be_closed_or_shut_from_inside_a_callback)
 		CHECK_EQ(e.ends, close_it ? 0 : 1);
 		CHECK_EQ(client_read(&w, &c, back, sizeof back), 0);
 		CHECK(SSL_get_shutdown(c.ssl) & SSL_RECEIVED_SHUTDOWN);
-		drop(&e, &c);
-		finish(&w);
+		finish_both(&w, &e, &c);
 	}
 }
 
@@ -617,8 +626,7 @@ static void reset_at(int state, int version)
 			(void)say(&e, "x", 1);
 	}
 	CHECK_EQ(e.ends, 1);
-	drop(&e, &c);
-	finish(&w);
+	finish_both(&w, &e, &c);
 }
 
 TEST(a_reset_in_any_state_is_an_end_and_no_signal)
@@ -660,6 +668,37 @@ TEST(a_crowd_of_handshakes_takes_several_turns)
 	finish(&w);
 }
 
+/* The signature has been made when the record behind the greeting turns out to be none. */
+TEST(a_crowd_of_handshakes_that_fail_takes_as_many_turns)
+{
+	enum { CROWD = 100 };
+	static const uint8_t forged[5 + 32] = { 0x17, 3, 3, 0, 32, 1, 2, 3 };
+	static struct end e[CROWD];
+	static struct client c[CROWD];
+	struct world w;
+	unsigned failed = 0;
+
+	begin(&w, 0);
+	for (int i = 0; i < CROWD; i++) {
+		join(&w, &e[i], &c[i], AF_UNIX, false);
+		dress(&c[i], TLS1_3_VERSION, TLS1_3_VERSION);
+		CHECK(SSL_do_handshake(c[i].ssl) < 0);
+		CHECK_EQ(write(c[i].fd, forged, sizeof forged), sizeof forged);
+	}
+	turn(&w);
+	for (int i = 0; i < CROWD; i++)
+		failed += e[i].secured < 0;
+	CHECK(failed >= 16 && failed <= 48);
+	CHECK(loop_unfinished(&w.loop));
+	for (int i = 0; i < CROWD / 16; i++)
+		turn(&w);
+	for (int i = 0; i < CROWD; i++) {
+		CHECK(e[i].secured < 0);
+		drop(&e[i], &c[i]);
+	}
+	finish(&w);
+}
+
 /* ---- what is refused ---------------------------------------------------------------------------------------------------- */
 
 TEST(what_is_no_tls_ends_at_once_and_what_looks_like_it_is_told_so_by_an_alert)
@@ -683,8 +722,7 @@ TEST(what_is_no_tls_ends_at_once_and_what_looks_like_it_is_told_so_by_an_alert)
 		CHECK_EQ(read(c.fd, back, sizeof back), i % 3 ? 7 : 0);
 		CHECK_EQ(back[0], i % 3 ? 21 : 0); /* RFC 8446 §6: an alert, and a fatal one */
 		CHECK_EQ(back[5], i % 3 ? 2 : 0);
-		drop(&e, &c);
-		finish(&w);
+		finish_both(&w, &e, &c);
 	}
 }
 
@@ -717,8 +755,7 @@ TEST(a_record_that_was_tampered_with_ends_the_stream)
 	struct client c;
 	static const uint8_t forged[5 + 32] = { 0x17, 3, 3, 0, 32, 1, 2, 3 };
 
-	begin(&w, 0);
-	meet(&w, &e, &c, TLS1_3_VERSION, false);
+	begin_met(&w, &e, &c, TLS1_3_VERSION, false);
 	CHECK_EQ(SSL_write(c.ssl, "good", 4), 4);
 	CHECK_EQ(write(c.fd, forged, sizeof forged), sizeof forged);
 	settle(&w);
@@ -726,8 +763,30 @@ TEST(a_record_that_was_tampered_with_ends_the_stream)
 	CHECK_EQ(e.ends, 1);
 	CHECK_EQ(e.error, EPROTO);
 	CHECK(stream_tls_fault(&e.s)[0] != 0);
+	finish_both(&w, &e, &c);
+}
+
+/* The thread may be the host program's, and its own TLS looks there (SSL_get_error(3)). */
+TEST(what_a_peer_does_wrong_is_not_left_in_the_queue_of_errors)
+{
+	static const uint8_t forged[5 + 32] = { 0x17, 3, 3, 0, 32, 1, 2, 3 };
+	struct world w;
+	struct end e;
+	struct client c;
+
+	begin_met(&w, &e, &c, TLS1_3_VERSION, false);
+	CHECK_EQ(write(c.fd, forged, sizeof forged), sizeof forged);
+	ERR_clear_error();
+	settle(&w);
+	CHECK_EQ(e.error, EPROTO);
+	CHECK_EQ(ERR_peek_error(), 0);
 	drop(&e, &c);
-	finish(&w);
+	join(&w, &e, &c, AF_UNIX, false);
+	CHECK_EQ(write(c.fd, "\x16\x03\x01\x00\x05hello", 10), 10);
+	settle(&w);
+	CHECK_EQ(e.secured, -EPROTO);
+	CHECK_EQ(ERR_peek_error(), 0);
+	finish_both(&w, &e, &c);
 }
 
 TEST(a_client_cannot_negotiate_anew)
@@ -736,13 +795,11 @@ TEST(a_client_cannot_negotiate_anew)
 	struct end e;
 	struct client c;
 
-	begin(&w, 0);
-	meet(&w, &e, &c, TLS1_2_VERSION, false);
+	begin_met(&w, &e, &c, TLS1_2_VERSION, false);
 	CHECK_EQ(SSL_renegotiate(c.ssl), 1);
 	CHECK(shake(&w, &c) != 1);
 	CHECK_EQ(e.len, 0);
-	drop(&e, &c);
-	finish(&w);
+	finish_both(&w, &e, &c);
 }
 
 TEST(only_the_versions_that_are_allowed_are_spoken)
@@ -765,8 +822,7 @@ TEST(only_the_versions_that_are_allowed_are_spoken)
 			SSL_set_cipher_list(c.ssl, "ALL:@SECLEVEL=0");
 			CHECK_EQ(shake(&w, &c) == 1, good);
 			CHECK_EQ(e.secured == 0, good);
-			drop(&e, &c);
-			finish(&w);
+			finish_both(&w, &e, &c);
 		}
 }
 
@@ -786,8 +842,7 @@ TEST(weak_ciphers_find_no_partner)
 		SSL_set_security_level(c.ssl, 0);
 		CHECK_EQ(SSL_set_cipher_list(c.ssl, weak[i]), 1);
 		CHECK(shake(&w, &c) != 1);
-		drop(&e, &c);
-		finish(&w);
+		finish_both(&w, &e, &c);
 	}
 }
 
@@ -819,8 +874,7 @@ TEST(http_1_1_is_agreed_to_and_a_client_that_only_speaks_something_else_is_told)
 			CHECK(shake(&w, &c) < 0);
 			CHECK_EQ(ERR_GET_REASON(ERR_peek_last_error()), SSL_R_TLSV1_ALERT_NO_APPLICATION_PROTOCOL);
 		}
-		drop(&e, &c);
-		finish(&w);
+		finish_both(&w, &e, &c);
 	}
 }
 
@@ -999,8 +1053,7 @@ TEST(after_a_reload_new_connections_get_the_new_certificate_old_ones_go_on_and_t
 	struct client c;
 	uint8_t back[5];
 
-	begin(&w, 0);
-	meet(&w, &e, &c, TLS1_3_VERSION, false);
+	begin_met(&w, &e, &c, TLS1_3_VERSION, false);
 	CHECK_EQ(visit(&w, TLS1_3_VERSION, &session), 0);
 	for (int i = 0; i < 5; i++) {
 		make_files(&f, "usual", "renewed", "DNS:localhost");
@@ -1015,8 +1068,7 @@ TEST(after_a_reload_new_connections_get_the_new_certificate_old_ones_go_on_and_t
 	CHECK_EQ(say(&e, "there", 5), 5);
 	CHECK_EQ(client_read(&w, &c, back, 5), 5);
 	SSL_SESSION_free(session);
-	drop(&e, &c);
-	finish(&w);
+	finish_both(&w, &e, &c);
 }
 
 static void write_text(const char *path, const char *text)
@@ -1164,10 +1216,8 @@ TEST(what_was_taken_and_goes_nowhere_can_be_freed)
 	struct end e;
 	struct client c;
 
-	begin(&w, 0);
-	meet(&w, &e, &c, TLS1_3_VERSION, false);
+	begin_met(&w, &e, &c, TLS1_3_VERSION, false);
 	tls_free(stream_take_tls(&e.s));
 	tls_free(NULL);
-	drop(&e, &c);
-	finish(&w);
+	finish_both(&w, &e, &c);
 }

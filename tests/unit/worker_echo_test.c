@@ -95,13 +95,45 @@ TEST(no_hook_hears_of_an_echo_and_it_stays_on_the_worker_that_has_accepted_it)
 	rig_end(&r);
 }
 
-/* Sent in one piece and not read, so many that they fit into no queue: what waits is moved along, not copied each time. */
-TEST(input_that_waits_for_a_reader_lies_still_and_is_echoed_whole_and_in_order)
+/*
+ * Says numbered messages of @len bytes in one piece, so many that they fit into no queue, and reads on only then: all come
+ * back, in order, and nobody is called slow.
+ */
+static void echo_all(struct rig *r, int fd, size_t len)
 {
 	static uint8_t frames[60000];
+	size_t head = len < 126 ? 6 : 8, at = 0;
+	unsigned sent = 0, back = 0;
 	struct inbox in = { 0 };
 	struct bytes payload;
-	unsigned sent = 0, back = 0;
+
+	for (; at + head + len <= sizeof frames; at += head + len, sent++) {
+		memset(frames + at, 0, head + len);
+		frames[at] = 0x82;
+		frames[at + 1] = (uint8_t)(0x80 | (len < 126 ? len : 126));
+		if (len >= 126)
+			frames[at + 3] = (uint8_t)len;
+		frames[at + head] = (uint8_t)(sent >> 8);
+		frames[at + head + 1] = (uint8_t)sent;
+	}
+	put(fd, frames, at);
+	for (unsigned turns = 0; turns < 20000 && back < sent; turns++) {
+		rig_turn(r, 1);
+		take(&in, fd);
+		while (next_frame(&in, &payload) == 0x82) {
+			CHECK_EQ(payload.len, len);
+			CHECK_EQ(payload.at[0] << 8 | payload.at[1], (int)(back & 0xffff));
+			back++;
+		}
+	}
+	CHECK_EQ(back, sent);
+	CHECK_EQ(counter_get(&hub_counters(r->w[0]->shard.hub)->closed_slow), 0);
+	inbox_free(&in);
+}
+
+/* What waits is moved along, not copied each time. */
+TEST(input_that_waits_for_a_reader_lies_still_and_is_echoed_whole_and_in_order)
+{
 	struct rig r;
 	int fd;
 
@@ -110,33 +142,13 @@ TEST(input_that_waits_for_a_reader_lies_still_and_is_echoed_whole_and_in_order)
 	r.sndbuf = 4096;
 	rig_start(&r);
 	fd = join(&r, 0);
-	for (size_t at = 0; at + 8 <= sizeof frames; at += 8, sent++) {
-		memcpy(frames + at, "\x82\x82\0\0\0\0", 6);
-		frames[at + 6] = (uint8_t)(sent >> 8);
-		frames[at + 7] = (uint8_t)sent;
-	}
-	put(fd, frames, sizeof frames);
-	for (unsigned turns = 0; turns < 20000 && back < sent; turns++) {
-		rig_turn(&r, 1);
-		take(&in, fd);
-		while (next_frame(&in, &payload) == 0x82) {
-			CHECK_EQ(payload.at[0] << 8 | payload.at[1], (int)(back & 0xffff));
-			back++;
-		}
-	}
-	CHECK_EQ(back, sent);
-	CHECK_EQ(counter_get(&hub_counters(r.w[0]->shard.hub)->closed_slow), 0);
-	close(fd);
-	inbox_free(&in);
+	echo_all(&r, fd, 2);
+	rig_hang_up(&r, &fd, 1);
 	rig_end(&r);
 }
 
 TEST(when_memory_is_short_an_echo_keeps_to_the_smaller_queue_and_is_no_slow_reader)
 {
-	static uint8_t frames[60000];
-	struct inbox in = { 0 };
-	struct bytes payload;
-	unsigned sent = 0, back = 0;
 	struct rig r;
 	int fd;
 
@@ -146,18 +158,7 @@ TEST(when_memory_is_short_an_echo_keeps_to_the_smaller_queue_and_is_no_slow_read
 	rig_start(&r);
 	fd = join(&r, 0);
 	hub_squeeze(r.w[0]->shard.hub, true);
-	for (size_t at = 0; at + 206 <= sizeof frames; at += 206, sent++)
-		memcpy(frames + at, "\x82\xfe\0\xc6\0\0\0\0", 8);
-	put(fd, frames, 206u * sent);
-	for (unsigned turns = 0; turns < 20000 && back < sent; turns++) {
-		rig_turn(&r, 3);
-		take(&in, fd);
-		while (next_frame(&in, &payload) == 0x82)
-			back++;
-	}
-	CHECK_EQ(back, sent);
-	CHECK_EQ(counter_get(&hub_counters(r.w[0]->shard.hub)->closed_slow), 0);
-	close(fd);
-	inbox_free(&in);
+	echo_all(&r, fd, 198);
+	rig_hang_up(&r, &fd, 1);
 	rig_end(&r);
 }

@@ -28,6 +28,7 @@ static bool greet(void *user, const struct wsc_client *client, struct wsc_messag
 static int sent(void *user, struct wsc_call *call, struct wsc_message *m)
 {
 	(void)user, (void)call;
+	CHECK(m->from && m->from[0]); /* nobody's message is no message */
 	m->content = "edited";
 	return 0;
 }
@@ -130,7 +131,9 @@ static void program_says(struct rig *r, const char *json, struct told *told)
 /* Everything that allocates, once. */
 static void conversation(struct rig *r, struct wsc_pending **kept, struct told *told)
 {
+	char answers[8192] = "";
 	int fd[CLIENTS];
+	ssize_t n;
 
 	for (unsigned i = 0; i < CLIENTS; i++) {
 		fd[i] = try_dial(r, i % r->n);
@@ -159,6 +162,9 @@ static void conversation(struct rig *r, struct wsc_pending **kept, struct told *
 	try_say(fd[0], 0x88, "\x03\xe8");
 	try_put(fd[1], "\xff\xff\xff", 3);
 	rig_turn(r, 6);
+	for (size_t got = 0; (n = recv(fd[3], answers + got, sizeof answers - 1 - got, 0)) > 0;)
+		got += (size_t)n;
+	CHECK(!strstr(answers, "\"id\":\"\"")); /* a success names what has succeeded */
 	for (unsigned i = 0; i < CLIENTS; i++)
 		close(fd[i]);
 	rig_turn(r, 4);

@@ -120,6 +120,7 @@ static inline void rig_end(struct rig *r)
 	}
 	for (unsigned i = 0; i < r->n; i++)
 		submit_bury(&r->w[i]->shard);
+	pressure_deinit(&r->set);
 	CHECK_EQ(atomic_load(&r->set.shared.connections), 0);
 	for (unsigned i = 0; i < r->n; i++) {
 		worker_deinit(r->w[i]);
@@ -305,6 +306,34 @@ static inline int rig_ws(struct rig *r, const char *user)
 	CHECK_EQ(in.pos, in.len);
 	inbox_free(&in);
 	return fd;
+}
+
+/* @n WebSockets, of name0, name1 and so on. */
+static inline void rig_crowd(struct rig *r, int *fd, unsigned n, const char *name)
+{
+	char user[32];
+
+	for (unsigned i = 0; i < n; i++) {
+		snprintf(user, sizeof user, "%s%u", name, i);
+		fd[i] = rig_ws(r, user);
+	}
+}
+
+/* These clients go, without a word. */
+static inline void rig_hang_up(struct rig *r, const int *fd, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		close(fd[i]);
+	rig_turn(r, 3);
+}
+
+/* Takes what comes to @fd until the server ends its side, or for @turns. */
+static inline void rig_listen(struct rig *r, struct inbox *in, int fd, unsigned turns)
+{
+	while (turns-- && !in->end) {
+		rig_turn(r, 1);
+		take(in, fd);
+	}
 }
 
 /* The connection of the one session of @user, wherever it lives. */

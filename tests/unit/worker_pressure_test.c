@@ -65,22 +65,14 @@ static void beside_floods(uint8_t first, const char *payload, bool rates)
 	rig_start(&r);
 	alice = rig_ws(&r, "alice");
 	bob = rig_ws(&r, "bob");
-	for (int i = 0; i < LOUD; i++) {
-		char user[16];
-
-		snprintf(user, sizeof user, "loud%d", i);
-		loud[i] = rig_ws(&r, user);
-	}
+	rig_crowd(&r, loud, LOUD, "loud");
 	for (int round = 0; round < 20; round++) {
 		for (int i = 0; i < LOUD; i++)
 			flood(loud[i], data, len);
 		CHECK(turns_until(&r, alice, bob) <= (getenv("TEST_SLOW") ? SLOW_TURNS : 2));
 	}
-	close(alice);
-	close(bob);
-	for (int i = 0; i < LOUD; i++)
-		close(loud[i]);
-	rig_turn(&r, 50);
+	rig_hang_up(&r, loud, LOUD);
+	rig_hang_up(&r, (int[]){ alice, bob }, 2);
 	rig_end(&r);
 }
 
@@ -134,11 +126,8 @@ TEST(beside_a_hundred_floods_of_pipelined_requests_an_ordinary_message_waits_two
 			CHECK(http_of(c)->next.cap <= 4 * LOOP_RECV_BYTES);
 		}
 	}
-	close(alice);
-	close(bob);
-	for (int i = 0; i < LOUD; i++)
-		close(loud[i]);
-	rig_turn(&r, 50);
+	rig_hang_up(&r, loud, LOUD);
+	rig_hang_up(&r, (int[]){ alice, bob }, 2);
 	rig_end(&r);
 }
 
@@ -266,8 +255,7 @@ TEST(who_is_far_over_the_rate_is_not_read_for_a_while_and_then_goes_on_where_it_
 	CHECK_EQ(refused, 301);
 	CHECK(!stream_paused(&rig_conn(&r, "alice")->stream));
 	inbox_free(&in);
-	close(alice);
-	rig_turn(&r, 3);
+	rig_hang_up(&r, (int[]){ alice }, 1);
 	rig_end(&r);
 }
 
@@ -302,8 +290,7 @@ TEST(a_closing_connection_does_not_gather_what_its_loud_client_goes_on_saying)
 	CHECK(in.end);          /* who talks on is not waited for */
 	CHECK(taken < 2 << 20); /* tiny frames are taken for what they cost: of larger ones it may be 6 MiB */
 	inbox_free(&in);
-	close(alice);
-	rig_turn(&r, 3);
+	rig_hang_up(&r, (int[]){ alice }, 1);
 	rig_end(&r);
 }
 
@@ -339,18 +326,13 @@ TEST(a_socket_that_takes_nothing_for_the_write_timeout_is_a_slow_reader)
 		worker_turn(r.w[0], 10);
 	CHECK_EQ(rig_conn(&r, "bob")->session.close_code, 1013);
 	CHECK_EQ(atomic_load(&hub_counters(r.w[0]->shard.hub)->closed_slow), 1);
-	for (int i = 0; i < 200 && !in.end; i++) {
-		take(&in, bob);
-		rig_turn(&r, 1);
-	}
+	rig_listen(&r, &in, bob, 200);
 	CHECK_EQ(close_code(&in), 1013);
 	/* Nothing waits for the other one, however long it reads nothing. */
 	CHECK_EQ(rig_conn(&r, "alice")->session.state, SESSION_LIVE);
 	CHECK_EQ(rig_conn(&r, "alice")->stalled_ms, 0);
 	inbox_free(&in);
-	close(alice);
-	close(bob);
-	rig_turn(&r, 3);
+	rig_hang_up(&r, (int[]){ alice, bob }, 2);
 	rig_end(&r);
 }
 
@@ -382,15 +364,11 @@ TEST(at_the_end_of_a_node_its_connections_are_told_in_batches)
 {
 	int fd[200];
 	struct rig r;
-	char user[16];
 	unsigned told = 0, most = 0;
 
 	rig_init(&r, 1);
 	rig_start(&r);
-	for (int i = 0; i < 200; i++) {
-		snprintf(user, sizeof user, "u%d", i);
-		fd[i] = rig_ws(&r, user);
-	}
+	rig_crowd(&r, fd, 200, "u");
 	worker_stop(r.w[0], 30000);
 	for (int turn = 0; turn < 10000 && told < 200; turn++) {
 		unsigned now = 0;
@@ -406,9 +384,7 @@ TEST(at_the_end_of_a_node_its_connections_are_told_in_batches)
 	}
 	CHECK_EQ(told, 200);
 	CHECK_EQ(most, 64);
-	for (int i = 0; i < 200; i++)
-		close(fd[i]);
-	rig_turn(&r, 10);
+	rig_hang_up(&r, fd, 200);
 	rig_end(&r);
 }
 
@@ -416,21 +392,15 @@ TEST(a_node_that_must_end_soon_tells_more_of_them_at_once)
 {
 	int fd[200];
 	struct rig r;
-	char user[16];
 
 	rig_init(&r, 1);
 	rig_start(&r);
-	for (int i = 0; i < 200; i++) {
-		snprintf(user, sizeof user, "u%d", i);
-		fd[i] = rig_ws(&r, user);
-	}
+	rig_crowd(&r, fd, 200, "u");
 	worker_stop(r.w[0], 10);
 	CHECK_EQ(r.w[0]->shard.drain_batch, 0);
 	rig_turn(&r, 1);
 	CHECK(r.w[0]->shard.drain_batch >= 100);
-	for (int i = 0; i < 200; i++)
-		close(fd[i]);
-	rig_turn(&r, 10);
+	rig_hang_up(&r, fd, 200);
 	rig_end(&r);
 }
 
@@ -493,7 +463,6 @@ TEST(as_memory_fills_one_step_comes_after_the_other_and_they_go_again)
 	press_to(&r, 50);
 	CHECK_EQ(step_of(&r), PRESSURE_NONE);
 	CHECK(!atomic_load(&r.set.shared.no_new_contexts));
-	pressure_deinit(&r.set);
 	rig_end(&r);
 }
 
@@ -511,10 +480,8 @@ TEST(at_eighty_percent_a_quarter_of_a_queue_is_a_full_one)
 	stuff(&r, alice, "bob"); /* 20 messages of 4 KB: far below 256 of them, and 2 MiB */
 	press_to(&r, 75);
 	CHECK_EQ(rig_conn(&r, "bob")->session.state, SESSION_LIVE);
-	r.w[0]->shard.set->pressure.limit_bytes = 0;
+	rig_hang_up(&r, (int[]){ alice, bob }, 2);
 	rig_end(&r);
-	close(alice);
-	close(bob);
 
 	rig_init(&r, 1);
 	r.sndbuf = 4096;
@@ -530,10 +497,7 @@ TEST(at_eighty_percent_a_quarter_of_a_queue_is_a_full_one)
 	CHECK_EQ(rig_conn(&r, "bob")->session.close_code, 1013);
 	take(&in, bob);
 	inbox_free(&in);
-	close(alice);
-	close(bob);
-	rig_turn(&r, 3);
-	pressure_deinit(&r.set);
+	rig_hang_up(&r, (int[]){ alice, bob }, 2);
 	rig_end(&r);
 }
 
@@ -575,10 +539,46 @@ TEST(at_ninety_percent_newcomers_are_told_503_and_those_who_are_here_stay)
 	CHECK(turns_until(&r, alice, bob) <= 2);
 	press_to(&r, 50);
 	CHECK_EQ(answer_to(&r, "GET /online HTTP/1.1\r\nHost: x\r\n\r\n"), 200);
-	close(alice);
-	close(bob);
+	rig_hang_up(&r, (int[]){ alice, bob }, 2);
+	rig_end(&r);
+}
+
+TEST(what_is_answered_although_the_node_is_full_is_answered_only_to_those_who_may_ask)
+{
+	struct ip_net here = { 0 };
+	struct rig r;
+
+	rig_init(&r, 1);
+	routes_add(&r.set.routes, "GET", "/stats", ROUTE_STATS, NULL, NULL);
+	r.set.opt.origins.n = 0;
+	rig_start(&r);
+	press_to(&r, 95);
+	CHECK_EQ(answer_to(&r, "GET /stats HTTP/1.1\r\nHost: x\r\nOrigin: http://evil.example\r\n\r\n"), 403);
+	CHECK_EQ(answer_to(&r, "GET /stats HTTP/1.1\r\nHost: x\r\nOrigin: http://x\r\n\r\n"), 200);
+	CHECK(ip_net_parse(BYTES("127.0.0.0/8"), &here));
+	r.set.opt.blocked = (struct nets){ &here, 1 };
+	CHECK_EQ(answer_to(&r, "GET /stats HTTP/1.1\r\nHost: x\r\n\r\n"), 403);
+	CHECK_EQ(answer_to(&r, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"), 403);
+	rig_end(&r);
+}
+
+TEST(a_connection_beyond_the_cap_is_ended_behind_its_answer)
+{
+	struct inbox in = { 0 };
+	struct rig r;
+	int fd;
+
+	rig_init(&r, 1);
+	r.set.max_connections = 0;
+	rig_start(&r);
+	fd = rig_dial(&r, 0);
+	put_str(fd, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
 	rig_turn(&r, 3);
-	pressure_deinit(&r.set);
+	take(&in, fd);
+	CHECK_EQ(head_status(&in), 200);
+	CHECK(in.end);
+	inbox_free(&in);
+	rig_hang_up(&r, (int[]){ fd }, 1);
 	rig_end(&r);
 }
 
@@ -608,11 +608,8 @@ TEST(at_the_limit_the_reader_blocked_for_longest_is_closed_first_and_the_good_on
 	CHECK_EQ(rig_conn(&r, "cyd")->session.close_code, 1013);
 	CHECK_EQ(rig_conn(&r, "dan")->session.close_code, 1013);
 	CHECK_EQ(rig_conn(&r, "alice")->session.state, SESSION_LIVE);
-	close(alice);
-	for (int i = 0; i < 3; i++)
-		close(fd[i]);
-	rig_turn(&r, 3);
-	pressure_deinit(&r.set);
+	rig_hang_up(&r, fd, 3);
+	rig_hang_up(&r, (int[]){ alice }, 1);
 	rig_end(&r);
 }
 
@@ -639,11 +636,7 @@ TEST(at_the_limit_with_nobody_slow_those_go_who_hold_most_of_an_unfinished_messa
 	inbox_free(&in);
 	CHECK_EQ(rig_conn(&r, "cyd")->session.state, SESSION_LIVE); /* a small one would free nothing */
 	CHECK_EQ(rig_conn(&r, "alice")->session.state, SESSION_LIVE);
-	close(alice);
-	close(bob);
-	close(cyd);
-	rig_turn(&r, 3);
-	pressure_deinit(&r.set);
+	rig_hang_up(&r, (int[]){ alice, bob, cyd }, 3);
 	rig_end(&r);
 }
 
@@ -666,9 +659,7 @@ TEST(at_the_limit_a_body_that_goes_on_growing_is_refused)
 	take(&in, fd);
 	CHECK_EQ(head_status(&in), 503);
 	inbox_free(&in);
-	close(fd);
-	rig_turn(&r, 3);
-	pressure_deinit(&r.set);
+	rig_hang_up(&r, (int[]){ fd }, 1);
 	rig_end(&r);
 }
 
@@ -718,8 +709,6 @@ TEST(ends_without_end_do_not_fill_the_log_and_none_is_forgotten)
 	rig_turn(&r, 3);
 	CHECK_EQ(r.w[0]->shard.ends.unsaid, 0);
 	CHECK_EQ(lines.closed + lines.unsaid, 300);
-	for (int i = 0; i < 300; i++)
-		close(fd[i]);
-	rig_turn(&r, 20);
+	rig_hang_up(&r, fd, 300);
 	rig_end(&r);
 }

@@ -3,6 +3,7 @@
  * worker_tls: what connections do with a stream that holds ciphertext. The server's sockets are so small that the last bytes
  * of nearly every answer have to wait; OpenSSL's own client reads them when all is said.
  */
+#include <netinet/in.h>
 #include <openssl/err.h>
 #include <time.h>
 
@@ -217,6 +218,46 @@ TEST(answers_that_wait_as_ciphertext_reach_a_client_that_has_ended_its_side)
 	end(&r);
 }
 
+/* Who came to the listener @tag and has said @first is turned away: the first byte of what it is told. */
+static int turned_away(struct rig *r, uint16_t tag, const char *first)
+{
+	struct shard *sh = &r->w[0]->shard;
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct listener from = { .loop = &sh->loop, .tag = tag };
+	char back[1024] = "";
+	uint16_t port;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	from.src.fd = addr_listen("127.0.0.1", 0, &(struct listen_options){ .backlog = 1 }, &port);
+	at.sin_port = htons(port);
+	CHECK_EQ(connect(fd, (struct sockaddr *)&at, sizeof at), 0);
+	if (*first)
+		put_str(fd, first);
+	CHECK(spare_keep(sh));
+	CHECK_EQ(conn_loop_ops.turn_away(&sh->loop, &from, 1), 1);
+	CHECK(recv(fd, back, sizeof back, 0) > 0);
+	CHECK_EQ(recv(fd, back + 1, sizeof back - 1, 0), 0);
+	close(fd);
+	close(from.src.fd);
+	close(atomic_exchange(&r->set.shared.spare_fd, -1));
+	return back[0];
+}
+
+TEST(who_is_turned_away_for_want_of_descriptors_is_told_so_in_what_it_speaks)
+{
+	struct rig r;
+
+	begin(&r);
+	CHECK_EQ(turned_away(&r, 0, "GET / HTTP/1.1\r\n\r\n"), 'H');
+	CHECK_EQ(turned_away(&r, 0, ""), 'H');
+	CHECK_EQ(turned_away(&r, 0, "\x16\x03\x01"), 0x15);
+	r.set.tls.same_port = false;
+	r.set.tls.own_from = 1;
+	CHECK_EQ(turned_away(&r, 0, "\x16\x03\x01"), 'H');
+	CHECK_EQ(turned_away(&r, 1, ""), 0x15);
+	end(&r);
+}
+
 TEST(one_recv_and_one_send_are_what_a_message_costs)
 {
 	static uint8_t frame[256];
@@ -240,6 +281,43 @@ TEST(one_recv_and_one_send_are_what_a_message_costs)
 		CHECK(SSL_read(c.ssl, back, sizeof back) > 0);
 		rig_turn(&r, 1);
 	}
+	leave(&c);
+	rig_turn(&r, 4);
+	end(&r);
+}
+
+/* The last of a long answer left the socket as ciphertext: that is not a socket that stands still since then. */
+TEST(an_idle_connection_whose_answer_had_to_wait_is_not_ended_by_the_write_timeout)
+{
+	static const char ask[] = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
+	struct inbox in = { 0 };
+	bool held = false;
+	struct client c;
+	struct rig r;
+	size_t n;
+
+	begin(&r);
+	meet(&r, &c, TLS1_3_VERSION);
+	for (int i = 0; i < 1000 && !held; i++) {
+		CHECK_EQ(SSL_write(c.ssl, ask, sizeof ask - 1), sizeof ask - 1);
+		rig_turn(&r, 1);
+		for (uint32_t pos = 0; !pos;)
+			held = stream_holds(&((struct conn *)slab_next(&r.w[0]->shard.conns, &pos))->stream);
+	}
+	CHECK(held);
+	in.at = malloc(in.room = 1 << 20);
+	for (int i = 0; i < 100; i++) {
+		if (SSL_read_ex(c.ssl, in.at + in.len, in.room - in.len, &n))
+			in.len += n;
+		rig_turn(&r, 1);
+	}
+	for (uint32_t pos = 0; !pos;) {
+		struct conn *conn = slab_next(&r.w[0]->shard.conns, &pos);
+
+		CHECK(!stream_holds(&conn->stream));
+		CHECK_EQ(conn->stalled_ms, 0);
+	}
+	inbox_free(&in);
 	leave(&c);
 	rig_turn(&r, 4);
 	end(&r);

@@ -142,6 +142,41 @@ TEST(a_second_look_is_taken_only_when_many_are_ready)
 	CHECK_EQ(waits_with(60), 2);
 }
 
+/* Two polls a turn show LOOP_EVENTS sockets each; whoever was not among them has said something all the same. */
+TEST(who_was_not_seen_in_polls_that_were_full_is_not_called_silent)
+{
+	enum { CROWD = 2 * LOOP_EVENTS + 100 };
+	static int fd[CROWD];
+	uint32_t pos = 0;
+	unsigned seen = 0;
+	struct shard *sh;
+	struct rig r;
+	struct conn *c;
+
+	rig_init(&r, 1);
+	rig_start(&r);
+	sh = &r.w[0]->shard;
+	rig_crowd(&r, fd, CROWD, "u");
+	/* All of them have been silent for long enough, and now they speak. */
+	for (int i = 0; i < CROWD; i++)
+		say(fd[i], "{}");
+	while ((c = slab_next(&sh->conns, &pos))) {
+		c->session.last_rx_ms -= 100000;
+		timers_arm(&sh->timers, &c->timer, 0);
+	}
+	rig_turn(&r, 1);
+	for (pos = 0; (c = slab_next(&sh->conns, &pos));) {
+		seen += (uint32_t)now_ms(sh->now) - c->session.last_rx_ms < 90000;
+		CHECK_EQ(c->session.state, SESSION_LIVE);
+	}
+	CHECK_EQ(seen, 2 * LOOP_EVENTS);
+	for (int i = 0; i < 20; i++)
+		rig_turn(&r, 1);
+	CHECK_EQ(counter_get(&hub_counters(sh->hub)->sessions[HUB_WEBSOCKET]), CROWD);
+	rig_hang_up(&r, fd, CROWD);
+	rig_end(&r);
+}
+
 TEST(a_thousand_idle_connections_make_no_call_but_the_wait)
 {
 	struct calls a, b;

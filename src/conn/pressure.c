@@ -11,6 +11,7 @@
 #define LOOK_NEAR_MS 20u           /* and at one that has not */
 #define TRIM_MS 2000u              /* between two returns of freed memory to the system */
 #define TRIM_NEAR_MS 500u          /* and at the limit, where readers pay for what is not given back */
+#define TRIM_FIRST_MS 10u          /* and when it is met: what comes meanwhile comes on top of it */
 #define SAY_MS 1000u               /* between two lines of the log */
 #define CONN_BYTES 4096u           /* what a connection takes, about */
 #define TRIM_BYTES (32u << 20)     /* worth giving back at once; so little that nobody waits long meanwhile */
@@ -68,9 +69,17 @@ void pressure_deinit(struct settings *set)
 	set->pressure.limit_bytes = 0;
 }
 
+static void say_step(struct shard *sh, unsigned step, bool entered)
+{
+	struct pressure *p = &sh->set->pressure;
+
+	LOG_WRITE(&sh->set->log, entered ? LOG_WARN : LOG_INFO, steps[step].what, KV_U64("step", step),
+		  KV_U64("used_bytes", counter_get(&p->shared.used_bytes)), KV_U64("limit_bytes", p->limit_bytes));
+}
+
 /*
- * One line when a step is entered or left. When they come and go quickly: each step that is higher than those before it, and
- * one line a second for where it stands then.
+ * One line when a step is entered or left, also for those that are entered at once. When they come and go quickly: each step
+ * that is higher than those before it, and one line a second for where it stands then.
  */
 static void say(struct shard *sh, unsigned step)
 {
@@ -83,8 +92,9 @@ static void say(struct shard *sh, unsigned step)
 	if (step == said || (p->said_ms && now - p->said_ms < SAY_MS && step <= p->highest))
 		return;
 	p->highest = step > p->highest ? step : p->highest;
-	LOG_WRITE(&sh->set->log, step > said ? LOG_WARN : LOG_INFO, steps[step].what, KV_U64("step", step),
-		  KV_U64("used_bytes", counter_get(&p->shared.used_bytes)), KV_U64("limit_bytes", p->limit_bytes));
+	for (unsigned i = said + 1; i < step; i++)
+		say_step(sh, i, true);
+	say_step(sh, step, step > said);
 	atomic_store_explicit(&p->shared.said, step, memory_order_relaxed);
 	p->said_ms = now;
 }
@@ -142,8 +152,9 @@ static unsigned measure(struct shard *sh, unsigned step, bool *true_figure)
 	struct pressure *p = &sh->set->pressure;
 	uint64_t now = now_ms(sh->now), used = machine_memory_held(p->fd);
 	unsigned next = pressure_next(step, used, p->limit_bytes);
+	unsigned wait_ms = next < LAST_STEP ? TRIM_MS : step < LAST_STEP ? TRIM_FIRST_MS : TRIM_NEAR_MS;
 
-	*true_figure = next && now - counter_get(&p->shared.trimmed_ms) >= (next == LAST_STEP ? TRIM_NEAR_MS : TRIM_MS);
+	*true_figure = next && now - counter_get(&p->shared.trimmed_ms) >= wait_ms;
 	if (*true_figure) {
 		give_back(sh);
 		used = machine_memory_held(p->fd);

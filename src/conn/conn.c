@@ -14,7 +14,10 @@
 #define FLUSH_ROUNDS 4
 #define CLOSE_WAIT_MS 5000u     /* how long the peer may take to answer */
 #define LINGER_BYTES (4u << 20) /* and how much it may say meanwhile, beside two messages: one was under way */
-#define LINGER_MS 2000u         /* how long an HTTP or event-stream peer may take to read the end */
+#define STALL_OFFER_MS \
+	1000u           /* until a full socket is offered bytes again without having asked: what it has sent since
+				 * may leave some room that it does not tell of, and that is not the reader's doing */
+#define LINGER_MS 2000u /* how long an HTTP or event-stream peer may take to read the end */
 #define FULL_BODY \
 	"{\"success\":false,\"error\":\"no descriptor is left on this node\",\"message\":null,\"code\":\"overloaded\"}"
 #define END_LINES 50u      /* "session closed" of one worker in a second */
@@ -352,6 +355,7 @@ bool conn_stall_over(const struct conn *c)
 void conn_stall(struct conn *c, bool moved)
 {
 	struct shard *sh = conn_shard(c);
+	uint64_t offer_ms;
 
 	if (!stream_blocked(&c->stream)) {
 		c->stalled_ms = 0;
@@ -361,8 +365,11 @@ void conn_stall(struct conn *c, bool moved)
 		return;
 	c->stalled_ms = (uint32_t)now_ms(sh->now) ? (uint32_t)now_ms(sh->now) : UINT32_MAX;
 	/* Whoever is closed has a time of its own. */
-	if (c->phase == PHASE_OPEN && timer_armed(&c->timer) && c->timer.due_ms > conn_stall_due(c))
-		timers_arm(&sh->timers, &c->timer, conn_stall_due(c));
+	offer_ms = now_ms(sh->now) + STALL_OFFER_MS;
+	if (offer_ms > conn_stall_due(c))
+		offer_ms = conn_stall_due(c);
+	if (c->phase == PHASE_OPEN && timer_armed(&c->timer) && c->timer.due_ms > offer_ms)
+		timers_arm(&sh->timers, &c->timer, offer_ms);
 }
 
 /*
@@ -850,10 +857,14 @@ void conn_on_timer(struct conn *c)
 		/* It may take a byte by now, without having told: it is offered them once more, and that flush judges. */
 		hub_writable(sh->hub, &c->session);
 		timers_arm(&sh->timers, &c->timer, now_ms(sh->now) + 100);
-	} else if (c->kind == CONN_WS)
-		ws_on_timer(c);
-	else
-		sse_on_timer(c);
+	} else {
+		if (c->stalled_ms)
+			hub_writable(sh->hub, &c->session);
+		if (c->kind == CONN_WS)
+			ws_on_timer(c);
+		else
+			sse_on_timer(c);
+	}
 }
 
 bool conn_drain(struct shard *sh, uint32_t n)

@@ -336,6 +336,37 @@ TEST(a_socket_that_takes_nothing_for_the_write_timeout_is_a_slow_reader)
 	rig_end(&r);
 }
 
+TEST(room_that_a_full_socket_does_not_tell_of_is_used_after_a_second_and_not_at_the_end_of_the_write_timeout)
+{
+	static uint8_t some[12288];
+	struct rig r;
+	struct conn *c;
+	int alice, bob;
+	uint64_t now;
+
+	rig_init(&r, 1);
+	r.sndbuf = 8192;
+	rig_start(&r);
+	alice = rig_ws(&r, "alice");
+	bob = rig_ws(&r, "bob");
+	stuff(&r, alice, "bob");
+	c = rig_conn(&r, "bob");
+	now = now_ms(r.w[0]->shard.now);
+	CHECK(c->timer.due_ms <= now + 1000);
+	CHECK(recv(bob, some, sizeof some, 0) > 0);
+	rig_turn(&r, 2);
+	CHECK(stream_blocked(&c->stream)); /* too little for an event */
+	c->stalled_ms = (uint32_t)now - 1000;
+	timers_arm(&r.w[0]->shard.timers, &c->timer, 1);
+	rig_turn(&r, 2);
+	CHECK((int32_t)(c->stalled_ms - (uint32_t)now) >= 0);
+	CHECK(stream_blocked(&c->stream));
+	close(alice);
+	close(bob);
+	rig_turn(&r, 3);
+	rig_end(&r);
+}
+
 TEST(answers_that_nobody_reads_end_the_connection_after_the_write_timeout)
 {
 	static const char request[] = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -463,6 +494,58 @@ TEST(as_memory_fills_one_step_comes_after_the_other_and_they_go_again)
 	press_to(&r, 50);
 	CHECK_EQ(step_of(&r), PRESSURE_NONE);
 	CHECK(!atomic_load(&r.set.shared.no_new_contexts));
+	rig_end(&r);
+}
+
+struct step_lines {
+	char text[8]; /* '1' to '4' for each line about a step */
+	size_t n;
+};
+
+static void note_step(void *user, enum log_level level, const char *line, size_t len)
+{
+	struct step_lines *l = user;
+	const char *at = memmem(line, len, "step=", 5);
+
+	(void)level;
+	if (at && l->n + 1 < sizeof l->text)
+		l->text[l->n++] = at[5];
+}
+
+TEST(steps_that_are_entered_at_once_are_all_told)
+{
+	struct step_lines lines = { 0 };
+	struct rig r;
+
+	rig_init(&r, 1);
+	r.set.log.sink = note_step;
+	r.set.log.user = &lines;
+	r.set.log.level = LOG_INFO;
+	rig_start(&r);
+	press_to(&r, 95);
+	CHECK(strcmp(lines.text, "123") == 0);
+	rig_end(&r);
+}
+
+/* What is measured just after freed memory was given back is true enough: readers are closed at once, not after a pause. */
+TEST(the_limit_is_acted_upon_in_the_turn_that_meets_it)
+{
+	struct rig r;
+	int alice, bob;
+
+	rig_init(&r, 1);
+	r.sndbuf = 4096;
+	rig_start(&r);
+	alice = rig_ws(&r, "alice");
+	bob = rig_ws(&r, "bob");
+	stuff(&r, alice, "bob");
+	press_to(&r, 95);
+	atomic_store(&r.set.pressure.shared.trimmed_ms, now_ms(r.w[0]->shard.now) - 20);
+	press_to(&r, 200);
+	CHECK_EQ(rig_conn(&r, "bob")->session.close_code, 1013);
+	close(alice);
+	close(bob);
+	rig_turn(&r, 3);
 	rig_end(&r);
 }
 

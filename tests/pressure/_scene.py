@@ -29,16 +29,25 @@ MIB = 1 << 20
 
 
 def ahead():
-    """Gateway and pairs come before what else the machine does, where that is allowed: in quiet and under siege alike.
+    """Gateway and pairs come before what else the machine does, where that is allowed: in quiet and under siege alike."""
+    raise_descriptors()
+    try:
+        os.nice(-10)
+    except PermissionError:
+        pass
 
-    A crowd takes as much of a processor as it can get. On a real network that is another machine's; here the figure would
-    be of the system's scheduler, which lets a program that wakes up wait for milliseconds, and of whatever else runs.
+
+def first():
+    """The same, and nothing holds them up. Not for a gateway that is kept fully busy: nobody else would have a turn.
+
+    A crowd takes as much of a processor as it can get. On a real network that is another machine's; with nice values alone
+    a figure would be the scheduler's, which lets a program that wakes up wait while another has its slice.
     """
     raise_descriptors()
     try:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     except PermissionError:
-        print("without the right to a real-time priority, latencies are those of a crowded machine")
+        ahead()
 
 
 def gentle():
@@ -55,11 +64,11 @@ def raise_descriptors():
 class Crowd:
     """The program `crowd` with its kind and number; see crowd.c."""
 
-    def __init__(self, port, kind, count):
+    def __init__(self, port, kind, count, limits=gentle):
         self.kind, self.count, self.last = kind, count, {}
         self.process = subprocess.Popen([os.path.join(os.environ["TEST_BUILD"], "tests/pressure/crowd"), kind, str(port),
                                          str(count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                        preexec_fn=ahead if kind == "probe" else gentle)
+                                        preexec_fn=limits)
 
     def line(self):
         line = self.process.stdout.readline()
@@ -109,7 +118,10 @@ class Crowd:
 
 class Scene:
     def __init__(self, config=None, back=True, growth=16 * MIB, limits=ahead, **server):
-        """@growth: bytes that the process may hold more at the end than when it was warm; @back: is that looked at?"""
+        """@growth: bytes that the process may hold more at the end than when it was warm; @back: is that looked at?
+
+        @limits: ahead() or first(), for gateway and pairs.
+        """
         self.config, self.back, self.growth, self.limits, self.server_options = config, back, growth, limits, server
         self.crowds, self.passed, self.failed = [], 0, 0
 
@@ -173,14 +185,14 @@ class Scene:
             time.sleep(0.1)
         return (self.cpu() - before) / (time.monotonic() - began)
 
-    def crowd(self, kind, count):
-        c = Crowd(self.server.port, kind, count)
+    def crowd(self, kind, count, limits=gentle):
+        c = Crowd(self.server.port, kind, count, limits)
         self.crowds.append(c)
         return c
 
     def probe(self, seconds=4):
         """Ordinary pairs, and their figures in quiet: (crowd, figures)."""
-        pair = self.crowd("probe", PAIRS)
+        pair = self.crowd("probe", PAIRS, self.limits)
         time.sleep(0.5)
         pair.figures()
         time.sleep(seconds)

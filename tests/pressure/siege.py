@@ -6,13 +6,13 @@ Ordinary pairs talk beside them. Everything is at its default.
 """
 import sys
 
-from _scene import MIB, Scene, verdict
+from _scene import MIB, Scene, first, verdict
 
 HEADS, STALLED, FLOODS = 10000, 1000, 100
 
 
 def main():
-    with Scene() as s:
+    with Scene(limits=first) as s:
         pair, quiet = s.probe(8)
         stalled = s.crowd("stalled", STALLED)
         stalled.all_up()

@@ -58,6 +58,7 @@ struct peer {
 	bool clean;       /* it has said nothing but what is known to be right */
 	bool stalled, was_stalled;
 	bool left;            /* it has ended its side, reset, or sent a close frame */
+	bool asked_to_close;  /* it has sent a close frame, a right one, and reads on */
 	bool over;            /* the server has ended */
 	bool lossy;           /* something of it was refused without a name */
 	bool broken;          /* it broke the protocol on an open WebSocket */
@@ -334,6 +335,7 @@ static void check_secured(struct peer *p)
 	uint64_t age = kernel_ms() - g.tls.dial_ms;
 
 	p->tls.checked = true;
+	expect(!p->tls.astray, "TLS on a port for plain text");
 	expect(!p->tls.hopeless, "a handshake that must not come to an end has");
 	expect(!g.tls.only_1_3 || secure_is_1_3(s), "a version that is not allowed");
 	if (!s->resumed && p->tls.reloads == g.tls.reloads)
@@ -397,6 +399,8 @@ static void end_of(struct peer *p)
 	p->over = true;
 	if (undisturbed && p->tls.end && !p->tls.in_clear)
 		check_secured_end(p);
+	if (p->asked_to_close && !p->was_stalled && !g.cut)
+		expect(p->r.closed && (!p->tls.end || p->tls.end->notified), "a close frame was not answered");
 	undisturbed &= !p->tls.broken;
 	reader_end(&p->r, undisturbed);
 	if (undisturbed && p->clean && p->kind != PEER_RAW && !p->r.last)
@@ -1081,7 +1085,7 @@ static void close_ws(struct peer *p)
 		return;
 	add_frame(&b, 0x88, bytes_of(payload, code == 1005 ? 0 : 2), true, 0);
 	say_buf(p, &b);
-	p->left = true;
+	p->left = p->asked_to_close = true;
 	g.calm = false;
 }
 
@@ -1723,6 +1727,7 @@ static void check_nothing_left(void)
 	for (unsigned i = 0; i < g.npeers; i++)
 		if (!g.peer[i].over) {
 			g.peer[i].left = true;
+			g.peer[i].asked_to_close = false;
 			if (mix(g.seed + i) & 1)
 				kernel_reset(g.peer[i].at);
 			else

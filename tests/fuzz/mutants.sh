@@ -100,7 +100,6 @@ the memory of contexts is never given back|conn/conn_deflate.c|s/atomic_fetch_su
 a context outlives its connection|conn/conn_deflate.c|s/		ws_inflater_free(c->contexts->in);/		;/
 ciphertext that waits is lost|net/tls.c|s/return n < 0 ? (int)n : keep(t, b->out + n, len - (size_t)n);/return n < 0 ? (int)n : 0;/
 what is left of the ciphertext is forgotten|net/tls.c|/^static bool flush/,/^}/ s/if (t->pending_sent < t->pending_len)/if (false)/
-ciphertext goes in front of what waits|net/tls.c|s/while (left \&\& !t->pending \&\& !t->error) {/while (left \&\& !t->error) {/
 plain text is taken while ciphertext waits, and not sent|net/tls.c|s/while (!t->error \&\& flush(t)) {/while (!t->error \&\& (flush(t) || true)) {/
 the goodbye is not said|net/tls.c|s/(void)SSL_shutdown(t->ssl);.*/;/
 the end comes in front of what waits|net/tls.c|/^static void finish/,/^}/ s/if (!t->pending)/if (true)/
@@ -110,26 +109,24 @@ what breaks TLS is passed over|net/tls.c|/^static int break_off/,/^}/ s/t->ended
 only the first record of a read is taken|net/tls.c|s/} while (r > 0 \&\& got < sizeof b->plain);/} while (false);/
 an end that comes while it is paused is lost|net/tls.c|/^void tls_feed/,/^}/ s/s->src.flags |= STREAM_READABLE;.*/;/
 an end that was not told is lost on the way to another worker|net/tls.c|/^int stream_give_tls/,/^}/ s/if (t->ended)/if (false)/
-ciphertext that waits is lost on the way to another worker|net/tls.c|/^int stream_give_tls/,/^}/ s/if (t->pending)/if (false)/
 TLS stays behind when a connection moves|conn/conn_open.c|s/m->tls = stream_take_tls(&c->stream);/m->tls = NULL;/
-a handshake goes wrong when its flight is chopped|net/tls.c|s/t->pending_sent += (uint32_t)n;/t->pending_sent += (uint32_t)n + (n == 7);/
 plain text is served where TLS is a must|conn/conn_http.c|s/return !h->only_tls \&\& (!conn_shard(c)->set->tls.no_plain || !h->peer.len);/return true;/
 TLS is spoken on the port for plain text|conn/conn_http.c|s/if (h->next.at\[0\] == TLS_FIRST_BYTE \&\& .*/if (h->next.at[0] == TLS_FIRST_BYTE) {/
 what was said in the clear is part of what is said inside|conn/conn_http.c|/^static void begin_tls/,/^}/ s/buf_clear(&h->next);/;/
 an old version is spoken|net/tls.c|s/o->only_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION/TLS1_2_VERSION/
-HTTP\/2 is agreed on|net/tls.c|/^static int on_alpn/,/^}/ s/return SSL_TLSEXT_ERR_ALERT_FATAL;/return SSL_TLSEXT_ERR_NOACK;/
+HTTP/2 is agreed on|net/tls.c|/^static int on_alpn/,/^}/ s/return SSL_TLSEXT_ERR_ALERT_FATAL;/return SSL_TLSEXT_ERR_NOACK;/
 no ticket is taken|net/tls.c|/^static int on_ticket/,/^}/ s/if (!found)/if (!found || !enc)/
 tickets are good for ever|net/tls.c|s/if (now_ms >= server->shared.due_ms) {/if (!server->shared.due_ms) {/
 a ticket is good for one rotation alone|net/tls.c|s/		key\[1\] = key\[0\];/		key[1].live = false;/
 the key before stays good when nobody came for long|net/tls.c|s/if (late >= server->rotation_ms)/if (false)/
-a reload changes nothing|net/tls.c|s/server->shared.set = set;/former = set;/
+a reload changes nothing|net/tls.c|s/server->shared.set = set;/if (former) former = set; else server->shared.set = set;/
 a reload frees the certificates in use|net/tls.c|/^static struct tls_set \*current/,/^}/ s/atomic_fetch_add(&set->shared.refs, 1);/atomic_fetch_add(\&set->shared.refs, 0);/
 certificates outlive their use|net/tls.c|/^int tls_server_load/,/^}/ s/set_unref(former);/;/
 a reload that fails takes the certificates away|net/tls.c|/^int tls_server_load/,/^}/ s/		set_unref(set);/		set_unref(set), server->shared.set = NULL;/
 a handshake may take for ever|conn/conn_http.c|/^static bool step_tls/,/^}/ s/			begin_tls(c);/			begin_tls(c), timers_cancel(\&conn_shard(c)->timers, \&c->timer);/
 the end of a connection leaks its TLS|net/tls.c|/^void tls_close/,/^}/ s/tls_free(t);/;/
 a connection is closed while ciphertext waits|conn/conn.c|s/if (!stream_holds(&c->stream)) \/\* else/if (true) \/* else/
-nothing is offered when TLS alone holds something|conn/conn.c|s/if (o.n == 0 \&\& (round || !stream_holds(&c->stream)))/if (o.n == 0)/
+a handshake goes on behind our end|net/tls.c|s/t->ended = true; \/\* a handshake that goes on .*/;/
 END
 }
 

@@ -15,7 +15,7 @@
 static struct {
 	uint64_t chance;
 	SSL_CTX *ctx;
-	SSL_SESSION *ticket;
+	struct buf ticket;    /* the session as bytes: OpenSSL gives one up that was used */
 	int certificate, key; /* files in memory */
 	char certificate_path[32], key_path[32];
 	struct {
@@ -113,10 +113,15 @@ static int on_ticket(SSL *ssl, SSL_SESSION *session)
 {
 	struct secure *s = SSL_get_app_data(ssl);
 
-	SSL_SESSION_free(t.ticket);
-	t.ticket = session;
+	unsigned char *at = NULL;
+	int n = i2d_SSL_SESSION(session, &at);
+
+	need(n > 0);
+	buf_clear(&t.ticket);
+	buf_add(&t.ticket, bytes_of(at, (size_t)n));
+	OPENSSL_free(at);
 	s->tickets++;
-	return 1; /* it is ours now */
+	return 0;
 }
 
 static void on_info(const SSL *ssl, int where, int value)
@@ -148,8 +153,7 @@ void secure_boot(uint64_t seed)
 	t.chance = seed | 1;
 	if (!t.ctx)
 		make_all();
-	SSL_SESSION_free(t.ticket);
-	t.ticket = NULL;
+	buf_clear(&t.ticket);
 	secure_install(SECURE_ANN);
 }
 
@@ -213,12 +217,14 @@ static void choose(struct secure *s, unsigned how)
 	need(SSL_set_max_proto_version(s->ssl, how & SECURE_ONLY_1_2 ? TLS1_2_VERSION : TLS1_3_VERSION) == 1);
 	need(!len || SSL_set_alpn_protos(s->ssl, both + from, len) == 0);
 	need(!(how & SECURE_OTHER_GROUP) || SSL_set1_groups_list(s->ssl, "X448:P-256") == 1);
-	/* OpenSSL gives a session up for some of what happens to its connection. */
-	if (how & SECURE_RESUME && t.ticket && SSL_SESSION_is_resumable(t.ticket)) {
-		int version = SSL_SESSION_get_protocol_version(t.ticket);
+	if (how & SECURE_RESUME && t.ticket.len) {
+		const unsigned char *at = t.ticket.at;
+		SSL_SESSION *session = d2i_SSL_SESSION(NULL, &at, (long)t.ticket.len);
 
-		need(SSL_set_session(s->ssl, t.ticket) == 1);
-		s->asked_to_resume = version == (how & SECURE_ONLY_1_2 ? TLS1_2_VERSION : TLS1_3_VERSION);
+		need(session && SSL_set_session(s->ssl, session) == 1);
+		s->asked_to_resume = SSL_SESSION_get_protocol_version(session) ==
+				     (how & SECURE_ONLY_1_2 ? TLS1_2_VERSION : TLS1_3_VERSION);
+		SSL_SESSION_free(session);
 	}
 }
 

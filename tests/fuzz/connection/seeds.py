@@ -56,11 +56,11 @@ def settle():
     return op(9, 0)
 
 
-def feed(slot, text, cut=0):
+def feed(slot, text, cut=0, turn=True):
     out = b""
     while text:
         piece, text = text[:255], text[255:]
-        out += op(10, slot, len(piece), cut, piece)
+        out += op(10, slot, len(piece), cut, piece, turn=turn)
     return out
 
 
@@ -143,20 +143,26 @@ def tls(how, stops_at=None):
     return bytes([how] if stops_at is None else [how, stops_at // 4])
 
 
-def tws(slot, user, how=0, t=tls(0), terms=None):
-    return op(0, slot, user, how | (0 if terms is None else 0x20), *([] if how & IN_CLEAR else [t]), *([] if terms is None else [terms]))
+def tdial(number, slot, user, how, t, terms, amid):
+    """A handshake takes some turns: all of them, unless what follows is to come @amid them."""
+    return (op(number, slot, *([] if user is None else [user]), how, *([] if how & IN_CLEAR else [t]), *([] if terms is None else [terms])) +
+            (b"" if amid else settle()))
 
 
-def tsse(slot, user, how=0, t=tls(0)):
-    return op(1, slot, user, how, *([] if how & IN_CLEAR else [t]))
+def tws(slot, user, how=0, t=tls(0), terms=None, amid=False):
+    return tdial(0, slot, user, how | (0 if terms is None else 0x20), t, terms, amid)
 
 
-def traw(slot, how=0, t=tls(0)):
-    return op(2, slot, how, *([] if how & IN_CLEAR else [t]))
+def tsse(slot, user, how=0, t=tls(0), amid=False):
+    return tdial(1, slot, user, how, t, None, amid)
 
 
-def thttp(slot, how=0, t=tls(0)):
-    return op(3, slot, how, *([] if how & IN_CLEAR else [t]))
+def traw(slot, how=0, t=tls(0), amid=False):
+    return tdial(2, slot, None, how, t, None, amid)
+
+
+def thttp(slot, how=0, t=tls(0), amid=False):
+    return tdial(3, slot, None, how, t, None, amid)
 
 
 def below(slot, what, who=0, **k):
@@ -319,7 +325,7 @@ SEEDS |= {
                        b"".join(zsend(i, (i + 1) % 4, 0x0f) for i in range(4)) + program(0, 0x80) + program(0, 0x80),
     "deflate_small_windows": head(bits=1) + b"".join(zws(i, i & 1, offer(server=i % 3, client=1)) for i in range(6)) +
                              b"".join(zsend(i, (i + 1) & 1, 0x0f) for i in range(4)) + send(0, 1, 0x0f) + send(1, 0, 0x0f),
-    "deflate_windows_shared": head() + b"".join(zws(i, 1, offer(server=1 + i)) for i in range(5)) + zws(5, 1) + zws(6, 0) +
+    "deflate_windows_shared": head() + zws(0, 1) + b"".join(zws(6 - i, 1, offer(server=i)) for i in range(5, 0, -1)) + zws(6, 0) +
                               zsend(6, 1, 0x0f) + zsend(6, 1, 0x0b) + settle(),
     "deflate_pong": head(takeover=True) + zws(0, 0) + zws(1, 0, BOTH) + ping(0, b"ab") + ping(1, b"ab") + zsend(0, 0, 3) + ping(0, b"ab") +
                     ping(0, b"ab") + zsend(1, 0, 3),
@@ -341,12 +347,12 @@ SEEDS |= {
     "deflate_slow_reader_takeover": head(0, 5, takeover=True) + zws(0, 1, 0, 0x0c) + zws(1, 0) + stall(0) +
                                     b"".join(zsend(1, 1, 0x0f) for _ in range(12)) + settle() + stall(0) + zsend(1, 1, 3),
     "deflate_small_window": head() + zws(0, 1, 0, 0x0c) + zws(1, 0, BOTH, 0x08) + zsend(1, 1, 0x0f) + zsend(0, 0, 0x0f),
-    "deflate_refused": head(0, 0x80, takeover=True) + zws(0, 0) + zws(1, 1) + b"".join(zsend(0, 1, 2, turn=False) for _ in range(9)) +
-                       clock(12) + zsend(0, 1, 2) + zsend(0, 1, 2),
+    "deflate_refused": head(0, 0x80, takeover=True) + zws(0, 0) + zws(1, 1) + b"".join(zsend(0, 1, i, turn=False) for i in range(9)) +
+                       clock(12) + zsend(0, 1, 7) + zsend(0, 1, 2),
     "deflate_hooks": head(0, 0, 0x3f, 7, takeover=True) + b"".join(zws(i, i) for i in range(4)) + sse(4, 1) +
                      b"".join(zsend(i, 3 - i, 4) for i in range(4)) + finish(0, True) + program(0, 0x80) + clock(9) +
                      b"".join(zsend(i, 3 - i, 4) for i in range(4)) + settle(),
-    "deflate_waits_its_turn": head(takeover=True, workers=1) + zws(0, 0) + zws(1, 1) + http(2) +
+    "deflate_waits_its_turn": head(takeover=True, workers=1) + http(2) + zws(0, 0) + zws(1, 1) +
                               b"".join(get(2, 0, turn=False) for _ in range(70)) + zsend(0, 1, 0x4f, turn=False) +
                               zsend(0, 1, 0x0f, turn=False) + zsend(1, 0, 0x1f, turn=False) + settle(),
     "deflate_much": head(takeover=True, big=True, workers=1) + zws(0, 0) + zws(1, 1, BOTH) +
@@ -386,15 +392,16 @@ SEEDS |= {
                        tws(2, 2, 0, tls(OTHER_GROUP | V12)) + send(0, 1) + send(1, 0),
     "tls_resumes": secured() + tws(0, 0) + tws(1, 1, 0, tls(RESUME)) + clock(50) + clock(45) + tws(2, 2, 0, tls(RESUME)) + send(2, 0) + send(1, 2),
     "tls_resumes_1_2": secured() + tws(0, 0, 0, tls(V12)) + tws(1, 1, 0, tls(V12 | RESUME)) + tws(2, 2, 0, tls(RESUME)) + send(1, 2),
-    "tls_ticket_of_the_key_before": secured() + thttp(0) + clock(90) + thttp(1, 0, tls(RESUME)) + clock(80) + thttp(2, 0, tls(RESUME)) + get(2, 0),
+    "tls_ticket_of_the_key_before": secured() + thttp(0) + clock(90) + thttp(1) + clock(80) + thttp(2, 0, tls(RESUME)) + get(2, 0),
     "tls_ticket_too_old": secured() + thttp(0) + clock(150) + clock(60) + tws(1, 1, 0, tls(RESUME)) + send(1, 1) + clock(255) +
                           tws(2, 2, 0, tls(RESUME)) + clock(255) + clock(1) + tws(3, 3, 0, tls(RESUME)),
     "tls_ticket_of_1_2_too_old": secured() + thttp(0, 0, tls(V12)) + clock(150) + clock(60) + thttp(1, 0, tls(V12 | RESUME)) + get(1, 0),
     "tls_reload": secured() + tws(0, 0) + reload(1) + tws(1, 1) + send(0, 1) + reload(2) + tws(2, 2) + reload(0) + tws(3, 3, 0, tls(RESUME)) +
                   send(1, 0) + send(0, 3) + reload(1) + tws(4, 0) + send(4, 1),
-    "tls_reload_amid": secured() + tws(0, 0, 0, tls(0)) + below(0, 2, 40, turn=False) + reload(1) + settle() + tws(1, 1) + send(0, 1) + send(1, 0),
+    "tls_reload_amid": secured() + tws(0, 0, amid=True) + below(0, 2, 40, turn=False) + reload(1) + settle() + tws(1, 1) + send(0, 1) + send(1, 0),
     "reload_of_nothing": CALM.replace(b"\x00", b"\x03", 1) + b"\x00\x00" + ws(0, 0) + reload(0) + reload(3) + send(0, 0),
     "tls_drain": secured() + tws(0, 0) + tsse(1, 1) + thttp(2) + get(2, 0, turn=False) + send(0, 1, turn=False) + stop(100) + settle() + tws(3, 3),
+    "tls_drain_while_the_flight_waits": secured() + op(3, 0, 0x0c, tls(0), turn=False) + tws(1, 1, 0x08, amid=True) + stop(100) + settle(),
     "tls_drain_amid": secured() + tws(0, 0) + tws(1, 1, 0, tls(STOPS, 100)) + tws(2, 1, 0, tls(STOPS, 400)) + stop(100) + settle() + clock(20),
     "tls_slow_reader": secured(0, 5) + tws(0, 1, 0x0c) + tws(1, 0) + tsse(2, 1, 0x08) + stall(0) + stall(2) +
                        b"".join(send(1, 1, 0x0f) for _ in range(12)) + settle() + stall(0) + stall(2) + send(1, 1),
@@ -403,19 +410,25 @@ SEEDS |= {
     "tls_small_window": secured() + tws(0, 1, 0x0c) + tws(1, 0, 0x08) + send(1, 1, 0x0f) + send(0, 0, 0x0f) + thttp(2, 0x0c) + get(2, 8) +
                         tsse(3, 1, 0x0c) + send(1, 1, 0x0f) + close(0, 0) + program(2, 1),
     "tls_small_window_moves": secured(workers=2) + b"".join(tws(i, i, 0x0c, tls(i & 1)) for i in range(4)) + send(0, 1, 0x0f) + send(3, 2, 0x0f),
-    "tls_pieces": secured(workers=1) + tws(0, 0) + below(0, 2, 4, turn=False) + tws(1, 1, 0, tls(V12)) + below(1, 2, 0, turn=False) + settle() +
+    "tls_pieces": secured(workers=1) + tws(0, 0, amid=True) + below(0, 2, 4, turn=False) + tws(1, 1, 0, tls(V12), amid=True) +
+                  below(1, 2, 0, turn=False) + settle() +
                   send(0, 1, 0x1f) + send(1, 0, 0x4f) + thttp(2) + below(2, 2, 30) + post(2, 1, 0x0f) + post(2, 1, turn=False) + leave(2, False),
     "tls_chopped": secured(0x08, workers=1) + tws(0, 0) + tws(1, 1, 0, tls(V12)) + send(0, 1, 0x1f) + send(1, 0) + thttp(2) + get(2, 5),
     "tls_chopped_64": secured(0x4c) + tws(0, 0) + tsse(1, 1) + thttp(2) + send(0, 1, 0x0f) + post(2, 1, 0x15) + get(2, 5) + reload(1) + tws(3, 3),
     "tls_interrupted": secured(0xc0) + tws(0, 0) + tws(1, 1) + tsse(2, 1) + thttp(3) + send(0, 1) + post(3, 1) + send(1, 0) + settle(),
-    "tls_creeps": secured(0x20) + tws(0, 0) + tws(1, 1) + below(1, 2, 9) + send(0, 1) + clock(9, False),
+    "tls_creeps": secured(0x20) + tws(0, 0) + tws(1, 1, amid=True) + below(1, 2, 9) + settle() + send(0, 1) + clock(9, False),
     "tls_new_keys": secured() + tws(0, 0) + tws(1, 1) + below(0, 4) + send(0, 1) + below(1, 4) + below(1, 4) + send(1, 0) + send(0, 1) +
                     tws(2, 2, 0, tls(V12)) + below(2, 4) + send(2, 0),
     "tls_goodbye": secured() + tws(0, 0) + tsse(1, 1) + thttp(2) + post(2, 0, turn=False) + below(2, 3) + below(0, 3) + below(1, 3) +
                    tws(3, 3, 0, tls(V12)) + send(3, 0, turn=False) + below(3, 3),
-    "tls_goodbye_while_held": secured(0, 0, 0x06, 3) + b"".join(tws(i, i) for i in range(4)) +
-                              b"".join(send(i, 3 - i, turn=False) + send(i, 3 - i, turn=False) for i in range(4)) + settle() +
-                              b"".join(below(i, 3) for i in range(4)) + finish(0, True) + finish(0, True) + clock(9),
+    "tls_goodbye_while_held": secured(0, 0, 0x04, 3) + b"".join(tws(i, i & 3) for i in range(8)) +
+                              b"".join(send(i, 3, turn=False) + below(i, 3, turn=False) for i in range(8)) + settle() + clock(9),
+    "tls_goodbye_behind_the_request": secured(workers=2) + b"".join(traw(i) for i in range(6)) + settle() + b"".join(
+        feed(i, HANDSHAKE.replace(b"u1", b"u%d" % i) + END, turn=False) + below(i, 3, turn=False) for i in range(6)) + settle(),
+    "tls_close_waits": secured(workers=1) + b"".join(tws(i, i & 3, 0x0c, tls(V12 if i & 1 else 0)) for i in range(6)) + settle() +
+                       b"".join(send(i, i & 3, i, turn=False) + close(i, i % 5) for i in range(6)) + settle(),
+    "tls_goodbye_waits": secured() + b"".join(traw(i, how, tls(v)) + feed(i, b"GET /%s HTTP/1.1\r\nConnection: close\r\nHost%s: a\r\n\r\n" % (b"a" * i, colon))
+                                               for i, (how, v, colon) in enumerate([(0x0c, 0, b""), (0x0c, 0, b" "), (0x08, V12, b"")])) + settle(),
     "tls_cut_off": secured() + tws(0, 0) + thttp(1) + get(1, 0, turn=False) + leave(1, False) + leave(0, False) + tws(2, 2) + leave(2, True),
     "tls_kick": secured() + tws(0, 1) + tsse(1, 1) + tws(2, 0) + send(2, 1, turn=False) + program(2, 1) + send(2, 1) + program(2, 9),
     "tls_silence": secured() + tws(0, 0) + tsse(1, 1) + thttp(2) + traw(3) + clock(15) + clock(40) + clock(255),
@@ -433,6 +446,8 @@ SEEDS |= {
     "tls_big": secured(big=True) + tws(0, 0) + tws(1, 1, 0x08) + send(0, 1, 0x0f) + b"".join(send(0, 1, 0x0f, turn=False) for _ in range(40)) + settle(),
     "tls_deflate": head(tls=True, takeover=True) + tws(0, 0, terms=0) + tws(1, 1, terms=BOTH) + tws(2, 1, IN_CLEAR, terms=0) + tsse(3, 1) +
                    zsend(0, 1, 9) + zsend(1, 0, 0x19) + zsend(2, 0, 9) + program(0, 0x80) + zbroken(0, 1, 4) + settle(),
+    "tls_big_and_slow": head(tls=True, big=True, workers=1) + tws(0, 0, terms=0) + tws(1, 1, 0x04) +
+                        b"".join(zsend(0, 1, 0, 0x23, turn=False) for _ in range(6)) + settle(),
     "tls_deflate_big": head(tls=True, big=True) + tws(0, 0, 0x08, terms=0) + tws(1, 1, 0x0c, terms=0) + zsend(0, 1, 0, 0x23) + zsend(1, 0, 0, 0x23),
 }
 for version in (0, V12):
@@ -443,7 +458,7 @@ for version in (0, V12):
     SEEDS["tls_plain_between%s" % name] = (secured() + tws(0, 0, 0, tls(version)) + thttp(1, 0, tls(version)) + tsse(2, 2, 0, tls(version)) +
                                            send(0, 1) + below(0, 0) + below(1, 0) + below(2, 0) + settle())
     SEEDS["tls_plain_amid%s" % name] = (secured() + op(0, 0, 0, 0, tls(version), turn=False) + below(0, 0) +
-                                        op(3, 1, 0, tls(version), turn=False) + below(1, 0) + settle())
+                                        thttp(1, 0, tls(version), amid=True) + below(1, 0) + settle())
     SEEDS["tls_stops%s" % name] = (secured() + b"".join(tws(i, i & 3, 0, tls(STOPS, n)) for i, n in
                                                         enumerate([4, 8, 100, 240, 320, 400, 480])) + thttp(7, 0, tls(version)) + get(7, 0) +
                                    clock(9) + clock(30) + clock(40))

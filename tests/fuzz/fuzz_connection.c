@@ -399,8 +399,9 @@ static void end_of(struct peer *p)
 	p->over = true;
 	if (undisturbed && p->tls.end && !p->tls.in_clear)
 		check_secured_end(p);
+	/* close_notify is said behind the answer only where the socket takes it at once. */
 	if (p->asked_to_close && !p->was_stalled && !g.cut)
-		expect(p->r.closed && (!p->tls.end || p->tls.end->notified), "a close frame was not answered");
+		expect(p->r.closed, "a close frame was not answered");
 	undisturbed &= !p->tls.broken;
 	reader_end(&p->r, undisturbed);
 	if (undisturbed && p->clean && p->kind != PEER_RAW && !p->r.last)
@@ -592,7 +593,7 @@ static void secure(struct peer *p, bool of_proxy)
 		g.calm = false;
 	}
 	p->tls.hopeless = (g.tls.only_1_3 && how & SECURE_ONLY_1_2) || (how & (SECURE_HTTP | SECURE_H2)) == SECURE_H2;
-	if (p->tls.hopeless)
+	if (p->tls.hopeless && !p->tls.astray)
 		break_tls(p);
 }
 

@@ -125,7 +125,6 @@ certificates outlive their use|net/tls.c|/^int tls_server_load/,/^}/ s/set_unref
 a reload that fails takes the certificates away|net/tls.c|/^int tls_server_load/,/^}/ s/		set_unref(set);/		set_unref(set), server->shared.set = NULL;/
 a handshake may take for ever|conn/conn_http.c|/^static bool step_tls/,/^}/ s/			begin_tls(c);/			begin_tls(c), timers_cancel(\&conn_shard(c)->timers, \&c->timer);/
 the end of a connection leaks its TLS|net/tls.c|/^void tls_close/,/^}/ s/tls_free(t);/;/
-a connection is closed while ciphertext waits|conn/conn.c|s/if (!stream_holds(&c->stream)) \/\* else/if (true) \/* else/
 a handshake goes on behind our end|net/tls.c|s/t->ended = true; \/\* a handshake that goes on .*/;/
 END
 }

@@ -425,8 +425,8 @@ SEEDS |= {
                               b"".join(send(i, 3, turn=False) + below(i, 3, turn=False) for i in range(8)) + settle() + clock(9),
     "tls_goodbye_behind_the_request": secured(workers=2) + b"".join(traw(i) for i in range(6)) + settle() + b"".join(
         feed(i, HANDSHAKE.replace(b"u1", b"u%d" % i) + END, turn=False) + below(i, 3, turn=False) for i in range(6)) + settle(),
-    "tls_close_waits": secured(workers=1) + b"".join(tws(i, i & 3, 0x0c, tls(V12 if i & 1 else 0)) for i in range(6)) + settle() +
-                       b"".join(send(i, i & 3, i, turn=False) + close(i, i % 5) for i in range(6)) + settle(),
+    "tls_close_waits": secured(workers=1) + tws(0, 0, 0x0c, tls(V12)) + op(19, 0, 56, b"x" * 56, turn=False) + close(0, 0) + settle(),
+    "tls_close_waits_still": secured(workers=1) + tws(0, 0, 0x0c, tls(V12)) + op(19, 0, 58, b"x" * 58, turn=False) + close(0, 0) + settle(),
     "tls_goodbye_waits": secured() + b"".join(traw(i, how, tls(v)) + feed(i, b"GET /%s HTTP/1.1\r\nConnection: close\r\nHost%s: a\r\n\r\n" % (b"a" * i, colon))
                                                for i, (how, v, colon) in enumerate([(0x0c, 0, b""), (0x0c, 0, b" "), (0x08, V12, b"")])) + settle(),
     "tls_cut_off": secured() + tws(0, 0) + thttp(1) + get(1, 0, turn=False) + leave(1, False) + leave(0, False) + tws(2, 2) + leave(2, True),

@@ -849,6 +849,8 @@ static void finish(struct tls *t)
 		ERR_clear_error();
 		if (t->settled && !t->error)
 			(void)SSL_shutdown(t->ssl); /* it has been said; the answer is not waited for */
+		else
+			t->ended = true; /* a handshake that goes on would make us write behind our end */
 		(void)push(t);
 	}
 	if (!t->pending)

@@ -9,7 +9,8 @@
  * breaks the protocol is delivered to anybody; a message reaches only those it was for, once, in the order of its
  * sender; the server comes to rest, and sleeps; no connection holds more than its bounds. Before the end: whoever is still
  * there has got everything that was accepted, or was told of a gap; whoever was thrown out was told why; the statistics
- * add up. At the end, all clients gone: no connection, session, message byte, timer or descriptor is left.
+ * add up. At the end, all clients gone: no connection, session, message byte, timer or descriptor is left. All of it over
+ * plain sockets, through compression (connection/zip.h) and through TLS (connection/secure.h) alike.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -19,11 +20,17 @@
 #include "conn/conn_http.h"
 #include "connection/kernel.h"
 #include "connection/reader.h"
+#include "connection/secure.h"
 #include "fuzz.h"
 #include "worker/worker.h"
 #include "wsc/wsc.h"
 
+#define HEAD 4u /* bytes of the input in front of the instructions */
+#define MORE 2u /* and of a head that is longer */
 #define PORT 8080
+#define TLS_PORT 8443
+#define ROTATION_MS 10000u
+#define GONE_MS 6000u /* header_timeout, the time for an answer to it, and some */
 #define SLOTS 8u
 #define USERS 4u
 #define TICKETS 2u
@@ -33,8 +40,15 @@
 #define TOKEN_LEN 16
 #define PROGRAM KERNEL_CLIENTS /* as a sender */
 #define NOBODY UINT16_MAX
+#define LONG_PAD 840u /* of content that no deflating leaves as long as it is */
 
 enum peer_kind { PEER_RAW, PEER_WS, PEER_SSE, PEER_HTTP };
+
+/* permessage-deflate, as a client has offered it. */
+struct offer {
+	bool made, server_no_takeover, client_no_takeover, client_asked;
+	unsigned server_bits, client_bits; /* 0: none named */
+};
 
 struct peer {
 	int at; /* of the kernel */
@@ -43,10 +57,30 @@ struct peer {
 	int user, ticket; /* -1: none, or nobody knows */
 	bool clean;       /* it has said nothing but what is known to be right */
 	bool stalled, was_stalled;
-	bool left;   /* it has ended its side, reset, or sent a close frame */
-	bool over;   /* the server has ended */
-	bool lossy;  /* something of it was refused without a name */
-	bool broken; /* it broke the protocol on an open WebSocket */
+	bool left;            /* it has ended its side, reset, or sent a close frame */
+	bool asked_to_close;  /* it has sent a close frame, a right one, and reads on */
+	bool over;            /* the server has ended */
+	bool lossy;           /* something of it was refused without a name */
+	bool broken;          /* it broke the protocol on an open WebSocket */
+	unsigned broken_code; /* the close code for that */
+	struct offer offer;
+	struct {
+		struct secure *end;        /* NULL: it speaks plainly */
+		bool heard;                /* the server has said something */
+		bool in_clear;             /* and said it in the clear */
+		bool broken;               /* the client breaks TLS */
+		bool goodbye;              /* it has said close_notify */
+		bool checked;              /* what the handshake has come to */
+		bool hopeless;             /* it asks for what is not to be had */
+		bool astray;               /* it has come to a port that does not speak TLS */
+		size_t cut;                /* bytes per turn on the wire; 0: all */
+		size_t left;               /* bytes until it says nothing any more; SIZE_MAX: never */
+		uint64_t ms, held_ms;      /* when it dialled; when it was seen to be accepted */
+		unsigned reloads, tickets; /* and what was in use then */
+		uint64_t ticket_ms;
+	} tls;
+	bool deaf; /* not HTTP: it has begun as if it were TLS */
+	bool wide; /* a window that nothing fills */
 	unsigned asked, answered;
 	uint16_t ask[ASKED_MAX];           /* the message that each request sends, or NOBODY */
 	uint32_t last[KERNEL_CLIENTS + 1]; /* the last message seen of each sender, plus one */
@@ -61,6 +95,7 @@ struct sent {
 	enum scope scope;
 	int to, user; /* of @scope; of the sender, -1: none */
 	bool forbidden, refused, accepted, counted;
+	size_t pad;
 	uint64_t expected, seen; /* peers */
 };
 
@@ -84,8 +119,23 @@ static struct {
 	} pending[PENDING_MAX];
 	unsigned npending;
 	uint8_t hooks;
+	bool extended; /* the head has bytes for what follows, and there are instructions for it */
+	struct {
+		bool on, takeover;
+		unsigned bits;
+		size_t min;
+	} deflate;
+	size_t max_message;
+	struct {
+		bool on, only_1_3, only; /* only: no plain text on any port */
+		uint16_t port;
+		enum secure_identity who;
+		unsigned reloads, tickets;
+		uint64_t dial_ms, ticket_ms; /* of the last ticket: when its client dialled, when it came */
+		struct buf plain;
+	} tls;
 	uint64_t dice;
-	bool dirty, calm, cut, stopping, over;
+	bool dirty, calm, cut, stopping, over, creeps;
 	unsigned done_owed, let_in, let_go;
 	uint64_t turns_max, received;
 } g;
@@ -184,6 +234,7 @@ static void on_error_frame(struct peer *p, const struct message *m)
 
 	if (bytes_eq(m->code, BYTES("rate_limited")))
 		p->lossy = true;
+	expect(!p->clean || !bytes_eq(m->code, BYTES("bad_message")), "a right message was taken for a bad one");
 	if (!s)
 		return;
 	expect(s->from == (unsigned)(p - g.peer), "an error frame went to somebody else");
@@ -198,9 +249,13 @@ static void on_message(void *ctx, const struct message *m)
 
 	if (bytes_eq(m->type, BYTES("error")) && bytes_eq(m->from, BYTES("system")))
 		on_error_frame(p, m);
+	expect(!p->clean || !p->offer.made || !g.deflate.on || p->r.zip.on, "an offer to deflate was not taken");
+	expect(!m->deflated || m->len >= g.deflate.min, "a message that is too short for it was deflated");
 	s = find_sent(m->id);
 	if (!s)
 		return;
+	expect(!p->r.zip.on || m->deflated || s->pad < LONG_PAD || m->len < g.deflate.min,
+	       "a long message was not deflated");
 	n = (uint32_t)(s - g.sent) + 1;
 	expect(!s->forbidden, "a message out of a frame that broke the protocol was delivered");
 	expect(p->user < 0 || is_for(s, p), "a message went to somebody it was not for");
@@ -211,12 +266,34 @@ static void on_message(void *ctx, const struct message *m)
 	p->seen++;
 }
 
+/* §7.1: does the answer keep to what was offered, and to what the configuration allows? */
+static void check_agreed(const struct offer *o, const struct zip *d)
+{
+	if (!d->on)
+		return;
+	expect(g.deflate.on && o->made, "an extension that nobody has offered, or that is off");
+	expect(!d->server_takeover || !o->server_no_takeover, "server_no_context_takeover was asked for");
+	expect(!d->client_takeover || !o->client_no_takeover, "client_no_context_takeover was offered");
+	expect(g.deflate.takeover || (!d->server_takeover && !d->client_takeover), "contexts that are not allowed");
+	expect(!o->server_bits || (d->server_bits_told && d->server_bits <= o->server_bits), "server_max_window_bits");
+	expect(d->server_bits <= g.deflate.bits, "a larger window than is allowed");
+	expect(o->client_asked || !d->client_bits_told, "client_max_window_bits, which was not offered");
+	expect(!o->client_bits || d->client_bits <= o->client_bits, "client_max_window_bits");
+	expect(!o->client_asked || d->client_bits <= g.deflate.bits, "a larger window of the client's than is allowed");
+}
+
 static void on_answer(void *ctx, unsigned status, struct bytes body)
 {
 	struct peer *p = ctx;
 	struct sent *s;
 
 	(void)body;
+	expect(!p->tls.in_clear || status == 400 || status == 408 || status == 503,
+	       "a client that speaks TLS is served in the clear");
+	expect(!g.tls.only || p->tls.end || status >= 400,
+	       "a client that speaks plainly is served where TLS is a must");
+	if (p->clean)
+		check_agreed(&p->offer, &p->r.zip);
 	/* A proxy may have taken it for a tunnel: nothing more must be read from it. */
 	expect(p->kind != PEER_WS || !p->clean || status == 101 || p->r.last, "a refused upgrade keeps its connection");
 	if (p->kind != PEER_HTTP || !p->clean)
@@ -233,11 +310,99 @@ static void on_answer(void *ctx, unsigned status, struct bytes body)
 
 /* ---- the turns ------------------------------------------------------------------------------------------------------------ */
 
+/* What was encrypted goes onto the wire, as far as it lets it through. True: something did. */
+static bool transmit(struct peer *p)
+{
+	struct buf *wire = p->tls.end ? &p->tls.end->wire : NULL;
+	size_t n = wire ? wire->len : 0;
+
+	if (p->tls.cut && n > p->tls.cut)
+		n = p->tls.cut;
+	if (n > p->tls.left)
+		n = p->tls.left;
+	if (!n)
+		return false;
+	kernel_write(p->at, bytes_of(wire->at, n));
+	buf_consume(wire, n);
+	p->tls.left -= p->tls.left == SIZE_MAX ? 0 : n;
+	return true;
+}
+
+/* The handshake is over, for this end. */
+static void check_secured(struct peer *p)
+{
+	const struct secure *s = p->tls.end;
+	uint64_t age = kernel_ms() - g.tls.dial_ms;
+
+	p->tls.checked = true;
+	expect(!p->tls.astray, "TLS on a port for plain text");
+	expect(!p->tls.hopeless, "a handshake that must not come to an end has");
+	expect(!g.tls.only_1_3 || secure_is_1_3(s), "a version that is not allowed");
+	if (!s->resumed && p->tls.reloads == g.tls.reloads)
+		expect(secure_saw(s, g.tls.who), "a certificate that is not the one in use");
+	/* A key encrypts for one rotation and decrypts for another. */
+	if (s->asked_to_resume && p->tls.tickets == g.tls.tickets && age < ROTATION_MS)
+		expect(s->resumed, "a fresh ticket is not taken");
+	expect(!s->resumed || p->tls.ms - p->tls.ticket_ms <= 2 * ROTATION_MS, "a ticket whose key is gone is taken");
+}
+
+static void hear_secured(struct peer *p, struct bytes b)
+{
+	struct secure *s = p->tls.end;
+	unsigned tickets = s->tickets;
+
+	buf_clear(&g.tls.plain);
+	secure_read(s, b, &g.tls.plain);
+	if (s->why[0] && !p->tls.broken)
+		wrong(s->why);
+	if (s->shaken && !p->tls.checked)
+		check_secured(p);
+	if (s->tickets != tickets) {
+		g.tls.tickets++;
+		g.tls.dial_ms = p->tls.ms;
+		g.tls.ticket_ms = kernel_ms();
+	}
+	reader_feed(&p->r, buf_bytes(&g.tls.plain));
+}
+
+/* Bytes of the server. */
+static void hear(struct peer *p, struct bytes b)
+{
+	bool first = b.len && !p->tls.heard;
+
+	p->tls.heard |= first;
+	/* An alert is no HTTP; an answer that begins like one is no TLS. */
+	if (first && g.tls.on && !p->tls.end && !p->clean && (b.at[0] == 0x15 || b.at[0] == 0x16))
+		p->deaf = true;
+	if (first && p->tls.end && b.at[0] == 'H')
+		p->tls.in_clear = true;
+	if (p->tls.end && !p->tls.in_clear)
+		hear_secured(p, b);
+	else if (!p->deaf)
+		reader_feed(&p->r, b);
+}
+
+static void check_secured_end(const struct peer *p)
+{
+	const struct secure *s = p->tls.end;
+
+	if (p->tls.broken)
+		expect(!p->wide || s->alerted || s->notified, "a client that broke TLS was not told so");
+	else
+		expect(!s->shaken || s->notified || p->tls.left != SIZE_MAX, "the end of TLS was not said");
+}
+
 static void end_of(struct peer *p)
 {
 	bool undisturbed = !p->was_stalled && !p->left && !g.cut;
 
 	p->over = true;
+	if (undisturbed && p->tls.end && !p->tls.in_clear)
+		check_secured_end(p);
+	/* close_notify is said behind the answer only where the socket takes it at once. */
+	if (p->asked_to_close && !p->was_stalled && !g.cut)
+		expect(p->r.closed, "a close frame was not answered");
+	undisturbed &= !p->tls.broken;
 	reader_end(&p->r, undisturbed);
 	if (undisturbed && p->clean && p->kind != PEER_RAW && !p->r.last)
 		expect(p->r.answers >= (p->kind == PEER_HTTP ? p->asked : 1), "hung up on a request without a word");
@@ -247,7 +412,7 @@ static void end_of(struct peer *p)
 		expect(p->r.closed, "an event stream was ended without the event `closed`");
 }
 
-/* Those who read, read. True: there was something. */
+/* Those who read, read. True: there was something, or something more has come onto the wire. */
 static bool read_all(void)
 {
 	bool any = false;
@@ -256,12 +421,17 @@ static bool read_all(void)
 		struct peer *p = &g.peer[i];
 		struct bytes b;
 
-		if (p->over || p->stalled)
+		if (p->over)
+			continue;
+		any |= transmit(p);
+		if (!p->tls.held_ms && kernel_held(p->at))
+			p->tls.held_ms = kernel_ms();
+		if (p->stalled)
 			continue;
 		b = kernel_read(p->at);
 		any |= b.len > 0;
 		g.received += b.len;
-		reader_feed(&p->r, b);
+		hear(p, b);
 		if (kernel_ended(p->at))
 			end_of(p);
 	}
@@ -312,8 +482,21 @@ static void check_session(const struct conn *c, const struct settings *set, bool
 	expect(x->held.len <= 2 * LOOP_RECV_BYTES, "input is kept without bounds");
 }
 
+/* Who stops before it has asked for anything is gone within limits.header_timeout. */
+static void check_silent(void)
+{
+	for (unsigned i = 0; i < g.npeers; i++) {
+		const struct peer *p = &g.peer[i];
+
+		if (!p->over && p->tls.end && p->tls.left == 0 && !p->r.answers && !p->was_stalled && p->tls.held_ms)
+			expect(kernel_ms() - p->tls.held_ms < GONE_MS, "a handshake that does not go on is waited for");
+	}
+}
+
 static void check_bounds(bool at_rest)
 {
+	if (at_rest)
+		check_silent();
 	for (unsigned i = 0; i < g.nworkers; i++) {
 		const struct shard *sh = &g.worker[i]->shard;
 		uint32_t pos = 0;
@@ -381,13 +564,51 @@ static void pass(uint64_t ms, bool at_once)
 
 static const size_t windows[] = { 1u << 20, 4096, 300, 120 };
 
+/* From now on it says nothing that is right, and the server must tell so and end. */
+static void break_tls(struct peer *p)
+{
+	p->tls.broken = true;
+	p->clean = false;
+	g.calm = false;
+}
+
+/* Its end of TLS; one or two bytes of the input say how. */
+static void secure(struct peer *p, bool of_proxy)
+{
+	uint8_t how = take_u8();
+
+	if (of_proxy && how & 0x20)
+		kernel_write(p->at, BYTES("PROXY TCP4 192.0.2.1 192.0.2.2 5 443\r\n"));
+	/* Who stops half way asks for nothing that ends it before. */
+	if ((how >> 6) == 3)
+		how &= 0xc0 | SECURE_RESUME | SECURE_OTHER_GROUP;
+	p->tls.end = secure_new(how & 0x1f);
+	p->tls.ms = kernel_ms();
+	p->tls.reloads = g.tls.reloads;
+	p->tls.tickets = g.tls.tickets;
+	p->tls.ticket_ms = g.tls.ticket_ms;
+	if ((how >> 6) == 3) {
+		p->tls.left = take_u8() * 4u;
+		p->clean = false;
+		g.calm = false;
+	}
+	p->tls.hopeless = (g.tls.only_1_3 && how & SECURE_ONLY_1_2) || (how & (SECURE_HTTP | SECURE_H2)) == SECURE_H2;
+	if (p->tls.hopeless && !p->tls.astray)
+		break_tls(p);
+}
+
 /* A new client in @slot; NULL: nobody listens. */
 static struct peer *dial(unsigned slot, enum peer_kind kind, uint8_t how)
 {
-	int at = g.npeers < KERNEL_CLIENTS ? kernel_connect((enum kernel_peer)(how & 3), PORT, windows[how >> 2 & 3])
-					   : -1;
+	bool tls = g.tls.on && !(how & 0x80);
+	uint16_t port = tls ? g.tls.port : PORT;
 	struct peer *p;
+	int at;
 
+	/* Bytes of any kind come to the other port as well. */
+	if (g.tls.on && kind == PEER_RAW && how & 0x40)
+		port = tls ? PORT : g.tls.port;
+	at = g.npeers < KERNEL_CLIENTS ? kernel_connect((enum kernel_peer)(how & 3), port, windows[how >> 2 & 3]) : -1;
 	if (at < 0)
 		return NULL;
 	p = &g.peer[g.npeers];
@@ -400,6 +621,13 @@ static struct peer *dial(unsigned slot, enum peer_kind kind, uint8_t how)
 	p->r.on_answer = on_answer;
 	p->r.forgeable = g.dirty;
 	p->r.ctx = p;
+	p->wide = windows[how >> 2 & 3] > 65536;
+	p->tls.left = SIZE_MAX;
+	if (tls) {
+		p->tls.astray = port != g.tls.port;
+		secure(p, (how & 3) == PEER_PROXY);
+		(void)transmit(p);
+	}
 	g.slot[slot] = (int)g.npeers++;
 	return p;
 }
@@ -424,7 +652,19 @@ static void soil(struct peer *p)
 
 static void say(struct peer *p, struct bytes b)
 {
-	kernel_write(p->at, b);
+	if (!p->tls.end) {
+		kernel_write(p->at, b);
+		return;
+	}
+	secure_write(p->tls.end, b);
+	(void)transmit(p);
+}
+
+/* All that it has said is on the wire. */
+static void hurry(struct peer *p)
+{
+	p->tls.cut = 0;
+	(void)transmit(p);
 }
 
 static void say_buf(struct peer *p, struct buf *b)
@@ -433,10 +673,34 @@ static void say_buf(struct peer *p, struct buf *b)
 	buf_deinit(b);
 }
 
+/* One byte of the input is the offer; before there was one, a client offered and nobody agreed. */
+static void add_offer(struct buf *b, struct offer *o)
+{
+	static const char *const server[] = { "", "8", "9", "10", "12", "14", "15", "" };
+	static const char *const client[] = { "", " ", "=8", "=9", "=10", "=12", "=15", "=\"11\"" };
+	uint8_t how = g.deflate.on ? take_u8() : 0x20;
+	const char *s = server[how >> 2 & 7], *c = client[how >> 5];
+
+	*o = (struct offer){
+		.made = true,
+		.server_no_takeover = how & 1,
+		.client_no_takeover = how & 2,
+		.server_bits = *s ? (unsigned)atoi(s) : 0,
+		.client_asked = *c,
+		.client_bits = *c ? (unsigned)atoi(c + 1 + (c[1] == '"')) : 0,
+	};
+	buf_add_str(b, "Sec-WebSocket-Extensions: ");
+	if ((how >> 2 & 7) == 7)
+		buf_add_str(b, "x-unknown; a=\"b\", permessage-deflate; server_max_window_bits=7, ");
+	buf_addf(b, "permessage-deflate%s%s%s%s", how & 1 ? "; server_no_context_takeover" : "",
+		 how & 2 ? "; client_no_context_takeover" : "", *s ? "; server_max_window_bits=" : "", s);
+	buf_addf(b, "%s%s\r\n", *c ? "; client_max_window_bits" : "", *c ? c : "");
+}
+
 static void open_stream(unsigned slot, bool sse)
 {
 	uint8_t who = take_u8(), how = take_u8();
-	struct peer *p = dial(slot, sse ? PEER_SSE : PEER_WS, (uint8_t)(how & 0xf));
+	struct peer *p = dial(slot, sse ? PEER_SSE : PEER_WS, (uint8_t)(how & 0x8f));
 	struct buf b = BUF_INIT;
 
 	if (!p)
@@ -453,9 +717,10 @@ static void open_stream(unsigned slot, bool sse)
 	if (!sse)
 		buf_addf(&b,
 			 "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-			 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s%s",
-			 how & 0x10 ? "Sec-WebSocket-Protocol: chat, wsc.v1\r\n" : "",
-			 how & 0x20 ? "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n" : "");
+			 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s",
+			 how & 0x10 ? "Sec-WebSocket-Protocol: chat, wsc.v1\r\n" : "");
+	if (!sse && how & 0x20)
+		add_offer(&b, &p->offer);
 	buf_add_str(&b, how & 0x40 ? "Origin: http://localhost\r\n\r\n" : "\r\n");
 	say_buf(p, &b);
 }
@@ -478,16 +743,18 @@ static void add_frame(struct buf *b, uint8_t first, struct bytes payload, bool m
 		buf_add_u8(b, (uint8_t)(payload.at[i] ^ (mask ? key[i & 3] : 0)));
 }
 
-static void add_message(struct buf *b, const struct sent *s, size_t pad)
+static void add_message(struct buf *b, struct sent *s, size_t pad)
 {
+	s->pad = pad;
 	buf_addf(b, "{\"id\":\"%s\",", s->id);
 	if (s->scope == TO_USER)
 		buf_addf(b, "\"to\":\"u%d\",", s->to);
 	else if (s->scope == TO_TICKET)
 		buf_addf(b, "\"ticket_id\":\"t%d\",", s->to);
 	buf_add_str(b, "\"content\":\"");
-	for (size_t i = 0; i < pad; i++)
-		buf_add_u8(b, (uint8_t)('a' + i % 26));
+	for (size_t i = 0; i < pad;
+	     i++) /* the same again farther back than a small window reaches, and than a middling one */
+		buf_add_u8(b, (uint8_t)('a' + mix(i < 600 ? i % 300 : i % 1500) % 26));
 	buf_add_str(b, "\",\"data\":{\"n\":[1,\n2]}}");
 }
 
@@ -497,35 +764,26 @@ static void choose_receiver(uint8_t b, enum scope *scope, int *to)
 	*to = *scope == TO_TICKET ? (int)(b % TICKETS) : (int)(b % USERS);
 }
 
-/* One right message on an open WebSocket. */
-static void send_ws(struct peer *p)
+static bool may_speak(const struct peer *p)
 {
-	uint8_t who = take_u8(), how = take_u8();
-	size_t pad = (how & 0x0f) * (size_t)120, at = 0, piece;
-	struct buf text = BUF_INIT, b = BUF_INIT;
-	enum scope scope;
-	struct sent *s;
-	int to;
+	return p->kind == PEER_WS && p->clean && p->r.state == READ_WS && !p->r.closed;
+}
 
-	choose_receiver(who, &scope, &to);
-	if (p->kind != PEER_WS || !p->clean || p->r.state != READ_WS || p->r.closed)
-		return;
-	s = new_sent((unsigned)(p - g.peer), p->user, scope, to);
-	if (!s)
-		return;
-	s->counted = true;
-	add_message(&text, s, pad);
-	piece = how & 0x10 ? text.len / 3 + 1 : text.len;
-	while (at < text.len) {
-		size_t n = text.len - at < piece ? text.len - at : piece;
-		uint8_t op = at ? 0 : how & 0x20 ? 2 : 1;
+/* @payload as a message, in pieces and with pings between them as @how says. */
+static void say_message(struct peer *p, uint8_t first, struct bytes payload, uint8_t how)
+{
+	size_t piece = how & 0x10 ? payload.len / 3 + 1 : payload.len, at = 0;
+	struct buf b = BUF_INIT;
 
-		add_frame(&b, (uint8_t)(op | (at + n == text.len ? 0x80 : 0)), bytes_of(text.at + at, n), true, 0);
+	while (at < payload.len) {
+		size_t n = payload.len - at < piece ? payload.len - at : piece;
+
+		add_frame(&b, (uint8_t)((at ? 0 : first) | (at + n == payload.len ? 0x80 : 0)),
+			  bytes_of(payload.at + at, n), true, 0);
 		at += n;
-		if (at < text.len && how & 0x40)
+		if (at < payload.len && how & 0x40)
 			add_frame(&b, 0x89, BYTES("between"), true, 0);
 	}
-	buf_deinit(&text);
 	if (how & 0x80 && b.len > 7) {
 		say(p, bytes_of(b.at, 7));
 		turns(1);
@@ -536,30 +794,85 @@ static void send_ws(struct peer *p)
 	}
 }
 
+/* One right message on an open WebSocket. */
+static void send_ws(struct peer *p)
+{
+	uint8_t who = take_u8(), how = take_u8();
+	struct buf text = BUF_INIT;
+	enum scope scope;
+	struct sent *s;
+	int to;
+
+	choose_receiver(who, &scope, &to);
+	s = may_speak(p) ? new_sent((unsigned)(p - g.peer), p->user, scope, to) : NULL;
+	if (!s)
+		return;
+	s->counted = true;
+	add_message(&text, s, (how & 0x0f) * (size_t)120);
+	say_message(p, how & 0x20 ? 2 : 1, buf_bytes(&text), how);
+	buf_deinit(&text);
+}
+
+/* The same, deflated; where that was not agreed on it is no right one. */
+static void send_deflated(struct peer *p)
+{
+	uint8_t who = take_u8(), how = take_u8(), style = take_u8();
+	struct buf text = BUF_INIT, wire = BUF_INIT;
+	enum scope scope;
+	struct sent *s;
+	int to;
+
+	choose_receiver(who, &scope, &to);
+	s = may_speak(p) && p->r.zip.on ? new_sent((unsigned)(p - g.peer), p->user, scope, to) : NULL;
+	if (!s)
+		return;
+	s->counted = true;
+	add_message(&text, s, style & 0x20 ? g.max_message / 2 : (how & 0x0f) * (size_t)120);
+	zip_write(&p->r.zip, buf_bytes(&text), style, &wire);
+	say_message(p, how & 0x20 ? 0x42 : 0x41, buf_bytes(&wire), how);
+	buf_deinit(&text);
+	buf_deinit(&wire);
+}
+
+/* From a frame that is wrong: nobody may get it. */
+static struct sent *new_forbidden(struct peer *p, uint8_t who)
+{
+	struct sent *s = may_speak(p) ? new_sent((unsigned)(p - g.peer), p->user, TO_USER, who % USERS) : NULL;
+
+	if (s) {
+		s->forbidden = true;
+		s->expected = 0;
+	}
+	return s;
+}
+
+static void say_broken(struct peer *p, struct buf *b, unsigned code)
+{
+	say_buf(p, b);
+	soil(p);
+	p->broken = true;
+	p->broken_code = code;
+}
+
 /* The same, but the frame is wrong: nobody may get it. */
 static void send_broken(struct peer *p)
 {
 	uint8_t who = take_u8(), kind = take_u8() % 10;
 	struct buf text = BUF_INIT, b = BUF_INIT;
-	struct sent *s;
+	struct sent *s = new_forbidden(p, who);
 
-	if (p->kind != PEER_WS || !p->clean || p->r.state != READ_WS || p->r.closed)
-		return;
-	s = new_sent((unsigned)(p - g.peer), p->user, TO_USER, who % USERS);
 	if (!s)
 		return;
-	s->forbidden = true;
-	s->expected = 0;
-	add_message(&text, s, kind == 6 ? 3000 : kind == 3 ? 100 : 0);
+	add_message(&text, s, kind == 6 ? g.max_message + 952 : kind == 3 ? 100 : 0);
 	if (kind == 5) /* not UTF-8 in the middle of the content's quotes */
 		text.at[text.len - 24] = 0xff;
 	switch (kind) {
 	case 0:
 		add_frame(&b, 0x81, buf_bytes(&text), false, 0);
 		break; /* not masked */
-	case 1:
-		add_frame(&b, 0xc1, buf_bytes(&text), true, 0);
-		break; /* RSV1, no extension */
+	case 1:        /* RSV1, no extension; where there is one, RSV2 */
+		add_frame(&b, p->r.zip.on ? 0xa1 : 0xc1, buf_bytes(&text), true, 0);
+		break;
 	case 2:
 		add_frame(&b, 0x83, buf_bytes(&text), true, 0);
 		break; /* a reserved opcode */
@@ -585,9 +898,72 @@ static void send_broken(struct peer *p)
 		break; /* 5, and 6: too long */
 	}
 	buf_deinit(&text);
-	say_buf(p, &b);
-	soil(p);
-	p->broken = true;
+	say_broken(p, &b, kind == 5 ? 1007 : kind == 6 ? 1009 : 1002);
+}
+
+/* @text in one stored block, of which @missing bytes do not come (RFC 1951 §3.2.4). */
+static void add_stored(struct buf *b, struct bytes text, size_t missing)
+{
+	const uint8_t head[5] = { 0, (uint8_t)text.len, (uint8_t)(text.len >> 8), (uint8_t)~text.len,
+				  (uint8_t)(~text.len >> 8) };
+
+	buf_add(b, bytes_of(head, 5));
+	buf_add(b, bytes_of(text.at, text.len - missing));
+}
+
+/* What is deflated is wrong, or the frame around it. */
+static void send_broken_deflated(struct peer *p)
+{
+	uint8_t who = take_u8(), kind = take_u8() % 10;
+	struct buf text = BUF_INIT, wire = BUF_INIT, b = BUF_INIT;
+	struct zip *d = &p->r.zip;
+	struct sent *s = d->on ? new_forbidden(p, who) : NULL;
+
+	if (!s)
+		return;
+	add_message(&text, s, kind == 4 ? 2 * g.max_message : kind == 3 ? 0 : 200);
+	if (kind == 5)
+		text.at[text.len - 24] = 0xff;
+	switch (kind) {
+	case 0: /* a block of the type that is reserved */
+		buf_add_u8(&wire, 0x06);
+		buf_add(&wire, buf_bytes(&text));
+		break;
+	case 1: /* cut off */
+		add_stored(&wire, buf_bytes(&text), 9);
+		break;
+	case 6: /* and something behind the end that is no block */
+		zip_write(d, buf_bytes(&text), ZIP_FINAL, &wire);
+		wire.at[wire.len - 1] = 0x06;
+		break;
+	case 7: /* as if the client had its context still; where it has, farther back than all it has said */
+		if (d->said)
+			buf_add(&wire, bytes_of("\x02\xde\xff\x0f\x00", 5));
+		else
+			buf_add(&wire, bytes_of("\x02\x02\x00", 3));
+		add_stored(&wire, buf_bytes(&text), 0);
+		buf_add_u8(&wire, 0); /* of the empty block at the end */
+		break;
+	case 9: /* a block that is not whole where the message ends */
+		add_stored(&wire, buf_bytes(&text), 0);
+		buf_add_u8(&wire, 0x02);
+		break;
+	default:
+		zip_write(d, buf_bytes(&text), 0, &wire);
+		break; /* 4: a bomb, 5: not UTF-8, and where the frame is wrong */
+	}
+	if (kind == 2) { /* RSV1 in the middle */
+		add_frame(&b, 0x41, bytes_of(wire.at, wire.len / 2), true, 0);
+		add_frame(&b, 0xc0, bytes_of(wire.at + wire.len / 2, wire.len - wire.len / 2), true, 0);
+	} else if (kind == 3) { /* on a control frame */
+		add_frame(&b, 0xc9, bytes_of(wire.at, wire.len < 125 ? wire.len : 125), true, 0);
+		add_frame(&b, 0xc1, buf_bytes(&wire), true, 0);
+	} else {
+		add_frame(&b, kind == 8 ? 0xe1 : 0xc1, buf_bytes(&wire), true, 0);
+	}
+	buf_deinit(&text);
+	buf_deinit(&wire);
+	say_broken(p, &b, kind == 4 ? 1009 : kind == 2 || kind == 3 || kind == 8 ? 1002 : 1007);
 }
 
 static void send_http(struct peer *p)
@@ -710,12 +1086,13 @@ static void close_ws(struct peer *p)
 		return;
 	add_frame(&b, 0x88, bytes_of(payload, code == 1005 ? 0 : 2), true, 0);
 	say_buf(p, &b);
-	p->left = true;
+	p->left = p->asked_to_close = true;
 	g.calm = false;
 }
 
 static void leave(struct peer *p, bool reset)
 {
+	hurry(p);
 	p->left = true;
 	g.calm = false;
 	if (reset)
@@ -729,6 +1106,84 @@ static void stall(struct peer *p, bool on)
 	p->stalled = on;
 	p->was_stalled |= on;
 	g.calm = false;
+}
+
+/* ---- below the messages: TLS ------------------------------------------------------------------------------------------------------- */
+
+/* A record of which one bit is wrong; there is a message in it that nobody may get. */
+static void corrupt(struct peer *p, uint8_t who, uint8_t at)
+{
+	struct secure *t = p->tls.end;
+	struct buf text = BUF_INIT, b = BUF_INIT;
+	struct sent *s = new_forbidden(p, who);
+	size_t n;
+
+	if (s) {
+		add_message(&text, s, 0);
+		add_frame(&b, 0x81, buf_bytes(&text), true, 0);
+	} else {
+		buf_add_str(&b, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+	}
+	secure_write(t, buf_bytes(&b));
+	n = at % t->wire.len;
+	t->wire.at[n == 3 || n == 4 ? 5 : n] ^= (uint8_t)(1u << (who & 7)); /* another length is none yet */
+	buf_deinit(&text);
+	buf_deinit(&b);
+	hurry(p);
+	break_tls(p);
+}
+
+static void below(struct peer *p)
+{
+	uint8_t what = take_u8(), who = take_u8();
+	bool whole = p->tls.end && !p->tls.broken && p->tls.left == SIZE_MAX;
+
+	if (!whole || p->tls.in_clear || p->tls.astray)
+		return;
+	switch (what % 5) {
+	case 0: /* in the clear, between the records */
+		hurry(p);
+		kernel_write(p->at, BYTES("GET /livez HTTP/1.1\r\nHost: a\r\n\r\n"));
+		break_tls(p);
+		break;
+	case 1:
+		hurry(p);
+		if (p->tls.end->shaken && !p->tls.end->why[0])
+			corrupt(p, who, what / 5);
+		break;
+	case 2:
+		p->tls.cut = 1 + who % 64;
+		p->was_stalled |= g.creeps; /* time goes by */
+		break;
+	case 3:
+		secure_goodbye(p->tls.end);
+		hurry(p);
+		p->tls.goodbye = p->left = p->tls.end->shaken;
+		g.calm = false;
+		break;
+	case 4:
+		if (secure_update(p->tls.end))
+			(void)transmit(p);
+		break;
+	}
+}
+
+static void reload(uint8_t how)
+{
+	enum secure_identity who = how & 1 ? SECURE_IDENTITIES - 1 - g.tls.who : g.tls.who;
+	int r;
+
+	if (!g.tls.on) {
+		expect(wsc_reload(g.gw) == 0 || g.stopping, "nothing to reload is an error");
+		return;
+	}
+	secure_install(how & 2 ? SECURE_BROKEN : who);
+	r = wsc_reload(g.gw);
+	expect(g.stopping || (r < 0) == !!(how & 2), "a reload has not come out as it should");
+	if (r == 0) {
+		g.tls.reloads++;
+		g.tls.who = who;
+	}
 }
 
 /* ---- the program behind the gateway -------------------------------------------------------------------------------------------- */
@@ -945,6 +1400,52 @@ static void set(struct wsc_config *c, const char *key, const char *value)
 		wrong(key);
 }
 
+static void configure_tls(struct wsc_config *c, uint8_t how)
+{
+	unsigned where = how >> 3 & 3;
+
+	secure_boot(g.seed);
+	g.tls.on = true;
+	g.tls.only_1_3 = how & 4;
+	g.tls.only = where == 1;
+	g.tls.port = where == 2 ? TLS_PORT : PORT;
+	set(c, "tls.certificate", secure_certificate());
+	set(c, "tls.key", secure_key());
+	set(c, "tls.min_version", how & 4 ? "1.3" : "1.2");
+	set(c, "tls.ticket_rotation", "10s");
+	set(c, "tls.allow_plain", where == 1 ? "false" : "true");
+	if (where == 2)
+		set(c, "tls.port", "8443");
+}
+
+/* The longer head, of inputs whose workers are 3. */
+static void configure_more(struct wsc_config *c, const uint8_t more[2])
+{
+	static const char *const workers[] = { "2", "1", "3", "2" };
+	static const char *const min[] = { "0", "128", "256", "600" }, *const bits[] = { "15", "9", "11", "13" };
+	unsigned m = more[0] >> 2 & 3, w = more[0] >> 4 & 3;
+
+	g.deflate.on = more[0] & 1;
+	g.deflate.takeover = more[0] & 2;
+	g.deflate.min = (size_t)atoi(min[m]);
+	g.deflate.bits = (unsigned)atoi(bits[w]);
+	g.max_message = more[1] & 0x20 ? 65536 : 2048;
+	set(c, "workers", workers[more[1] >> 6]);
+	set(c, "performance.enable_compression", g.deflate.on ? "true" : "false");
+	set(c, "performance.compression_context_takeover", g.deflate.takeover ? "true" : "false");
+	set(c, "performance.compression_min_bytes", min[m]);
+	set(c, "performance.compression_window_bits", bits[w]);
+	set(c, "performance.compression_level", more[0] & 0x40 ? "1" : "6");
+	if (more[0] & 0x80) /* room for one connection, or a few with small windows */
+		set(c, "performance.compression_memory", "320KiB");
+	if ((more[1] & 3) == 1)
+		configure_tls(c, more[1]);
+	if (more[1] & 0x20) {
+		set(c, "security.max_message_size", "64KiB");
+		set(c, "performance.max_queue_bytes", "256KiB");
+	}
+}
+
 static void configure(struct wsc_config *c, const uint8_t head[4])
 {
 	static const char *const workers[] = { "2", "1", "3", "2" };
@@ -978,9 +1479,10 @@ static void configure(struct wsc_config *c, const uint8_t head[4])
 	set(c, "log.level", "debug");
 	if (head[2] & 0x80)
 		set(c, "performance.max_connections_per_node", "3");
+	g.max_message = 2048;
 }
 
-static bool begin(const uint8_t head[4])
+static bool begin(const uint8_t head[HEAD + MORE])
 {
 	static const uint32_t chops[] = { 0, 0, 7, 64 }, creeps[] = { 0, 0, 1000, 400000 };
 	static const unsigned interrupts[] = { 0, 0, 5, 3 };
@@ -998,6 +1500,8 @@ static bool begin(const uint8_t head[4])
 	g.hooks = head[2];
 	g.dice = head[3];
 	configure(c, head);
+	if (g.extended)
+		configure_more(c, head + HEAD);
 	g.gw = wsc_new(c, &hooks);
 	wsc_config_free(c);
 	wsc_log_to(g.gw, -1, on_line, NULL);
@@ -1012,6 +1516,7 @@ static bool begin(const uint8_t head[4])
 		g.worker[i] = kernel_thread(i);
 		g.worker[i]->shard.loop.chop = chops[head[0] >> 2 & 3];
 	}
+	g.creeps = creeps[head[0] >> 4 & 3];
 	kernel_creep_ns(creeps[head[0] >> 4 & 3]);
 	kernel_interrupt(interrupts[head[0] >> 6 & 3]);
 	return g.nworkers > 0;
@@ -1027,12 +1532,13 @@ static void stop_soon(void)
 	wsc_stop(g.gw, ms);
 }
 
-static void step(uint8_t op)
+static void step(unsigned op)
 {
 	unsigned slot = take_u8() % SLOTS;
 	struct peer *p = peer_at(slot);
 
-	switch (op % 20) {
+	op = op % (g.extended ? 24 : 20);
+	switch (op) {
 	case 0:
 		open_stream(slot, false);
 		return;
@@ -1064,12 +1570,15 @@ static void step(uint8_t op)
 	case 9:
 		settle();
 		return;
+	case 23:
+		reload(take_u8());
+		return;
 	default:
 		break;
 	}
 	if (!p)
 		return;
-	switch (op % 20) {
+	switch (op) {
 	case 10:
 		feed(p);
 		break;
@@ -1099,6 +1608,15 @@ static void step(uint8_t op)
 		break;
 	case 19:
 		ping(p);
+		break;
+	case 20:
+		send_deflated(p);
+		break;
+	case 21:
+		send_broken_deflated(p);
+		break;
+	case 22:
+		below(p);
 		break;
 	}
 }
@@ -1168,6 +1686,12 @@ static void say_yes_to_all(void)
 	} while (g.npending);
 }
 
+/* Does this close code say that the client, or the server, has done something wrong? */
+static bool blames(unsigned code)
+{
+	return code <= 1011 && code != 1001 && code != 1005 && code != 1008;
+}
+
 static void check_still_there(void)
 {
 	for (unsigned i = 0; i < g.npeers; i++)
@@ -1185,10 +1709,16 @@ static void check_still_there(void)
 	for (unsigned i = 0; i < g.npeers; i++) {
 		const struct peer *p = &g.peer[i];
 
+		expect(!p->clean || !p->r.closed || p->left || !blames(p->r.close_code), "a right client was blamed");
 		expect(!p->broken || p->over || p->r.closed || p->left,
 		       "a client that broke the protocol is still there");
+		expect(!p->broken || !p->r.closed || p->left || !blames(p->r.close_code) ||
+			       p->r.close_code == p->broken_code,
+		       "a client that broke the protocol was told something else");
 		expect(p->kind != PEER_HTTP || !p->clean || p->over || p->left || p->r.last || p->answered >= p->asked,
 		       "a request was not answered");
+		expect(!p->tls.broken || !kernel_held(p->at), "a client that broke TLS is still there");
+		expect(!p->tls.goodbye || !kernel_held(p->at), "a client that has said goodbye is still there");
 	}
 	check_statistics();
 }
@@ -1198,6 +1728,7 @@ static void check_nothing_left(void)
 	for (unsigned i = 0; i < g.npeers; i++)
 		if (!g.peer[i].over) {
 			g.peer[i].left = true;
+			g.peer[i].asked_to_close = false;
 			if (mix(g.seed + i) & 1)
 				kernel_reset(g.peer[i].at);
 			else
@@ -1217,6 +1748,7 @@ static void check_nothing_left(void)
 		if (g.stopping)
 			continue;
 		expect(atomic_load(&sh->set->shared.connections) == 0, "connections are counted that are gone");
+		expect(atomic_load(&sh->set->shared.context_bytes) == 0, "memory of contexts is counted that is gone");
 		expect(sh->jobs.live == 0, "an outcome is owed for ever");
 		expect(hub_owner(sh->hub)->bytes == 0 && hub_owner(sh->hub)->count == 0, "a message is left");
 		expect(timers_next_ms(&sh->timers) == UINT64_MAX && timers_next_ms(&sh->hook_timers) == UINT64_MAX,
@@ -1239,9 +1771,9 @@ static uint64_t hash(struct bytes b)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	uint8_t head[4];
+	uint8_t head[HEAD + MORE] = { 0 };
 
-	if (size < 5 || size > 4096)
+	if (size < HEAD + 1 || size > 4096)
 		return 0;
 	memset(&g, 0, sizeof g);
 	for (unsigned i = 0; i < SLOTS; i++)
@@ -1249,7 +1781,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	g.seed = hash(bytes_of(data, size));
 	g.in = bytes_of(data, size);
 	g.calm = true;
-	for (unsigned i = 0; i < 4; i++)
+	for (unsigned i = 0; i < HEAD; i++)
+		head[i] = take_u8();
+	g.extended = (head[0] & 3) == 3;
+	for (unsigned i = HEAD; g.extended && i < HEAD + MORE; i++)
 		head[i] = take_u8();
 	kernel_boot(g.seed);
 	if (begin(head)) {
@@ -1272,8 +1807,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	wsc_free(g.gw);
 	expect(g.done_owed == 0, "an outcome was never told");
 	expect(!(g.hooks & 2) || g.let_in == g.let_go, "who was let in and who has left are not the same");
-	for (unsigned i = 0; i < g.npeers; i++)
+	for (unsigned i = 0; i < g.npeers; i++) {
 		reader_deinit(&g.peer[i].r);
+		secure_free(g.peer[i].tls.end);
+	}
+	buf_deinit(&g.tls.plain);
 	kernel_halt();
 	return 0;
 }

@@ -10,7 +10,7 @@
 set -u
 cd "$(dirname "$0")/../.."
 cc=${CC:-cc}
-flags="-std=gnu17 -D_GNU_SOURCE -O1 -g -fno-strict-aliasing -fno-strict-overflow -fsanitize=address
+flags="-std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -O1 -g -fno-strict-aliasing -fno-strict-overflow -fsanitize=address
 	-include src/gateway/export.h -Iinclude -Itests/fuzz"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -67,6 +67,65 @@ an error frame goes to the receiver|conn/submit.c|/^void submit_outcome/,/^}/ s/
 a head may be as long as it likes|proto/http1.c|s/lim->max_head/(lim->max_head * 1000)/g
 whoever is gone is asked late|gateway/gateway.c|/^static void tear_down/,/^}/ s/bury(gw);/;/
 hooks are asked after the end|conn/submit.c|s/if (sh->over) {/if (false) {/
+RSV1 is taken although nothing was agreed on|proto/ws.c|s/starts \&\& (d->bits \& BIT_DEFLATE)))/starts))/
+RSV1 on a continuation is taken|proto/ws.c|s/== WS_RSV1 \&\& starts \&\& (d->bits/== WS_RSV1 \&\& op <= 2 \&\& (d->bits/
+RSV1 on a control frame is taken|proto/ws.c|s/== WS_RSV1 \&\& starts \&\& (d->bits/== WS_RSV1 \&\& (starts || op > 8) \&\& (d->bits/
+RSV2 is taken where compression was agreed on|proto/ws.c|s/if ((b \& RSV) \&\& !((b \& RSV) == WS_RSV1/if ((b \& RSV) \&\& !((b \& WS_RSV1)/
+a deflated message lacks RSV1|conn/conn_deflate.c|s/len, WS_RSV1);/len, 0);/
+a message that became no shorter is sent deflated|proto/ws_deflate.c|s/ \&\& \*len < in.len / /
+the context is kept although none was agreed on|proto/ws_deflate.c|s/if (!done || !takeover)/if (!done)/
+a client's context is kept although none was agreed on|proto/ws_deflate.c|s/if (r || !takeover)/if (r)/
+a client's context is forgotten although it was agreed on|proto/ws_deflate.c|s/if (r || !takeover)/if (true)/
+the context is kept behind a message that went out plain|proto/ws_deflate.c|s/if (!done || !takeover)/if (!takeover)/
+a larger window than was agreed on|conn/conn_deflate.c|s/ws_deflater_new(c->deflate.server_bits,/ws_deflater_new(15,/
+a larger window than was agreed on, for all|conn/conn_deflate.c|s/ws_deflater_new(bits,/ws_deflater_new(15,/
+what was deflated for one window goes to all|conn/conn_deflate.c|s/msg_made(m, bits)/msg_made(m, 15)/g; s/msg_make(m, bits,/msg_make(m, 15,/
+the client's window is taken for ours|conn/conn_deflate.c|s/x->in = ws_inflater_new(c->deflate.client_bits);/x->in = ws_inflater_new(8);/
+the answer allows contexts that we do not hold|proto/ws_deflate.c|s/d->client_takeover ? "" : "; client_no_context_takeover"/""/
+the answer does not say that we keep no context|proto/ws_deflate.c|s/d->server_takeover ? "" : "; server_no_context_takeover"/d->server_takeover ? "; server_no_context_takeover" : ""/
+contexts although the configuration has none|proto/ws_deflate.c|s/p->takeover \&\& !(o->seen \& SERVER_NO_TAKEOVER)/!(o->seen \& SERVER_NO_TAKEOVER)/
+a window that was not asked about is named|proto/ws_deflate.c|s/if (o->client_bits || d->client_bits < BITS_MAX)/if (true)/
+the client's bound of our window is passed over|proto/ws_deflate.c|s/smaller(o->server_bits, p->window_bits)/p->window_bits/
+the four bytes of the flush are sent|proto/ws_deflate.c|s/return done ? 0 : WS_DEFLATE_PLAIN;/*len += done ? 4 : 0;\n\t&/
+a message that is cut off is taken|proto/ws_deflate.c|s/if (r == 0 \&\& (ended || !at_boundary(&i->z)))/if (false)/
+what inflates to too much is taken|conn/conn_deflate.c|s/uint64_t max = sh->set->opt.max_message_bytes, limit/uint64_t max = 1u << 30, limit/
+inflated text is not checked for UTF-8|conn/conn_deflate.c|s/if (text \&\& !utf8_valid/if (false \&\& !utf8_valid/
+a bomb is told to be no DEFLATE|conn/conn_deflate.c|s/return WS_CODE_TOO_BIG;/return WS_CODE_BAD_DATA;/
+a refused message is not part of the context|conn/conn_ws.c|s/if (!allowed \&\& !c->deflate.client_takeover)/if (!allowed)/
+a message that waits for its turn to be inflated is lost|conn/conn_ws.c|s/if (listening(c))$/if (false)/
+what comes behind a message that waits overtakes it|conn/conn_ws.c|s/bool go_on = code != DEFLATE_LATER;/bool go_on = true;/
+the shortest message for it is not looked at|conn/conn_deflate.c|s/return m->len \&\& m->len >= conn_shard(c)->set->opt.deflate.min_bytes;/return m->len > 0;/
+nothing is deflated|conn/conn_deflate.c|s/return m->len \&\& m->len >= conn_shard(c)->set->opt.deflate.min_bytes;/return false;/
+the memory of contexts is never given back|conn/conn_deflate.c|s/atomic_fetch_sub(&conn_shard(c)->set->shared.context_bytes, .*/;/
+a context outlives its connection|conn/conn_deflate.c|s/		ws_inflater_free(c->contexts->in);/		;/
+ciphertext that waits is lost|net/tls.c|s/return n < 0 ? (int)n : keep(t, b->out + n, len - (size_t)n);/return n < 0 ? (int)n : 0;/
+what is left of the ciphertext is forgotten|net/tls.c|/^static bool flush/,/^}/ s/if (t->pending_sent < t->pending_len)/if (false)/
+plain text is taken while ciphertext waits, and not sent|net/tls.c|s/while (!t->error \&\& flush(t)) {/while (!t->error \&\& (flush(t) || true)) {/
+the goodbye is not said|net/tls.c|s/(void)SSL_shutdown(t->ssl);.*/;/
+the end comes in front of what waits|net/tls.c|/^static void finish/,/^}/ s/if (!t->pending)/if (true)/
+alerts are not sent|net/tls.c|s/n = put(t, b->out, len); .*/n = t->error ? (ptrdiff_t)len : put(t, b->out, len);/
+close_notify is not heard|net/tls.c|/^static void look_at/,/^}/ s/t->ended = true;/;/
+what breaks TLS is passed over|net/tls.c|/^static int break_off/,/^}/ s/t->ended = true;/;/
+only the first record of a read is taken|net/tls.c|s/} while (r > 0 \&\& got < sizeof b->plain);/} while (false);/
+an end that comes while it is paused is lost|net/tls.c|/^void tls_feed/,/^}/ s/s->src.flags |= STREAM_READABLE;.*/;/
+an end that was not told is lost on the way to another worker|net/tls.c|/^int stream_give_tls/,/^}/ s/if (t->ended)/if (false)/
+TLS stays behind when a connection moves|conn/conn_open.c|s/m->tls = stream_take_tls(&c->stream);/m->tls = NULL;/
+plain text is served where TLS is a must|conn/conn_http.c|s/return !h->only_tls \&\& (!conn_shard(c)->set->tls.no_plain || !h->peer.len);/return true;/
+TLS is spoken on the port for plain text|conn/conn_http.c|s/if (h->next.at\[0\] == TLS_FIRST_BYTE \&\& .*/if (h->next.at[0] == TLS_FIRST_BYTE) {/
+what was said in the clear is part of what is said inside|conn/conn_http.c|/^static void begin_tls/,/^}/ s/buf_clear(&h->next);/;/
+an old version is spoken|net/tls.c|s/o->only_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION/TLS1_2_VERSION/
+HTTP/2 is agreed on|net/tls.c|/^static int on_alpn/,/^}/ s/return SSL_TLSEXT_ERR_ALERT_FATAL;/return SSL_TLSEXT_ERR_NOACK;/
+no ticket is taken|net/tls.c|/^static int on_ticket/,/^}/ s/if (!found)/if (!found || !enc)/
+tickets are good for ever|net/tls.c|s/if (now_ms >= server->shared.due_ms) {/if (!server->shared.due_ms) {/
+a ticket is good for one rotation alone|net/tls.c|s/		key\[1\] = key\[0\];/		key[1].live = false;/
+the key before stays good when nobody came for long|net/tls.c|s/if (late >= server->rotation_ms)/if (false)/
+a reload changes nothing|net/tls.c|s/server->shared.set = set;/if (former) former = set; else server->shared.set = set;/
+a reload frees the certificates in use|net/tls.c|/^static struct tls_set \*current/,/^}/ s/atomic_fetch_add(&set->shared.refs, 1);/atomic_fetch_add(\&set->shared.refs, 0);/
+certificates outlive their use|net/tls.c|/^int tls_server_load/,/^}/ s/set_unref(former);/;/
+a reload that fails takes the certificates away|net/tls.c|/^int tls_server_load/,/^}/ s/		set_unref(set);/		set_unref(set), server->shared.set = NULL;/
+a handshake may take for ever|conn/conn_http.c|/^static bool step_tls/,/^}/ s/			begin_tls(c);/			begin_tls(c), timers_cancel(\&conn_shard(c)->timers, \&c->timer);/
+the end of a connection leaks its TLS|net/tls.c|/^void tls_close/,/^}/ s/tls_free(t);/;/
+a handshake goes on behind our end|net/tls.c|s/t->ended = true; \/\* a handshake that goes on .*/;/
 END
 }
 
@@ -79,7 +138,7 @@ compile() # source object
 link() # program
 {
 	ar rcs "$work/product.a" "$work"/obj/*.o && tests/fuzz/connection/link.sh ld "$work/product.o" "$work/product.a" &&
-		$cc -fsanitize=address "$work"/own/*.o "$work/product.o" -lyaml -lpthread -o "$1"
+		$cc -fsanitize=address "$work"/own/*.o "$work/product.o" -lyaml -lssl -lcrypto -lz -lpthread -o "$1"
 }
 
 object() # file of src

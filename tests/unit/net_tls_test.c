@@ -509,6 +509,30 @@ TEST(the_goodbye_goes_out_behind_what_waits_and_the_end_behind_it)
 	}
 }
 
+TEST(a_handshake_that_our_end_has_cut_short_is_not_gone_on_with)
+{
+	for (int i = 0; i < 2; i++) {
+		struct world w;
+		struct end e;
+		struct client c;
+
+		begin(&w, 0);
+		join(&w, &e, &c, AF_UNIX, false);
+		dress(&c, versions[i], versions[i]);
+		CHECK(SSL_do_handshake(c.ssl) < 0);
+		settle(&w);
+		CHECK(stream_is_secure(&e.s));
+		stream_shutdown(&e.s);
+		/* What the client says now would be answered with a ticket. */
+		(void)SSL_do_handshake(c.ssl);
+		settle(&w);
+		CHECK_EQ(e.ends, 1);
+		CHECK_EQ(e.error, 0);
+		drop(&e, &c);
+		finish(&w);
+	}
+}
+
 TEST(whoever_is_closed_is_told_goodbye)
 {
 	struct world w;

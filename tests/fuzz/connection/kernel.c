@@ -44,6 +44,7 @@ struct file {
 struct client {
 	bool used, accepted, held; /* held: the server has a descriptor of it */
 	int fd;
+	uint16_t port;
 	enum kernel_peer peer;
 	struct buf in; /* to the server */
 	size_t in_at;
@@ -208,7 +209,7 @@ static uint32_t ready(const struct file *f)
 			ev |= EPOLLOUT;
 	} else if (f->kind == LISTENER) {
 		for (int i = 0; i < k.nclients; i++)
-			if (!k.client[i].accepted)
+			if (!k.client[i].accepted && k.client[i].port == f->port)
 				ev |= EPOLLIN;
 	} else if (f->count) {
 		ev |= EPOLLIN;
@@ -243,7 +244,7 @@ int kernel_connect(enum kernel_peer peer, uint16_t port, size_t window)
 {
 	if (k.nclients == KERNEL_CLIENTS || !anybody_listens(port))
 		return -1;
-	k.client[k.nclients] = (struct client){ .used = true, .fd = -1, .peer = peer, .window = window };
+	k.client[k.nclients] = (struct client){ .used = true, .fd = -1, .port = port, .peer = peer, .window = window };
 	return k.nclients++;
 }
 
@@ -310,7 +311,7 @@ int __wrap_close(int fd)
 		k.client[f->client].held = false;
 	if (f->kind == LISTENER)
 		for (int i = 0; i < k.nclients; i++)
-			k.client[i].accepted = true; /* refused: nobody will hold it */
+			k.client[i].accepted |= k.client[i].port == f->port; /* refused: nobody will hold it */
 	f->kind = FREE;
 	return 0;
 }
@@ -633,7 +634,7 @@ int __wrap_accept4(int fd, struct sockaddr *sa, socklen_t *len, int flags)
 	for (int i = 0; i < k.nclients && !error; i++) {
 		struct client *c = &k.client[i];
 
-		if (c->accepted)
+		if (c->accepted || c->port != k.file[fd - FD_BASE].port)
 			continue;
 		c->fd = open_file(STREAM);
 		if (c->fd < 0)

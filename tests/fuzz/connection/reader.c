@@ -81,9 +81,9 @@ static bool type_is(const struct message *m, const char *type)
 	return bytes_eq(m->type, bytes_str(type));
 }
 
-static void read_message(struct reader *r, struct bytes text)
+static void read_message(struct reader *r, struct bytes text, bool deflated)
 {
-	struct message m = { 0 };
+	struct message m = { .len = text.len, .deflated = deflated };
 	struct json_member e;
 	struct json_walk w;
 	int rc;
@@ -148,15 +148,18 @@ static void read_close(struct reader *r, struct bytes p)
 static bool read_frame(struct reader *r, struct bytes *in)
 {
 	size_t head = 2, len;
+	bool deflated;
 	struct bytes p;
 	uint8_t op;
 
 	if (in->len < 2)
 		return false;
 	expect(!r->closed, "a frame behind the close frame");
-	expect((in->at[0] & 0xf0) == 0x80, "a fragment or a reserved bit");
-	expect(!(in->at[1] & 0x80), "a masked frame");
+	deflated = in->at[0] & 0x40;
 	op = in->at[0] & 0x0f;
+	expect((in->at[0] & 0xb0) == 0x80, "a fragment or a reserved bit");
+	expect(!deflated || (r->zip.on && op == 1), "RSV1 that was not agreed on, or not on a message");
+	expect(!(in->at[1] & 0x80), "a masked frame");
 	len = in->at[1];
 	expect(op == 1 || (op >= 8 && op <= 10), "an opcode that the server has no use for");
 	expect(op == 1 || len <= 125, "a long control frame");
@@ -176,6 +179,11 @@ static bool read_frame(struct reader *r, struct bytes *in)
 		return false;
 	p = bytes_of(in->at + head, len);
 	bytes_skip(in, head + len);
+	if (deflated) {
+		buf_clear(&r->inflated);
+		zip_read(&r->zip, p, &r->inflated);
+		p = buf_bytes(&r->inflated);
+	}
 	if (op == 8)
 		read_close(r, p);
 	else if (op == 9)
@@ -184,7 +192,7 @@ static bool read_frame(struct reader *r, struct bytes *in)
 		r->pongs++;
 	else if (!bytes_eq(p, BYTES("pong"))) {
 		expect(is_utf8(p), "a text frame that is not UTF-8");
-		read_message(r, p);
+		read_message(r, p, deflated);
 	}
 	return true;
 }
@@ -223,7 +231,7 @@ static bool read_line(struct reader *r, struct bytes *in)
 	if (line.len == 0) {
 		if (r->data.len) {
 			r->events++;
-			read_message(r, bytes_of(r->data.at, r->data.len - 1));
+			read_message(r, bytes_of(r->data.at, r->data.len - 1), false);
 		}
 		buf_clear(&r->data);
 		return true;
@@ -254,6 +262,7 @@ static bool is_token(struct bytes b)
 struct head {
 	bool has_length, close, json, stream, upgrade;
 	size_t length;
+	struct zip zip;
 };
 
 static void read_header(struct head *h, struct bytes line)
@@ -277,6 +286,8 @@ static void read_header(struct head *h, struct bytes line)
 			h->length = h->length * 10 + (size_t)(value.at[i] - '0');
 		}
 	}
+	if (bytes_eq_nocase(name, BYTES("sec-websocket-extensions")))
+		zip_agree(&h->zip, value);
 	h->close |= bytes_eq_nocase(name, BYTES("connection")) && bytes_eq_nocase(value, BYTES("close"));
 	h->upgrade |= bytes_eq_nocase(name, BYTES("upgrade")) && bytes_eq_nocase(value, BYTES("websocket"));
 	h->json |= bytes_eq_nocase(name, BYTES("content-type")) && bytes_starts(value, BYTES("application/json"));
@@ -329,8 +340,10 @@ static bool read_head(struct reader *r, struct bytes *in)
 	}
 	r->continued = false;
 	r->answers++;
+	expect(r->status == 101 || !h.zip.on, "an extension without an upgrade");
 	if (r->status == 101) {
 		expect(h.upgrade && !h.has_length, "a 101 that upgrades to nothing");
+		r->zip = h.zip;
 		r->state = READ_WS;
 	} else if (h.stream && !h.has_length) {
 		expect(r->status == 200 && h.close, "an event stream that does not end with its connection");
@@ -430,4 +443,6 @@ void reader_deinit(struct reader *r)
 {
 	buf_deinit(&r->in);
 	buf_deinit(&r->data);
+	buf_deinit(&r->inflated);
+	zip_deinit(&r->zip);
 }

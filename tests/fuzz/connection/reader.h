@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * reader: what a strict client makes of the bytes of the server, and aborts when they are wrong: HTTP/1.1 answers one
- * behind the other; after a 101 WebSocket frames (unmasked, whole, minimal lengths, no reserved bit, text that is a message
- * or the bare "pong", at most one close frame and nothing behind it); after a stream's head an event stream by WHATWG's
+ * behind the other; after a 101 WebSocket frames (unmasked, whole, minimal lengths, no reserved bit but RSV1 on text where
+ * compression was agreed on, text that is a message or the bare "pong", at most one close frame and nothing behind it); after
+ * a stream's head an event stream by WHATWG's
  * rules, with one message per event and nothing behind the event `closed`. Has no line in common with src/proto. It knows
  * nothing of what was asked.
  */
@@ -10,6 +11,7 @@
 #define WSC_TESTS_FUZZ_CONNECTION_READER_H
 
 #include "base/buf.h"
+#include "connection/zip.h"
 
 enum reader_state { READ_HTTP, READ_BODY, READ_WS, READ_SSE };
 
@@ -18,6 +20,8 @@ struct message {
 	struct bytes id, type, from, to, content, create_at, data;
 	struct bytes ref, code; /* of an error frame's data */
 	uint64_t dropped;       /* of a gap notice */
+	size_t len;             /* of its text */
+	bool deflated;          /* on the wire */
 };
 
 struct reader {
@@ -35,6 +39,8 @@ struct reader {
 	unsigned status;
 	size_t body;
 	bool json;
+	struct zip zip; /* what the answer agreed to */
+	struct buf inflated;
 	struct buf data;  /* of the event that is being read */
 	uint64_t dropped; /* that gap notices told of */
 	void (*on_message)(void *ctx, const struct message *m);

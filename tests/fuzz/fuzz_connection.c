@@ -128,6 +128,7 @@ static struct {
 	size_t max_message;
 	struct {
 		bool on, only_1_3, only; /* only: no plain text on any port */
+		bool no_descriptor;      /* for somebody who came */
 		uint16_t port;
 		enum secure_identity who;
 		unsigned reloads, tickets;
@@ -376,6 +377,9 @@ static void hear(struct peer *p, struct bytes b)
 		p->deaf = true;
 	if (first && p->tls.end && b.at[0] == 'H')
 		p->tls.in_clear = true;
+	/* An internal_error in front of everything is all that there is for whom nobody had a descriptor. */
+	if (first && p->tls.end && g.tls.no_descriptor && bytes_eq(b, BYTES("\x15\x03\x03\x00\x02\x02\x50")))
+		p->tls.broken = true;
 	if (p->tls.end && !p->tls.in_clear)
 		hear_secured(p, b);
 	else if (!p->deaf)
@@ -1561,6 +1565,7 @@ static void step(unsigned op)
 		pass((uint64_t)take_u8() * (slot & 1 ? 100 : 3), slot & 2);
 		return;
 	case 7:
+		g.tls.no_descriptor |= slot & 1;
 		kernel_refuse_accept(slot & 1 ? EMFILE : slot & 2 ? ECONNABORTED : ENOBUFS);
 		return;
 	case 8:

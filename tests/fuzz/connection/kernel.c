@@ -481,7 +481,8 @@ ssize_t __wrap_recv(int fd, void *data, size_t n, int flags)
 	struct client *c = stream_of(fd);
 	size_t have = c->in.len - c->in_at;
 
-	(void)flags;
+	if (flags & ~MSG_PEEK)
+		oops("recv with another flag", fd);
 	if (n == 0)
 		oops("recv of nothing", fd);
 	errno = EINTR;
@@ -491,7 +492,7 @@ ssize_t __wrap_recv(int fd, void *data, size_t n, int flags)
 		have = n;
 	if (have) {
 		memcpy(data, c->in.at + c->in_at, have);
-		c->in_at += have;
+		c->in_at += flags & MSG_PEEK ? 0 : have;
 		if (c->in_at == c->in.len) {
 			buf_clear(&c->in);
 			c->in_at = 0;

@@ -14,13 +14,12 @@
 #define FLUSH_ROUNDS 4
 #define CLOSE_WAIT_MS 5000u     /* how long the peer may take to answer */
 #define LINGER_BYTES (4u << 20) /* and how much it may say meanwhile, beside two messages: one was under way */
-#define STALL_OFFER_MS \
-	1000u           /* until a full socket is offered bytes again without having asked: what it has sent since
-				 * may leave some room that it does not tell of, and that is not the reader's doing */
-#define LINGER_MS 2000u /* how long an HTTP or event-stream peer may take to read the end */
+#define LINGER_MS 2000u         /* how long an HTTP or event-stream peer may take to read the end */
 #define FULL_BODY \
 	"{\"success\":false,\"error\":\"no descriptor is left on this node\",\"message\":null,\"code\":\"overloaded\"}"
-#define END_LINES 50u      /* "session closed" of one worker in a second */
+#define END_LINES 50u /* "session closed" of one worker in a second */
+/* A full socket is offered bytes again without having asked: what it has sent may have left room that it does not tell of. */
+#define STALL_OFFER_MS 1000u
 #define DEFERRED_RUNS 4u   /* stretches of deferred connections in one turn */
 #define ACCEPT_RESERVE 64u /* connections beyond the cap that are still told 503 */
 
@@ -828,6 +827,13 @@ static bool pressed(struct loop *l)
 	return hub_pressed(sh->hub) || sh->congested(sh);
 }
 
+static bool late(struct loop *l)
+{
+	struct shard *sh = shard_of_loop(l);
+
+	return sh->late(sh);
+}
+
 const struct loop_ops conn_loop_ops = {
 	.on_data = on_data,
 	.on_end = on_end,
@@ -835,6 +841,7 @@ const struct loop_ops conn_loop_ops = {
 	.on_accept = on_accept,
 	.on_accept_error = on_accept_error,
 	.pressed = pressed,
+	.late = late,
 	.turn_away = turn_away,
 };
 

@@ -185,6 +185,8 @@ struct shard {
 	void (*post)(struct shard *from, unsigned to, struct task *t);
 	/* Is a mailbox of ours above its high water? Then we read later. */
 	bool (*congested)(struct shard *sh);
+	/* Has this turn had its time? What can wait is done in the next. */
+	bool (*late)(struct shard *sh);
 	struct {
 		_Atomic uint64_t turns;
 		_Atomic uint64_t message_bytes; /* of the hub, as this turn began */

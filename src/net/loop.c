@@ -305,13 +305,16 @@ static size_t read_once(struct loop *l, struct stream *s)
 	return 0;
 }
 
-/* One buffer of each on @now, which was taken off @list, until @budget is used up; the rest comes first the next time. */
-static void read_list(struct loop *l, struct list *list, struct list *now, size_t budget)
+/*
+ * One buffer of each on @now, which was taken off @list, until @budget is used up, of @bulk ones also the turn's time; the rest
+ * comes first the next time.
+ */
+static void read_list(struct loop *l, struct list *list, struct list *now, size_t budget, bool bulk)
 {
 	size_t total = 0;
 	struct list *n;
 
-	while (total < budget && !l->ops->pressed(l) && (n = list_pop(now))) {
+	while (total < budget && !(bulk && total && l->ops->late(l)) && !l->ops->pressed(l) && (n = list_pop(now))) {
 		struct stream *s = container_of(n, struct stream, link);
 
 		s->src.flags &= (uint8_t)~STREAM_IN_LIST;
@@ -334,8 +337,8 @@ void loop_read(struct loop *l)
 	/* Both at once: who turns out to have more now has had its turn. */
 	list_splice(&now, &l->ready);
 	list_splice(&bulk, &l->bulk);
-	read_list(l, &l->ready, &now, LOOP_TURN_BYTES);
-	read_list(l, &l->bulk, &bulk, l->no_bulk ? 0 : LOOP_BULK_BYTES);
+	read_list(l, &l->ready, &now, LOOP_TURN_BYTES, false);
+	read_list(l, &l->bulk, &bulk, l->no_bulk ? 0 : LOOP_BULK_BYTES, true);
 }
 
 int stream_open(struct loop *l, struct stream *s, int fd)

@@ -18,7 +18,7 @@
 #define LOOP_RECV_BYTES 32768u          /* one receive buffer: more at once costs latency and saves nothing */
 #define LOOP_READ_BYTES 8192u           /* read of a stream that is not known to have more */
 #define LOOP_TURN_BYTES (1024u * 1024u) /* read per turn, all streams together */
-#define LOOP_BULK_BYTES LOOP_RECV_BYTES /* read per turn of streams that had more the last time: of one of them */
+#define LOOP_BULK_BYTES (256u * 1024u)  /* read per turn of streams that had more the last time */
 #define LOOP_EVENTS 1024
 
 struct loop;
@@ -68,6 +68,8 @@ struct loop_ops {
 	void (*on_accept_error)(struct loop *l, int error);
 	/* Should the turn stop reading (a queue is over its limit)? */
 	bool (*pressed)(struct loop *l);
+	/* Has the turn had its time? Then one at most is read of those who talk without end. */
+	bool (*late)(struct loop *l);
 	/*
 	 * There was no descriptor to accept with: gives up one that was kept for this, takes at most @max connections with it,
 	 * refuses them and has it back. How many; negative: -errno, nobody could be taken. NULL: nothing is kept.
@@ -116,7 +118,7 @@ int loop_wait(struct loop *l, int timeout_ms);
 /*
  * Tells what the wait has found, then reads the ready streams, one buffer each, until all had their turn, LOOP_TURN_BYTES are
  * read or ops->pressed() says so. Of each a little, which is enough to know those who talk without end: they come last, and
- * LOOP_BULK_BYTES are for all of them together, so that they delay each other.
+ * LOOP_BULK_BYTES are for all of them together, and what is left of the turn's time: they delay each other.
  */
 void loop_read(struct loop *l);
 /* Are there streams that were not read to the end? Then the next loop_wait() must not sleep. */

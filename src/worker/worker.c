@@ -12,6 +12,7 @@
 #include "conn/submit.h"
 #include "wsc/error.h"
 
+#define TURN_NS 100000u         /* then of those who talk without end no more is read */
 #define FLUSH_SLICE_NS 2000000u /* then others get their turn */
 #define FLUSH_CHECK 16u         /* sessions between two looks at the clock */
 #define MANY_READY 32u          /* streams in one poll that make a second look worth its while */
@@ -91,6 +92,11 @@ static bool congested(struct shard *sh)
 		if (mailbox_waiting(&w->all[i]->mail, sh->index) > MAILBOX_HIGH_WATER)
 			return true;
 	return false;
+}
+
+static bool late(struct shard *sh)
+{
+	return worker_clock().mono_ns - sh->now.mono_ns > TURN_NS;
 }
 
 static void run_self(struct worker *w)
@@ -372,6 +378,7 @@ static int init_shard(struct worker *w, struct settings *set, unsigned index, co
 	sh->index = index;
 	sh->post = post;
 	sh->congested = congested;
+	sh->late = late;
 	sh->now = worker_clock();
 	list_init(&sh->dead);
 	list_init(&sh->deferred);

@@ -95,13 +95,13 @@ static void on_accept_error(struct loop *l, int error)
 	(void)l, (void)error;
 }
 
-static bool pressed(struct loop *l)
+static bool no(struct loop *l)
 {
 	(void)l;
 	return false;
 }
 
-static const struct loop_ops ops = { on_data, on_end, on_writable, on_accept, on_accept_error, pressed, NULL };
+static const struct loop_ops ops = { on_data, on_end, on_writable, on_accept, on_accept_error, no, no, NULL };
 
 static void begin(struct world *w, uint32_t chop)
 {

@@ -113,6 +113,10 @@ static void linger(struct conn *c)
 	http_of(c)->shut = true;
 	buf_deinit(&http_of(c)->next);
 	stream_shutdown(&c->stream);
+	if (http_of(c)->ended) {
+		conn_kill(c, WS_CODE_ABNORMAL, true);
+		return;
+	}
 	conn_resume(c);
 	arm(c, LINGER_MS);
 }
@@ -1011,6 +1015,7 @@ void http_on_end(struct conn *c)
 
 	/* A client may shut its side and still read the answer to what it has asked. */
 	h->keep_alive = false;
+	h->ended = true;
 	if (h->state == HTTP_WAIT)
 		return;
 	if (!all_out(c))

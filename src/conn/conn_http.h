@@ -50,6 +50,7 @@ struct http_conn {
 	struct buf user;          /* X-User-ID of a send */
 	struct buf remembered[3]; /* id, to, type of a send */
 	bool broadcast, keep_alive, overloaded, running, continued, shut;
+	bool ended; /* the client's side is shut: once all is said nobody need wait for it */
 	uint64_t deadline_ms;
 	uint32_t requests;
 	enum api_code barred; /* a handshake that is refused whatever it says; API_OK: none */

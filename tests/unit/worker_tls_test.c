@@ -212,6 +212,9 @@ TEST(answers_that_wait_as_ciphertext_reach_a_client_that_has_ended_its_side)
 		read_all(&r, &c, &in);
 		CHECK_EQ(count(&in, BYTES("HTTP/1.1 200")), asked);
 		inbox_free(&in);
+		rig_turn(&r, 2);
+		CHECK_EQ(atomic_load(&r.set.shared.connections),
+			 0); /* both have said all: no need for TCP to end first */
 		leave(&c);
 		rig_turn(&r, 4);
 	}

@@ -35,6 +35,7 @@ def main():
         s.check(f"{g['gone']} of {STALLED} readers that stood still are gone, the last {g['longest_ms']} ms after all were fed "
                 "(10 s without a byte, 5 s for the close)", g["gone"] == STALLED and g["longest_ms"] <= 17000)
         s.check(f"{s.server.stats()['closed_slow']} closed as slow readers", s.server.stats()["closed_slow"] >= STALLED)
+        print(f"the pairs while the crowds were ended: {s.latency(pair.figures())}")
         s.under(pair, quiet, 3, "the pairs afterwards")
         s.nothing_lost(pair)
         r = resets.figures()

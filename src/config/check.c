@@ -81,21 +81,13 @@ static void check_addresses(struct check *k)
 static void check_queue(struct check *k)
 {
 	const struct config *v = &k->c->values;
-	uint64_t least = v->security.max_message_size + 65536;
+	uint64_t least = config_queue_bytes_least(v);
 	struct buf b = BUF_INIT;
 
-	if (v->performance.max_queue_bytes >= least)
+	if (config_queue_bytes(v) >= least)
 		return;
-	if (!written(k, OPT_performance_max_queue_bytes) && written(k, OPT_security_max_message_size)) {
-		add_value(&b, k, OPT_security_max_message_size);
-		buf_add_str(&b, " does not fit into performance.max_queue_bytes, which is ");
-		add_value(&b, k, OPT_performance_max_queue_bytes);
-		buf_addf(&b, "; raise that to at least %lluKiB", (unsigned long long)(least + 1023) / 1024);
-		say(k, PROBLEM_FAULT, OPT_security_max_message_size, &b);
-		return;
-	}
 	add_value(&b, k, OPT_performance_max_queue_bytes);
-	buf_addf(&b, " is too small; allowed: at least %lluKiB (security.max_message_size + 64KiB)",
+	buf_addf(&b, " is too small; allowed: auto, or at least %lluKiB (security.max_message_size + 64KiB)",
 		 (unsigned long long)(least + 1023) / 1024);
 	say(k, PROBLEM_FAULT, OPT_performance_max_queue_bytes, &b);
 }

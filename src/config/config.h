@@ -114,6 +114,20 @@ static inline uint64_t config_client_timeout_ms(const struct config *c)
 	return c->client_timeout_ms ? c->client_timeout_ms : 3 * c->heartbeat_interval_ms;
 }
 
+/* What a queue must hold, whatever is written: the longest message and its company. */
+static inline uint64_t config_queue_bytes_least(const struct config *c)
+{
+	return c->security.max_message_size + 65536;
+}
+
+/* performance.max_queue_bytes as it counts: 2 MiB unless written, or more where a message needs more. */
+static inline uint64_t config_queue_bytes(const struct config *c)
+{
+	uint64_t least = config_queue_bytes_least(c);
+
+	return c->performance.max_queue_bytes ? c->performance.max_queue_bytes : least > 2u << 20 ? least : 2u << 20;
+}
+
 /*
  * A copy that owns all it points to, for a gateway that outlives its caller's configuration. 0, or -WSC_ENOMEM with
  * nothing left to free. @out is freed with config_values_free().

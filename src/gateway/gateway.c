@@ -115,12 +115,11 @@ static void set_options(struct wsc_gateway *gw)
 static struct hub_options hub_options_of(const struct wsc_gateway *gw)
 {
 	const struct config *c = &gw->config;
+	uint64_t queue_bytes = config_queue_bytes(c);
 
 	return (struct hub_options){
 		.max_messages = { (uint32_t)c->message_buffer_size, (uint32_t)c->sse_message_buffer },
-		.max_queue_bytes =
-			(uint32_t)(c->performance.max_queue_bytes < UINT32_MAX ? c->performance.max_queue_bytes
-									       : UINT32_MAX),
+		.max_queue_bytes = (uint32_t)(queue_bytes < UINT32_MAX ? queue_bytes : UINT32_MAX),
 		.max_sessions_per_user = (uint32_t)c->max_connections_per_user,
 		.login = (enum hub_login_policy)c->multi_login,
 		.slow = (enum hub_slow_policy)c->slow_consumer,

@@ -276,7 +276,16 @@ def test_a_written_client_timeout_must_be_greater_than_the_heartbeat_interval():
 @row("1.performance.max_queue_bytes")
 def test_a_queue_smaller_than_a_message_is_a_fault():
     faults("wsc:\n  performance:\n    max_queue_bytes: 1MiB\n", [(3, "performance.max_queue_bytes", "1088KiB")])
-    faults("wsc:\n  security:\n    max_message_size: 4MiB\n", [(3, "security.max_message_size", "max_queue_bytes")])
+    faults("wsc:\n  security:\n    max_message_size: 4MiB\n  performance:\n    max_queue_bytes: 2MiB\n",
+           [(5, "performance.max_queue_bytes", "4160KiB")])
+
+
+@row("1.performance.max_queue_bytes", "1.security.max_message_size")
+def test_a_queue_that_nobody_wrote_holds_the_longest_message():
+    with Server({"security": {"max_message_size": "8MiB"}}) as s, s.ws("alice") as w:
+        for size in (3 << 20, 6 << 20):
+            w.send(to="alice", content="x" * size)
+            eq(len(w.recv()["content"]), size)
 
 
 @row("1.check")

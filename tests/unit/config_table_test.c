@@ -90,7 +90,8 @@ TEST(the_defaults_are_those_of_the_documentation)
 	CHECK_EQ(v->slow_consumer, CONFIG_SLOW_CLOSE);
 	CHECK_EQ(v->performance.kernel_queue, 65536);
 	CHECK_EQ(v->performance.max_connections_per_node, 0);
-	CHECK_EQ(v->performance.max_queue_bytes, 2097152);
+	CHECK_EQ(v->performance.max_queue_bytes, 0);
+	CHECK_EQ(config_queue_bytes(v), 2097152);
 	CHECK(!v->performance.enable_compression);
 	CHECK_EQ(v->performance.compression_level, 6);
 	CHECK_EQ(v->performance.compression_min_bytes, 256);

@@ -169,6 +169,7 @@ def stuff(server, user, n=150):
 
 
 @row("1.limits.write_timeout", "7.1013")
+@lib.not_chopped
 def test_a_reader_who_takes_nothing_for_the_write_timeout_is_closed_as_slow():
     """Its window is zero and its kernel answers every probe: only the deadline finds it."""
     with Server({"limits": {"write_timeout": "500ms"}, "performance": {"kernel_queue": "4KiB"}}) as s:
@@ -192,6 +193,7 @@ def test_a_reader_who_takes_nothing_for_the_write_timeout_is_closed_as_slow():
 
 
 @row("1.limits.write_timeout", "5.closed")
+@lib.not_chopped
 def test_a_stream_that_takes_nothing_for_the_write_timeout_is_closed_as_slow():
     with Server({"limits": {"write_timeout": "500ms"}, "sse_message_buffer": 1000,
                  "performance": {"kernel_queue": "4KiB"}}) as s:

@@ -44,6 +44,7 @@ def messages(to, contents, **more):
 
 
 @row("1.message_buffer_size", "3.order")
+@lib.not_chopped
 def test_a_thousand_messages_of_fifty_senders_in_one_turn_close_nobody():
     for workers in (1, 3):
         with Server({"workers": workers, "security": {"enable_rate_limit": False}}) as s:
@@ -399,6 +400,7 @@ def crowd_is_gone(crowd, count):
 
 
 @row("server.fair", "7.4429", "7.1008", "7.1013")
+@lib.not_chopped
 def test_slow_stalled_loud_and_torn_clients_at_once_are_gone_in_the_end_and_a_pair_talks_on():
     with Server({"limits": {"header_timeout": "2s", "write_timeout": "2s"}, "max_connections_per_user": 1000,
                  "performance": {"kernel_queue": "16KiB"}}) as s:

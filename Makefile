@@ -180,4 +180,4 @@ clean:
 
 ## help: this list
 help:
-	@sed -n 's/^## //p' $(firstword $(MAKEFILE_LIST))
+	@sed -n 's/^## \([a-z-]*\): /make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18

@@ -600,19 +600,26 @@ function showOnline(data) {
   }));
 }
 
-function reachable(yes, why) {
-  $('#node-dot').className = yes ? 'dot good' : 'dot bad';
-  $('#node-text').textContent = yes ? location.host : 'no answer';
-  $('#outage').hidden = yes;
-  $('#outage').textContent = yes ? ''
-    : `The gateway at ${location.host} does not answer (${why}). Trying again every second.`;
+/* @trouble: a sentence, or '' when all is well. */
+function reachable(trouble, state) {
+  $('#node-dot').className = trouble ? 'dot bad' : 'dot good';
+  $('#node-text').textContent = trouble ? state : location.host;
+  $('#outage').hidden = !trouble;
+  $('#outage').textContent = trouble && `${trouble} Trying again every second.`;
+}
+
+class Refused extends Error {
+  constructor(path, status, error) {
+    super(`The gateway refuses ${path}: ${status}, ${error}.`
+      + (status === 404 ? ' This page knows the paths of the defaults alone; here paths.* has moved them.' : ''));
+  }
 }
 
 async function ask(path, show) {
   const answer = await fetch(path, { cache: 'no-store', signal: AbortSignal.timeout(4000) });
   const body = await answer.json();
   if (!body.success)
-    throw new Error(body.error);
+    throw new Refused(path, answer.status, body.error);
   show(body.data);
 }
 
@@ -622,9 +629,12 @@ async function poll() {
   if (!document.hidden) {
     try {
       await Promise.all([ask('/wsc/stats', showStats), askOnline()]);
-      reachable(true);
+      reachable('');
     } catch (error) {
-      reachable(false, error.message);
+      if (error instanceof Refused)
+        reachable(error.message, 'refused');
+      else
+        reachable(`The gateway at ${location.host} does not answer (${error.message}).`, 'no answer');
     }
   }
   setTimeout(poll, 1000);

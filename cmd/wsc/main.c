@@ -256,7 +256,7 @@ int main(int argc, char **argv)
 {
 	const char *command = argc > 1 ? argv[1] : "help";
 
-	if (argc == 3 && strcmp(argv[2], "--help") == 0)
+	if (argc == 3 && (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0))
 		command = "help";
 	if (strcmp(command, "serve") == 0 || strcmp(command, "check") == 0)
 		return with_config(argc - 2, argv + 2, command[0] == 's');

@@ -29,6 +29,7 @@
 #define DESCRIPTOR_RESERVE 160u /* for listeners, logs, and those who are told 503 */
 #define ERROR_MAX 512
 #define BACKLOG 4096
+#define FREE_PORT_TRIES 8 /* node_port 0: ports looked at until all addresses can have the same one */
 
 enum state { STATE_NEW, STATE_RUNNING, STATE_STOPPED };
 
@@ -518,13 +519,11 @@ static int listen_tls(struct wsc_gateway *gw)
 	return 0;
 }
 
-static int listen_all(struct wsc_gateway *gw)
+static int listen_once(struct wsc_gateway *gw)
 {
 	const struct config *c = &gw->config;
 	uint16_t port = (uint16_t)c->node_port, got;
 
-	for (size_t i = 0; i < c->node_ip.n; i++)
-		gw->set.listen.v6_only |= !is_unix(c->node_ip.at[i]) && !strchr(c->node_ip.at[i], ':');
 	for (size_t i = 0; i < c->node_ip.n; i++) {
 		int fd;
 
@@ -539,6 +538,30 @@ static int listen_all(struct wsc_gateway *gw)
 	}
 	gw->set.tls.own_from = gw->nlisten;
 	return own_tls_port(gw) ? listen_tls(gw) : 0;
+}
+
+static void close_listeners(struct wsc_gateway *gw)
+{
+	for (unsigned i = 0; i < gw->nlisten; i++) {
+		close(gw->listen_fd[i]);
+		if (i < gw->config.node_ip.n && is_unix(gw->config.node_ip.at[i]))
+			unlink(gw->config.node_ip.at[i] + 5);
+	}
+	gw->nlisten = 0;
+}
+
+/* The port that the first address was given is free there alone: another address, or tls.port, may have it already. */
+static int listen_all(struct wsc_gateway *gw)
+{
+	const struct config *c = &gw->config;
+	unsigned tries = c->node_port == 0 ? FREE_PORT_TRIES : 1;
+	int r;
+
+	for (size_t i = 0; i < c->node_ip.n; i++)
+		gw->set.listen.v6_only |= !is_unix(c->node_ip.at[i]) && !strchr(c->node_ip.at[i], ':');
+	while ((r = listen_once(gw)) == -WSC_EADDRINUSE && --tries)
+		close_listeners(gw);
+	return r;
 }
 
 static int count_connections(struct wsc_gateway *gw)
@@ -697,12 +720,7 @@ static void tear_down(struct wsc_gateway *gw)
 	mem_free(gw->set.shards);
 	gw->workers = NULL;
 	gw->set.shards = NULL;
-	for (unsigned i = 0; i < gw->nlisten; i++) {
-		close(gw->listen_fd[i]);
-		if (i < gw->config.node_ip.n && is_unix(gw->config.node_ip.at[i]))
-			unlink(gw->config.node_ip.at[i] + 5);
-	}
-	gw->nlisten = 0;
+	close_listeners(gw);
 	pressure_deinit(&gw->set);
 	spare = atomic_exchange(&gw->set.shared.spare_fd, -1);
 	if (spare >= 0)

@@ -21,6 +21,7 @@ import multiprocessing
 import os
 import pathlib
 import queue
+import signal
 import ssl
 import sys
 import threading
@@ -234,6 +235,7 @@ def main():
     deflate.register()
     strict.register()
     if args.list:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # for --list | head
         for c in sorted(judge.CASES, key=judge.Case.key):
             print(f"{c.id:10} {c.section:12} {','.join(c.ways):8} {c.text}")
         return 0

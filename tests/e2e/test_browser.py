@@ -23,15 +23,15 @@ const stat = (key) => document.querySelector(`[data-stat=${key}]`).innerText;
 
 
 class Page(Browser):
-    """The first page of the server at @port, open; @width and @height of its window."""
+    """The first page of the server at @port, open; @width and @height of its window; @node is what it says of the server."""
 
-    def __init__(self, port, width=1280, height=860):
+    def __init__(self, port, width=1280, height=860, node="localhost:8080"):
         super().__init__(port, "http://localhost:8080/")
         try:
             self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1,
                       mobile=width < 600)
             self.eval(QUICK)
-            self.sees("1", lambda: self.eval("document.querySelector('#node-text').innerText"), "localhost:8080")
+            self.sees("1", lambda: self.eval("document.querySelector('#node-text').innerText"), node)
         except BaseException:
             self.close()
             raise
@@ -220,6 +220,13 @@ def test_the_playground_comes_back_by_itself_after_a_restart():
                 page.hears("right", "back again")
                 page.sees("no outage", lambda: page.eval("document.querySelector('#outage').hidden"))
                 eq(second.stats()["active_connections"], 2)
+
+
+@row("server.playground")
+def test_the_playground_says_that_moved_paths_are_not_its_own():
+    with Server({"paths": {"stats": "/numbers"}}) as s, Page(s.port, node="refused") as page:
+        page.sees("why", lambda: page.eval("document.querySelector('#outage').innerText"), "paths.* has moved them")
+        page.picture("moved")
 
 
 @row("server.playground")

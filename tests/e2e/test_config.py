@@ -398,7 +398,7 @@ def test_version_help_and_what_is_no_command():
     done = wsc("version")
     eq(done.status, 0)
     ok(re.fullmatch(r"wsc \d+\.\d+\.\d+\S*\n", done.out), done)
-    for command in (["help"], ["--help"], ["check", "--help"]):
+    for command in (["help"], ["--help"], ["-h"], ["check", "--help"], ["check", "-h"]):
         done = wsc(*command)
         eq(done.status, 0)
         has(done.out, "wsc serve", "wsc check", "--set")

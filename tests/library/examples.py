@@ -289,5 +289,19 @@ def test_every_example_is_in_the_readme_and_builds_with_its_own_line():
                            cwd=EXAMPLES, check=True)
 
 
+def test_the_first_program_of_the_library_page_compiles_as_it_stands_listens_and_ends():
+    program = re.search(r"```c\n(.*?)```", (ROOT / "docs/library.md").read_text(), re.S).group(1)
+    with Scratch() as tmp:
+        (tmp / "program.c").write_text(program)
+        (tmp / "config.yaml").write_text("wsc:\n  node_ip: 127.0.0.1\n  node_port: 0\n")
+        subprocess.run(["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "program.c", f"-I{ROOT}/include", *sanitizer_flags(BUILD),
+                        f"-L{BUILD}", f"-Wl,-rpath,{BUILD}", "-lwsc"], cwd=tmp, check=True)
+        done = subprocess.run(["./a.out"], cwd=tmp, input="\n", capture_output=True, text=True, timeout=PATIENCE)
+        same((done.returncode, " listening " in done.stderr, " stopped " in done.stderr), (0, True, True))
+        (tmp / "config.yaml").write_text("wsc:\n  node_ip: 127.0.0.1\n  node_prt: 0\n")
+        done = subprocess.run(["./a.out"], cwd=tmp, input="\n", capture_output=True, text=True, timeout=PATIENCE)
+        same((done.returncode, "did you mean node_port?" in done.stderr), (1, True))
+
+
 if __name__ == "__main__":
     sys.exit(run([f for name, f in list(globals().items()) if name.startswith("test_")]))

@@ -250,7 +250,7 @@ static void edge(int fd)
 	struct watched *w = fd >= 0 && fd < DESCRIPTORS ? &watched[fd] : NULL;
 	int __real_epoll_ctl(int, int, int, struct epoll_event *);
 
-	if (w && w->epfd >= 0 && (w->event.events & EPOLLET))
+	if (w && w->epfd >= 0)
 		(void)__real_epoll_ctl(w->epfd, EPOLL_CTL_MOD, fd, &w->event);
 	errno = saved;
 }
@@ -501,8 +501,11 @@ WRAPPER(int, epoll_ctl, int epfd, int op, int fd, struct epoll_event *event)
 		(void)__real_epoll_ctl(epfd, op, fd, event);
 	if (e)
 		return (int)failed(-1, e);
-	if (fd >= 0 && fd < DESCRIPTORS)
-		watched[fd] = op == EPOLL_CTL_DEL ? (struct watched){ .epfd = -1 } : (struct watched){ epfd, *event };
+	/* A listening socket has several loops, and each looks at it as it is: it is not noted. */
+	if (fd >= 0 && fd < DESCRIPTORS && op == EPOLL_CTL_DEL && watched[fd].epfd == epfd)
+		watched[fd].epfd = -1;
+	else if (fd >= 0 && fd < DESCRIPTORS && op != EPOLL_CTL_DEL && (event->events & EPOLLET))
+		watched[fd] = (struct watched){ epfd, *event };
 	return __real_epoll_ctl(epfd, op, fd, event);
 }
 

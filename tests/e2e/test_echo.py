@@ -188,6 +188,7 @@ def never_read(server):
 
 
 @row("1.dev.echo_path")
+@lib.not_chopped
 def test_an_echo_whose_client_never_reads_is_ended_after_client_timeout():
     with Server(dict(ECHO, heartbeat_interval="200ms", client_timeout="600ms")) as s:
         never_read(s)
@@ -195,6 +196,7 @@ def test_an_echo_whose_client_never_reads_is_ended_after_client_timeout():
 
 
 @row("1.dev.echo_path", "1.limits.write_timeout")
+@lib.not_chopped
 def test_an_echo_whose_client_never_reads_is_ended_after_write_timeout_if_that_is_shorter():
     with Server(dict(ECHO, limits={"write_timeout": "500ms"})) as s:
         never_read(s)

@@ -293,6 +293,7 @@ def test_a_node_without_room_refuses_newcomers_and_says_so_and_serves_who_is_her
 
 
 @row("1.limits.memory", "7.1013")
+@lib.not_chopped
 def test_at_the_memory_limit_the_slow_readers_go_and_the_good_ones_stay():
     base = max(used(), megabytes(20))
     limit = base + megabytes(40)

@@ -73,7 +73,7 @@ struct peer {
 		bool goodbye;              /* it has said close_notify */
 		bool checked;              /* what the handshake has come to */
 		bool hopeless;             /* it asks for what is not to be had */
-		bool astray;               /* it has come to a port that does not speak TLS */
+		bool astray;               /* it has come to the wrong port for how it speaks */
 		size_t cut;                /* bytes per turn on the wire; 0: all */
 		size_t left;               /* bytes until it says nothing any more; SIZE_MAX: never */
 		uint64_t ms, held_ms;      /* when it dialled; when it was seen to be accepted */
@@ -379,8 +379,10 @@ static void hear(struct peer *p, struct bytes b)
 	if (first && p->tls.end && b.at[0] == 'H')
 		p->tls.in_clear = true;
 	/* An internal_error in front of everything is all that there is for whom nobody had a descriptor. */
-	if (first && p->tls.end && g.tls.no_descriptor && bytes_eq(b, BYTES("\x15\x03\x03\x00\x02\x02\x50")))
-		p->tls.broken = true;
+	if (first && g.tls.no_descriptor && bytes_eq(b, BYTES("\x15\x03\x03\x00\x02\x02\x50"))) {
+		p->tls.broken |= p->tls.end != NULL;
+		p->deaf |= !p->tls.end && p->tls.astray;
+	}
 	if (p->tls.end && !p->tls.in_clear)
 		hear_secured(p, b);
 	else if (!p->deaf)
@@ -637,8 +639,8 @@ static struct peer *dial(unsigned slot, enum peer_kind kind, uint8_t how)
 	p->r.ctx = p;
 	p->wide = windows[how >> 2 & 3] > 65536;
 	p->tls.left = SIZE_MAX;
+	p->tls.astray = g.tls.on && port != (tls ? g.tls.port : PORT);
 	if (tls) {
-		p->tls.astray = port != g.tls.port;
 		secure(p, (how & 3) == PEER_PROXY);
 		(void)transmit(p);
 	}

@@ -30,7 +30,8 @@
 #define PORT 8080
 #define TLS_PORT 8443
 #define ROTATION_MS 10000u
-#define GONE_MS 6000u /* header_timeout, the time for an answer to it, and some */
+#define HEADER_MS 1000u /* header_timeout */
+#define GONE_MS 6000u   /* header_timeout, the time for an answer to it, and some */
 #define SLOTS 8u
 #define USERS 4u
 #define TICKETS 2u
@@ -72,7 +73,7 @@ struct peer {
 		bool goodbye;              /* it has said close_notify */
 		bool checked;              /* what the handshake has come to */
 		bool hopeless;             /* it asks for what is not to be had */
-		bool astray;               /* it has come to a port that does not speak TLS */
+		bool astray;               /* it has come to the wrong port for how it speaks */
 		size_t cut;                /* bytes per turn on the wire; 0: all */
 		size_t left;               /* bytes until it says nothing any more; SIZE_MAX: never */
 		uint64_t ms, held_ms;      /* when it dialled; when it was seen to be accepted */
@@ -378,8 +379,10 @@ static void hear(struct peer *p, struct bytes b)
 	if (first && p->tls.end && b.at[0] == 'H')
 		p->tls.in_clear = true;
 	/* An internal_error in front of everything is all that there is for whom nobody had a descriptor. */
-	if (first && p->tls.end && g.tls.no_descriptor && bytes_eq(b, BYTES("\x15\x03\x03\x00\x02\x02\x50")))
-		p->tls.broken = true;
+	if (first && g.tls.no_descriptor && bytes_eq(b, BYTES("\x15\x03\x03\x00\x02\x02\x50"))) {
+		p->tls.broken |= p->tls.end != NULL;
+		p->deaf |= !p->tls.end && p->tls.astray;
+	}
 	if (p->tls.end && !p->tls.in_clear)
 		hear_secured(p, b);
 	else if (!p->deaf)
@@ -396,9 +399,18 @@ static void check_secured_end(const struct peer *p)
 		expect(!s->shaken || s->notified || p->tls.left != SIZE_MAX, "the end of TLS was not said");
 }
 
+/*
+ * Our end of a handshake may be over before the server has read what it ends with. Where the clock creeps its time can run
+ * out in between, and the server cannot say anything then.
+ */
+static bool ran_out_amid_handshake(const struct peer *p)
+{
+	return g.creeps && p->tls.end && !p->tls.end->tickets && !p->r.answers && kernel_ms() - p->tls.ms >= HEADER_MS;
+}
+
 static void end_of(struct peer *p)
 {
-	bool undisturbed = !p->was_stalled && !p->left && !g.cut;
+	bool undisturbed = !p->was_stalled && !p->left && !g.cut && !ran_out_amid_handshake(p);
 
 	p->over = true;
 	if (undisturbed && p->tls.end && !p->tls.in_clear)
@@ -627,8 +639,8 @@ static struct peer *dial(unsigned slot, enum peer_kind kind, uint8_t how)
 	p->r.ctx = p;
 	p->wide = windows[how >> 2 & 3] > 65536;
 	p->tls.left = SIZE_MAX;
+	p->tls.astray = g.tls.on && port != (tls ? g.tls.port : PORT);
 	if (tls) {
-		p->tls.astray = port != g.tls.port;
 		secure(p, (how & 3) == PEER_PROXY);
 		(void)transmit(p);
 	}
@@ -1462,7 +1474,7 @@ static void configure(struct wsc_config *c, const uint8_t head[4])
 	set(c, "client_timeout", "3s");
 	set(c, "sse_heartbeat", "1s");
 	set(c, "hook_timeout", "500ms");
-	set(c, "limits.header_timeout", "1s");
+	set(c, "limits.header_timeout", "1s"); /* HEADER_MS */
 	set(c, "limits.header_bytes", "2KiB");
 	set(c, "limits.uri_bytes", "512");
 	set(c, "limits.fragments", "8");

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 #include <openssl/err.h>
 #include <openssl/rand.h>
@@ -46,6 +47,19 @@ static int draw(unsigned char *at, int n)
 static int is_seeded(void)
 {
 	return 1;
+}
+
+/*
+ * OpenSSL's clock, which stands still: a ticket grows old by the keys of the gateway and the clock of kernel.h alone, not
+ * because the machine had no time for us between two turns.
+ */
+__attribute__((visibility("default"))) time_t time(time_t *at)
+{
+	const time_t now = 1800000000;
+
+	if (at)
+		*at = now;
+	return now;
 }
 
 /* ---- the server's files ---------------------------------------------------------------------------------------------------- */

@@ -268,6 +268,27 @@ static void read_and_take(struct worker *w)
 }
 
 /*
+ * Only for who had no turn yet: the end of a connection whose bytes were just taken must not be seen before what they have led
+ * to is flushed, a close frame's answer for one.
+ */
+static void look_again(struct worker *w)
+{
+	struct loop *l = &w->shard.loop;
+	struct list ready, bulk;
+
+	list_init(&ready);
+	list_init(&bulk);
+	list_splice(&ready, &l->ready);
+	list_splice(&bulk, &l->bulk);
+	if (loop_wait(l, 0) == 0)
+		read_and_take(w);
+	list_splice(&ready, &l->ready);
+	list_splice(&bulk, &l->bulk);
+	list_splice(&l->ready, &ready);
+	list_splice(&l->bulk, &bulk);
+}
+
+/*
  * Stopped by a signal, a machine that was frozen: what has come due meanwhile says nothing about the clients. Their silence
  * counts from now on.
  */
@@ -320,8 +341,8 @@ bool worker_turn(struct worker *w, int max_wait_ms)
 	pressure_turn(sh);
 	read_and_take(w);
 	/* Many at once: whoever wrote meanwhile is served by the same flush. */
-	if (sh->loop.polled >= MANY_READY && !hub_pressed(sh->hub) && loop_wait(&sh->loop, 0) == 0)
-		read_and_take(w);
+	if (sh->loop.polled >= MANY_READY && !hub_pressed(sh->hub))
+		look_again(w);
 	if (!congested(sh))
 		conn_run_deferred(sh);
 	if (atomic_load(&w->shared.stop)) {

@@ -336,6 +336,36 @@ TEST(between_workers_order_holds_and_a_turn_wakes_a_peer_once)
 	rig_end(&r);
 }
 
+TEST(in_a_crowded_turn_a_close_frame_with_the_end_right_behind_it_is_answered)
+{
+	struct inbox in = { 0 };
+	int crowd[40], alice;
+	struct rig r;
+
+	rig_init(&r, 1);
+	rig_start(&r);
+	alice = rig_ws(&r, "alice");
+	for (int i = 0; i < 40; i++) {
+		char user[16];
+
+		snprintf(user, sizeof user, "c%d", i);
+		crowd[i] = rig_ws(&r, user);
+	}
+	for (int i = 0; i < 40; i++)
+		say(crowd[i], "{\"to\":\"nobody\",\"content\":\"\"}");
+	put_frame(alice, 0x88, "\x03\xe8", 2);
+	shutdown(alice, SHUT_WR);
+	rig_turn(&r, 2);
+	take(&in, alice);
+	CHECK_EQ(close_code(&in), 1000);
+	inbox_free(&in);
+	close(alice);
+	for (int i = 0; i < 40; i++)
+		close(crowd[i]);
+	rig_turn(&r, 3);
+	rig_end(&r);
+}
+
 /* A host program polls one descriptor and calls for one turn whenever it is readable. */
 TEST(input_that_waits_for_its_turn_shows_on_the_descriptor_of_a_host)
 {

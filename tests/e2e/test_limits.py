@@ -264,14 +264,13 @@ def test_a_node_without_room_refuses_newcomers_and_says_so_and_serves_who_is_her
                  "security": {"max_message_size": "8MiB", "enable_rate_limit": False},
                  "performance": {"max_queue_bytes": "16MiB"}},
                 env={"ASAN_OPTIONS": "quarantine_size_mb=1"}) as s:
-        alice, bob, holders = s.ws("alice"), s.ws("bob"), []
+        alice, bob = s.ws("alice"), s.ws("bob")
+        holders = [s.ws(f"holder{i}") for i in range(150)]  # before there is no room for them
         first, more = (frame(opcode, bytes(megabytes(1)), fin=False) for opcode in (TEXT, CONT))
         step, sent = 0, 0
         while step < 3:
             ok(sent < 1000, "the step never came:", s.stats()["memory"])
-            if sent % 7 == 0:
-                holders.append(s.ws(f"holder{sent}"))
-            holders[-1].send_raw(more if sent % 7 else first)
+            holders[sent // 7].send_raw(more if sent % 7 else first)
             sent += 1
             alice.quiet()
             step = s.stats()["memory"]["step"]  # which is answered at any step

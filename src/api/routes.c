@@ -5,8 +5,8 @@
 #include "base/mem.h"
 #include "wsc/error.h"
 
-int routes_add(struct routes *r, const char *method, const char *path, enum route_kind kind, const void *target,
-	       void *user)
+int routes_add(struct routes *r, const char *method, const char *path, const struct route_type *type,
+	       const void *target, void *user)
 {
 	struct route *row;
 	size_t len = strlen(method);
@@ -26,7 +26,7 @@ int routes_add(struct routes *r, const char *method, const char *path, enum rout
 	if (len >= sizeof row->method)
 		return -WSC_EINVAL;
 	row = &r->at[r->n];
-	*row = (struct route){ .path = mem_strndup(path, strlen(path)), .kind = kind, .target = target, .user = user };
+	*row = (struct route){ .path = mem_strndup(path, strlen(path)), .type = type, .target = target, .user = user };
 	if (!row->path)
 		return -WSC_ENOMEM;
 	memcpy(row->method, method, len + 1);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * routes: which path and method is what. One table, made once before the start and never changed; exact paths only.
- * What a route does is for those who serve it (conn/).
+ * http/ says what a route does, as a table of functions.
  */
 #ifndef WSC_API_ROUTES_H
 #define WSC_API_ROUTES_H
@@ -11,7 +11,7 @@
 
 enum route_kind {
 	ROUTE_WEBSOCKET,
-	ROUTE_ECHO, /* a WebSocket that is nobody's and gets its own messages back */
+	ROUTE_ECHO, /* a WebSocket that belongs to no user and gets its own messages back */
 	ROUTE_SSE,
 	ROUTE_SEND,
 	ROUTE_BROADCAST,
@@ -23,13 +23,31 @@ enum route_kind {
 	ROUTE_READYZ,
 	ROUTE_ASSET,       /* an API document */
 	ROUTE_LOCAL_ASSET, /* a file of the first page: answers only on loopback */
-	ROUTE_PROGRAM      /* the program's own */
+	ROUTE_PROGRAM,     /* the program's own */
+	ROUTE_KINDS
+};
+
+enum route_flag {
+	ROUTE_HANDSHAKE = 1, /* its client may want to hear a refusal as a close code */
+	ROUTE_SESSION = 2,   /* leads to a session: refused while memory is short */
+	ROUTE_WHEN_FULL = 4, /* answers also on a full node */
+	ROUTE_WHEN_SHORT = 8 /* answers also while memory is short */
+};
+
+struct conn;
+
+/* What a kind of route does; http/serve.c has the table. */
+struct route_type {
+	enum route_kind kind;
+	uint8_t flags; /* enum route_flag */
+	/* The request is whole: answers it, or hands it on and answers later. */
+	void (*serve)(struct conn *c);
 };
 
 struct route {
 	char *path;
 	char method[16]; /* GET (which HEAD shares), POST, ... */
-	enum route_kind kind;
+	const struct route_type *type;
 	const void *target; /* asset, or the program's handler */
 	void *user;
 };
@@ -40,8 +58,8 @@ struct routes {
 };
 
 /* 0, -WSC_ENOMEM, or -WSC_ESTATE when path and method are taken. */
-int routes_add(struct routes *r, const char *method, const char *path, enum route_kind kind, const void *target,
-	       void *user);
+int routes_add(struct routes *r, const char *method, const char *path, const struct route_type *type,
+	       const void *target, void *user);
 void routes_deinit(struct routes *r);
 
 enum route_found { ROUTE_FOUND, ROUTE_NO_PATH, ROUTE_NO_METHOD };

@@ -19,9 +19,12 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "config/config.h"
-#include "conn/ask.h"
-#include "conn/conn.h"
-#include "conn/submit.h"
+#include "hook/message.h"
+#include "http/accept.h"
+#include "http/http.h"
+#include "http/online.h"
+#include "http/serve.h"
+#include "submit/program.h"
 #include "worker/worker.h"
 #include "wsc/wsc.h"
 
@@ -391,7 +394,7 @@ static int may_register(struct wsc_gateway *gw)
 static int add(struct wsc_gateway *gw, const char *method, const char *path, enum route_kind kind, const void *target,
 	       void *user)
 {
-	int r = routes_add(&gw->set.routes, method, path, kind, target, user);
+	int r = routes_add(&gw->set.routes, method, path, &http_routes[kind], target, user);
 
 	return r == -WSC_ESTATE ? fail(gw, r, "%s %s is taken already", method, path) : r;
 }
@@ -656,7 +659,7 @@ static int prepare(struct wsc_gateway *gw)
 	if ((r = watch_memory(gw)) < 0 || (r = make_workers(gw)) < 0)
 		return r;
 	widen_descriptor_table(gw);
-	(void)spare_keep(&gw->workers[0]->shard);
+	(void)accept_keep_spare(&gw->workers[0]->shard);
 	return 0;
 }
 
@@ -696,7 +699,7 @@ static void bury(struct wsc_gateway *gw)
 			any |= worker_bury_mail(gw->workers[i]);
 	}
 	for (unsigned i = 0; i < n; i++)
-		submit_bury(&gw->workers[i]->shard);
+		program_bury(&gw->workers[i]->shard);
 }
 
 static void tear_down(struct wsc_gateway *gw)
@@ -910,7 +913,7 @@ static int message_text(struct wsc_gateway *gw, const struct wsc_message *m, boo
 		return -WSC_EINVAL;
 	if (!copy.content && !copy.data)
 		return -WSC_EINVAL;
-	r = submit_message_json(b, &copy);
+	r = message_json(b, &copy);
 	if (r < 0)
 		return r;
 	if (b->len > gw->config.security.max_message_size)
@@ -923,7 +926,7 @@ static int submit(struct wsc_gateway *gw, const struct wsc_message *m, bool broa
 {
 	struct bytes from = bytes_str(m && m->from ? m->from : WSC_SYSTEM);
 	struct buf b = BUF_INIT;
-	struct submission *sub;
+	struct task *t;
 	int r = running(gw);
 
 	if (r < 0)
@@ -935,12 +938,12 @@ static int submit(struct wsc_gateway *gw, const struct wsc_message *m, bool broa
 		buf_deinit(&b);
 		return r;
 	}
-	sub = submit_program_new(b.at, b.len, from, broadcast, done, user);
-	if (!sub)
+	t = program_submission(b.at, b.len, from, broadcast, done, user);
+	if (!t)
 		return -WSC_ENOMEM;
-	r = worker_post_foreign(gw->workers[shard_of_user(&gw->set, from)], &sub->task, false);
+	r = worker_post_foreign(gw->workers[shard_of_user(&gw->set, from)], t, false);
 	if (r < 0)
-		submit_free(sub);
+		program_submission_free(t);
 	return r;
 }
 
@@ -957,25 +960,19 @@ int wsc_broadcast(struct wsc_gateway *gw, const struct wsc_message *message, wsc
 int wsc_kick(struct wsc_gateway *gw, const char *user_id, const char *reason, wsc_done_fn *done, void *user)
 {
 	struct bytes id = bytes_str(user_id), why = bytes_str(reason ? reason : "kicked");
-	struct kick_task *k;
+	struct task *t;
 	int r = running(gw);
 
 	if (r < 0)
 		return r;
 	if (!envelope_id_ok(id) || !utf8_valid(why))
 		return -WSC_EINVAL;
-	k = mem_zalloc(sizeof *k);
-	if (!k)
+	t = program_kick_task(id, why, done, user);
+	if (!t)
 		return -WSC_ENOMEM;
-	k->task.run = kick_run;
-	k->done = done;
-	k->user = user;
-	k->user_len = id.len;
-	memcpy(k->user_id, id.at, id.len);
-	memcpy(k->reason, why.at, utf8_prefix(why, WS_REASON_MAX));
-	r = worker_post_foreign(gw->workers[shard_of_user(&gw->set, id)], &k->task, false);
+	r = worker_post_foreign(gw->workers[shard_of_user(&gw->set, id)], t, false);
 	if (r < 0)
-		mem_free(k);
+		program_kick_task_free(t);
 	return r;
 }
 
@@ -989,7 +986,7 @@ int wsc_stats(const struct wsc_gateway *gw, struct wsc_stats *out)
 		return -WSC_EDISABLED;
 	if (state_of(gw) == STATE_NEW)
 		return -WSC_ESTATE;
-	ask_totals(&gw->set, &s);
+	stats_totals(&gw->set, &s);
 	*out = (struct wsc_stats){
 		.uptime_seconds = (now_ms(worker_clock()) - gw->set.started_mono_ms) / 1000,
 		.active_connections = s.websocket + s.sse,
@@ -1018,7 +1015,7 @@ int wsc_is_online(struct wsc_gateway *gw, const char *user_id, wsc_online_fn *an
 		return r;
 	if (!answer || !envelope_id_ok(bytes_str(user_id)))
 		return -WSC_EINVAL;
-	return ask_is_online(&gw->set, user_id, answer, user);
+	return online_ask(&gw->set, user_id, answer, user);
 }
 
 /* ---- sockets of the program ----------------------------------------------------------------------------------------------------------- */
@@ -1042,7 +1039,7 @@ static void adopt_run(struct shard *sh, struct task *t)
 		atomic_fetch_sub(&sh->set->shared.connections, 1);
 		close(a->fd);
 	} else {
-		(void)conn_new(sh, a->fd, &ip, NULL);
+		(void)http_accept(sh, a->fd, &ip, false);
 	}
 	mem_free(a);
 }

@@ -62,6 +62,8 @@ int loop_init(struct loop *l, const struct loop_ops *ops, bool with_timer)
 	*l = (struct loop){ .epfd = -1, .wake.fd = -1, .timer.fd = -1, .ops = ops };
 	list_init(&l->ready);
 	list_init(&l->bulk);
+	list_init(&l->aside[0]);
+	list_init(&l->aside[1]);
 	l->recv_buf = mem_alloc(LOOP_RECV_BYTES);
 	l->events = mem_calloc(LOOP_EVENTS, sizeof(struct epoll_event));
 	if (!l->recv_buf || !l->events)
@@ -339,6 +341,24 @@ void loop_read(struct loop *l)
 	list_splice(&bulk, &l->bulk);
 	read_list(l, &l->ready, &now, LOOP_TURN_BYTES, false);
 	read_list(l, &l->bulk, &bulk, l->no_bulk ? 0 : LOOP_BULK_BYTES, true);
+}
+
+void loop_set_aside(struct loop *l)
+{
+	list_splice(&l->aside[0], &l->ready);
+	list_splice(&l->aside[1], &l->bulk);
+}
+
+static void bring_back(struct list *list, struct list *aside)
+{
+	list_splice(aside, list);
+	list_splice(list, aside);
+}
+
+void loop_bring_back(struct loop *l)
+{
+	bring_back(&l->ready, &l->aside[0]);
+	bring_back(&l->bulk, &l->aside[1]);
 }
 
 int stream_open(struct loop *l, struct stream *s, int fd)

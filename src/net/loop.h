@@ -50,7 +50,7 @@ struct stream {
 	struct source src;
 
 	struct loop *loop;
-	struct list link; /* on loop->ready or loop->bulk */
+	struct list link; /* the loop's; the owner's while the stream is paused or closed */
 	struct tls *tls;  /* NULL: plain. tls.h */
 };
 
@@ -94,6 +94,7 @@ struct loop {
 	struct tls_buffers *tls; /* NULL as long as no stream speaks TLS */
 	struct list ready;       /* streams that may have bytes */
 	struct list bulk;        /* the same, with STREAM_BULK */
+	struct list aside[2];    /* both, between loop_set_aside() and loop_bring_back() */
 	bool woken;
 	uint32_t polled;  /* streams that became ready in the last loop_wait() */
 	uint32_t crowded; /* polls in a row without room for more; epoll goes round, so each saw LOOP_EVENTS others */
@@ -121,6 +122,9 @@ int loop_wait(struct loop *l, int timeout_ms);
  * LOOP_BULK_BYTES are for all of them together, and what is left of the turn's time: they delay each other.
  */
 void loop_read(struct loop *l);
+/* Sets the streams that are ready aside, so that the next look reads only others; and puts them in front again. */
+void loop_set_aside(struct loop *l);
+void loop_bring_back(struct loop *l);
 /* Are there streams that were not read to the end? Then the next loop_wait() must not sleep. */
 bool loop_unfinished(const struct loop *l);
 /* With a timer: shows a deadline on loop_fd(); UINT64_MAX: none. 0 shows readiness at once. */

@@ -390,6 +390,30 @@ struct bytes envelope_id_before(const struct envelope *e, uint8_t scratch[ENVELO
 	return envelope_string(e, ENVELOPE_ID, scratch);
 }
 
+static void rebase(const uint8_t **at, const uint8_t *from, const uint8_t *to)
+{
+	if (*at)
+		*at = to + (*at - from);
+}
+
+void envelope_rebase(struct envelope *e, const uint8_t *text)
+{
+	const uint8_t *from = e->text.at;
+
+	for (unsigned k = 0; k < ENVELOPE_KEYS; k++)
+		if (envelope_has(e, (enum envelope_key)k))
+			rebase(&e->known[k].raw.at, from, text);
+	for (unsigned i = 0; i < e->ncuts; i++) {
+		rebase(&e->cuts[i].start, from, text);
+		rebase(&e->cuts[i].prev_end, from, text);
+		rebase(&e->cuts[i].next, from, text);
+	}
+	rebase(&e->first, from, text);
+	rebase(&e->end, from, text);
+	e->culprit = (struct bytes){ 0 };
+	e->text.at = text;
+}
+
 enum envelope_error envelope_check_payload(const struct envelope *e)
 {
 	return envelope_has(e, ENVELOPE_CONTENT) || envelope_has(e, ENVELOPE_DATA) ? ENVELOPE_OK : ENVELOPE_NO_PAYLOAD;

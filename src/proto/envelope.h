@@ -88,6 +88,8 @@ struct envelope {
  * After an error nothing in @e may be used but by envelope_explain() and envelope_id_before().
  */
 enum envelope_error envelope_parse(struct envelope *e, struct bytes text, unsigned max_depth, const uint64_t seed[2]);
+/* The text of @e was copied to @text: all views of @e point there now. */
+void envelope_rebase(struct envelope *e, const uint8_t *text);
 /* For messages to somebody: is there something to deliver, content (it may be "") or data? */
 enum envelope_error envelope_check_payload(const struct envelope *e);
 /* A sentence for @err of @e, valid UTF-8, e.g. "create_at is not an RFC 3339 date"; a view into @out. */

@@ -11,7 +11,7 @@
 #define WSC_WORKER_MAILBOX_H
 
 #include <stdatomic.h>
-#include "conn/shard.h"
+#include "shard/shard.h"
 
 #define MAILBOX_HIGH_WATER (4u * 1024 * 1024)     /* bytes from one peer that its target has not taken yet */
 #define MAILBOX_FOREIGN_MAX 65536u                /* tasks of the program that may wait; answers have room beyond */

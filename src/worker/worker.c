@@ -8,18 +8,24 @@
 #include <time.h>
 #include "base/mem.h"
 #include "conn/conn.h"
-#include "conn/hook.h"
-#include "conn/submit.h"
+#include "hook/hook.h"
+#include "http/accept.h"
+#include "http/http.h"
+#include "http/open.h"
+#include "http/send.h"
+#include "submit/program.h"
+#include "transport/sse.h"
+#include "transport/ws.h"
 #include "wsc/error.h"
 
-#define TURN_NS 100000u         /* then of those who talk without end no more is read */
+#define TURN_NS 100000u         /* then no more is read of connections that send without end */
 #define FLUSH_SLICE_NS 2000000u /* then others get their turn */
 #define FLUSH_CHECK 16u         /* sessions between two looks at the clock */
 #define MANY_READY 32u          /* streams in one poll that make a second look worth its while */
-#define DEFERRED_MANY 64u       /* connections with input that waits, and those who send most are not read meanwhile */
-#define TIMERS_PER_TURN 16u     /* a connection that has run out of time costs as much as some messages */
-#define DRAIN_BATCH 64u         /* told to go at once; more, when there is not the time for so many batches */
-#define AWAY_MS 1000u           /* so much later than planned: the process did not run */
+#define WAITING_MANY 64u        /* connections whose input waits; then the bulk streams are not read */
+#define TIMERS_PER_TURN 16u     /* because a connection that runs out of time costs as much as some messages */
+#define DRAIN_BATCH 64u         /* connections closed at once; more when the time is short for so many batches */
+#define AWAY_MS 1000u           /* a turn so much later than planned: the process did not run */
 #define DRAIN_LOOK_MS 10u       /* while stopping: how often to look whether the other workers are done too */
 
 struct now worker_clock(void)
@@ -36,6 +42,20 @@ static struct worker *worker_of(struct shard *sh)
 {
 	return container_of(sh, struct worker, shard);
 }
+
+/* ---- what the layers below ask for -------------------------------------------------------------------------------- */
+
+static const struct conn_kind *const kinds[CONN_KINDS] = {
+	[CONN_HTTP] = &http_kind,
+	[CONN_WS] = &ws_kind,
+	[CONN_SSE] = &sse_kind,
+};
+
+static const struct sender *const senders[SENDERS] = {
+	[SENDER_WS] = &ws_sender,
+	[SENDER_HTTP] = &http_sender,
+	[SENDER_PROGRAM] = &program_sender,
+};
 
 /* ---- posting ------------------------------------------------------------------------------------------------------ */
 
@@ -99,6 +119,29 @@ static bool late(struct shard *sh)
 	return worker_clock().mono_ns - sh->now.mono_ns > TURN_NS;
 }
 
+static bool loop_pressed(struct loop *l)
+{
+	struct shard *sh = shard_of_loop(l);
+
+	return hub_pressed(sh->hub) || congested(sh);
+}
+
+static bool loop_late(struct loop *l)
+{
+	return late(shard_of_loop(l));
+}
+
+static const struct loop_ops loop_ops = {
+	.on_data = conn_on_data,
+	.on_end = conn_on_end,
+	.on_writable = conn_on_writable,
+	.on_accept = accept_on_connection,
+	.on_accept_error = accept_on_error,
+	.turn_away = accept_turn_away,
+	.pressed = loop_pressed,
+	.late = loop_late,
+};
+
 static void run_self(struct worker *w)
 {
 	struct task *t = w->self.head, *next;
@@ -141,7 +184,7 @@ static int wait_ms(struct worker *w)
 
 	if (has_work(w))
 		return 0;
-	if (loop_unfinished(&w->shard.loop) || w->shard.ndeferred)
+	if (loop_unfinished(&w->shard.loop) || w->shard.nwaiting)
 		return congested(&w->shard) ? 1 : 0; /* somebody else must catch up before we may read */
 	at = next_deadline_ms(w);
 	if (at <= now)
@@ -159,11 +202,12 @@ static void run_timers(struct shard *sh)
 	for (unsigned n = TIMERS_PER_TURN; n && (t = timers_pop(&sh->timers)); n--)
 		conn_on_timer(container_of(t, struct conn, timer));
 	hook_tick(sh);
+	conn_settle(sh);
 	for (unsigned i = 0; i < sh->nlisteners; i++)
 		listener_tick(&sh->listeners[i], now_ms(sh->now));
 }
 
-/* Below the cap again: connections that wait at the door are let in. */
+/* Below the cap again: accepts the connections that wait in the kernel. */
 static void reopen_listeners(struct shard *sh)
 {
 	if (sh->draining ||
@@ -174,16 +218,24 @@ static void reopen_listeners(struct shard *sh)
 			listener_start(&sh->listeners[i]);
 }
 
-/* Those that waited when the phase began: what they cause comes in the next turn. */
+/* Performs the requests that waited when the phase began: what they cause comes in the next turn. */
 static void perform_requests(struct worker *w)
 {
 	struct hub_request r;
 
 	for (size_t n = hub_requests(w->shard.hub); n && hub_take_request(w->shard.hub, &r); n--) {
-		if (r.type == HUB_REQ_OUTCOME)
+		switch (r.type) {
+		case HUB_REQ_OUTCOME:
 			submit_outcome(&w->shard, &r);
-		else if (r.type == HUB_REQ_ATTACHED)
+			break;
+		case HUB_REQ_ATTACHED:
 			open_attached(conn_of_session(r.session));
+			break;
+		case HUB_REQ_LOAD: /* there is no log, so it holds nothing behind any position */
+			(void)hub_loaded(w->shard.hub, r.session, NULL, 0, r.after, true, w->shard.now);
+			break;
+		}
+		conn_settle(&w->shard);
 	}
 }
 
@@ -194,7 +246,7 @@ static void flush(struct worker *w)
 
 	for (unsigned n = 1; (s = hub_take_ready(w->shard.hub)); n++) {
 		conn_flush(conn_of_session(s));
-		/* Where messages are compressed a single session may take its time. */
+		/* With compression a single session may take long. */
 		if (n % FLUSH_CHECK && !w->shard.set->opt.deflate.on)
 			continue;
 		if (!began)
@@ -210,7 +262,7 @@ static void begin_drain(struct worker *w)
 
 	uint64_t now = now_ms(sh->now);
 	uint64_t left = sh->drain_deadline_ms > now ? sh->drain_deadline_ms - now : 0;
-	uint64_t rounds = left / 2 / DRAIN_LOOK_MS + 1; /* the other half is for what they still have to be told */
+	uint64_t rounds = left / 2 / DRAIN_LOOK_MS + 1; /* the other half is for the messages and close frames on their way */
 
 	sh->draining = true;
 	for (unsigned i = 0; i < sh->nlisteners; i++)
@@ -218,7 +270,7 @@ static void begin_drain(struct worker *w)
 	sh->drain_batch = (uint32_t)(sh->conns.live / rounds > DRAIN_BATCH ? sh->conns.live / rounds : DRAIN_BATCH);
 }
 
-/* Thousands that come back in the same millisecond would be the next node's trouble: a batch at a time. */
+/* A batch at a time, because thousands of clients that reconnect in the same millisecond would burden the next node. */
 static void drain_some(struct shard *sh)
 {
 	if (now_ms(sh->now) >= sh->drain_next_ms)
@@ -230,29 +282,27 @@ static void cut_all(struct shard *sh)
 	uint32_t pos = 0;
 	struct conn *c;
 
-	while ((c = slab_next(&sh->conns, &pos)))
-		if (c->phase != PHASE_DEAD) {
-			/* Those that linger have been told everything. */
-			if (c->phase < PHASE_LINGER && c->kind != CONN_HTTP)
-				atomic_fetch_add(&sh->set->shared.cut, 1);
-			conn_kill(c, WS_CODE_GOING_AWAY, false);
-		}
+	while ((c = conn_next(sh, &pos))) {
+		/* A connection that lingers was told everything. */
+		if (c->phase < PHASE_LINGER && c->kind != CONN_HTTP)
+			atomic_fetch_add(&sh->set->shared.cut, 1);
+		conn_end(c, WS_CODE_GOING_AWAY, false);
+	}
+	conn_settle(sh);
 	conn_reap(sh);
 }
 
-/* Is everybody told, or is the time over? */
+/* Is every connection closed, or is the time over? */
 static bool drained(struct worker *w)
 {
 	struct shard *sh = &w->shard;
 	uint32_t pos = 0;
-	struct conn *c;
 
 	if (now_ms(sh->now) >= sh->drain_deadline_ms)
 		return true;
-	while ((c = slab_next(&sh->conns, &pos)))
-		if (c->phase != PHASE_DEAD)
-			return false;
-	/* A request on another worker may still need an answer of ours. */
+	if (conn_next(sh, &pos))
+		return false;
+	/* A request on another worker may still need an answer of this one. */
 	return !has_work(w) && mailbox_empty(&w->mail, w->n) && atomic_load(&sh->set->shared.connections) == 0;
 }
 
@@ -260,37 +310,31 @@ static void read_and_take(struct worker *w)
 {
 	struct shard *sh = &w->shard;
 
-	sh->loop.no_bulk = sh->ndeferred > DEFERRED_MANY;
+	sh->loop.no_bulk = sh->nwaiting > WAITING_MANY;
 	loop_read(&sh->loop);
 	run_self(w);
-	/* While a peer is behind, the program's calls wait too, and in the end it is told to try again. */
+	/* While a peer is behind, the program's calls wait too, and in the end they return -WSC_EAGAIN. */
 	mailbox_drain(&w->mail, w->n, sh, !congested(sh));
+	conn_settle(sh);
 }
 
 /*
- * Only for who had no turn yet: the end of a connection whose bytes were just taken must not be seen before what they have led
- * to is flushed, a close frame's answer for one.
+ * A second look, only for streams that had no turn yet: the end of a connection whose bytes were just taken must not be
+ * seen before the flush of what they have caused, a close frame's answer for one.
  */
 static void look_again(struct worker *w)
 {
 	struct loop *l = &w->shard.loop;
-	struct list ready, bulk;
 
-	list_init(&ready);
-	list_init(&bulk);
-	list_splice(&ready, &l->ready);
-	list_splice(&bulk, &l->bulk);
+	loop_set_aside(l);
 	if (loop_wait(l, 0) == 0)
 		read_and_take(w);
-	list_splice(&ready, &l->ready);
-	list_splice(&bulk, &l->bulk);
-	list_splice(&l->ready, &ready);
-	list_splice(&l->bulk, &bulk);
+	loop_bring_back(l);
 }
 
 /*
- * Stopped by a signal, a machine that was frozen: what has come due meanwhile says nothing about the clients. Their silence
- * counts from now on.
+ * The process was stopped by a signal, or the machine was frozen. Deadlines that passed meanwhile say nothing about the
+ * clients, so their silence counts from now on.
  */
 static void notice_absence(struct worker *w)
 {
@@ -313,14 +357,14 @@ static void sleep_until_work(struct worker *w, int max_wait_ms)
 	mailbox_awake(&w->mail);
 	sh->now = worker_clock();
 	notice_absence(w);
-	if (r < 0) { /* should the system never let us wait, neither the processor nor the log is filled */
+	if (r < 0) { /* if the system never lets us wait, neither the processor nor the log may be filled */
 		shard_problem_seldom(sh, &sh->wait_error_ms, "epoll_wait", -r);
 		if (wait != 0)
 			(void)poll(NULL, 0, 1);
 	}
 }
 
-/* A host program sleeps on the loop's descriptor: whatever is due must show there. */
+/* A host program sleeps on the loop's descriptor, so every deadline must show there. */
 static void show_to_host(struct worker *w)
 {
 	int wait = wait_ms(w);
@@ -339,12 +383,13 @@ bool worker_turn(struct worker *w, int max_wait_ms)
 	sleep_until_work(w, max_wait_ms);
 	sh->deflate.spent = 0;
 	pressure_turn(sh);
+	conn_shed(sh);
 	read_and_take(w);
-	/* Many at once: whoever wrote meanwhile is served by the same flush. */
+	/* Many at once: clients that wrote meanwhile are served by the same flush. */
 	if (sh->loop.polled >= MANY_READY && !hub_pressed(sh->hub))
 		look_again(w);
 	if (!congested(sh))
-		conn_run_deferred(sh);
+		conn_run_waiting(sh);
 	if (atomic_load(&w->shared.stop)) {
 		sh->drain_deadline_ms = atomic_load(&w->shared.deadline_ms); /* a second stop may have less patience */
 		if (!sh->draining)
@@ -401,15 +446,19 @@ static int init_shard(struct worker *w, struct settings *set, unsigned index, co
 	sh->congested = congested;
 	sh->late = late;
 	sh->now = worker_clock();
+	sh->kinds = kinds;
+	sh->senders = senders;
+	list_init(&sh->ended);
 	list_init(&sh->dead);
+	list_init(&sh->resumed);
 	list_init(&sh->deferred);
 	timers_init(&sh->timers, now_ms(sh->now));
 	timers_init(&sh->hook_timers, now_ms(sh->now));
-	if ((r = rng_init_system(&sh->rng)) < 0 || (r = loop_init(&sh->loop, &conn_loop_ops, by_host)) < 0) {
+	if ((r = rng_init_system(&sh->rng)) < 0 || (r = loop_init(&sh->loop, &loop_ops, by_host)) < 0) {
 		errno = -r;
 		return -WSC_ESYSTEM;
 	}
-	if (map_init(&sh->program, set->seed, submit_sender) < 0)
+	if (program_init(sh) < 0)
 		return -WSC_ENOMEM;
 	sh->loop.chop = set->chop;
 	o.self = index;
@@ -419,8 +468,7 @@ static int init_shard(struct worker *w, struct settings *set, unsigned index, co
 	o.ctx = w;
 	sh->hub = hub_new(&o, sh->now);
 	sh->gather = mem_alloc(SHARD_GATHER_BYTES);
-	if (!sh->hub || !sh->gather || slab_init(&sh->conns, sizeof(struct conn)) < 0 ||
-	    slab_init(&sh->jobs, sizeof(struct job)) < 0)
+	if (!sh->hub || !sh->gather || slab_init(&sh->conns, sizeof(struct conn)) < 0)
 		return -WSC_ENOMEM;
 	return 0;
 }
@@ -455,7 +503,7 @@ bool worker_bury_mail(struct worker *w)
 	bool any = has_work(w);
 
 	w->shard.over = w->shard.draining = true;
-	cut_all(&w->shard); /* so that what is finished now finds nobody to go on with */
+	cut_all(&w->shard); /* so that a late answer finds no connection to go on with */
 	run_self(w);
 	any |= mailbox_drain(&w->mail, w->n, &w->shard, true) > 0;
 	cut_all(&w->shard);
@@ -479,8 +527,7 @@ void worker_deinit(struct worker *w)
 	mem_free(sh->gather);
 	deflate_shard_deinit(sh);
 	slab_deinit(&sh->conns);
-	slab_deinit(&sh->jobs);
-	map_deinit(&sh->program);
+	program_deinit(sh);
 	loop_deinit(&sh->loop);
 }
 

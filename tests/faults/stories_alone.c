@@ -245,7 +245,7 @@ static void rig_come(struct rig *r, struct rig_peer *p, unsigned worker, const c
 		abort();
 	descriptor_given(fd[1]);
 	atomic_fetch_add(&r->set.shared.connections, 1);
-	(void)conn_new(&r->w[worker]->shard, fd[1], &ip, NULL);
+	(void)http_accept(&r->w[worker]->shard, fd[1], &ip, false);
 	*p = (struct rig_peer){ .fd = fd[0] };
 	(void)!REAL(send)(p->fd, text, strlen(text), MSG_NOSIGNAL);
 }

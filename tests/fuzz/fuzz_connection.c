@@ -17,7 +17,7 @@
 #include <stdlib.h>
 
 #include "base/codec.h"
-#include "conn/conn_http.h"
+#include "http/http.h"
 #include "connection/kernel.h"
 #include "connection/reader.h"
 #include "connection/secure.h"
@@ -519,7 +519,7 @@ static void check_bounds(bool at_rest)
 		struct conn *c;
 
 		while ((c = slab_next(&sh->conns, &pos))) {
-			if (c->phase == PHASE_DEAD)
+			if (c->phase == PHASE_ENDED)
 				continue;
 			if (c->kind == CONN_HTTP)
 				check_http(c->at.http, sh->set);

@@ -4,14 +4,22 @@
 #include "test.h"
 #include "wsc/error.h"
 
+#define TYPE(k) { .kind = k }
+static const struct route_type types[ROUTE_KINDS] = {
+	[ROUTE_WEBSOCKET] = TYPE(ROUTE_WEBSOCKET),
+	[ROUTE_SEND] = TYPE(ROUTE_SEND),
+	[ROUTE_LIVEZ] = TYPE(ROUTE_LIVEZ),
+	[ROUTE_PROGRAM] = TYPE(ROUTE_PROGRAM),
+};
+
 static struct routes table(void)
 {
 	struct routes r = { 0 };
 
-	CHECK_EQ(routes_add(&r, "GET", "/ws", ROUTE_WEBSOCKET, NULL, NULL), 0);
-	CHECK_EQ(routes_add(&r, "POST", "/api/send", ROUTE_SEND, NULL, NULL), 0);
-	CHECK_EQ(routes_add(&r, "GET", "/both", ROUTE_PROGRAM, "g", NULL), 0);
-	CHECK_EQ(routes_add(&r, "POST", "/both", ROUTE_PROGRAM, "p", NULL), 0);
+	CHECK_EQ(routes_add(&r, "GET", "/ws", &types[ROUTE_WEBSOCKET], NULL, NULL), 0);
+	CHECK_EQ(routes_add(&r, "POST", "/api/send", &types[ROUTE_SEND], NULL, NULL), 0);
+	CHECK_EQ(routes_add(&r, "GET", "/both", &types[ROUTE_PROGRAM], "g", NULL), 0);
+	CHECK_EQ(routes_add(&r, "POST", "/both", &types[ROUTE_PROGRAM], "p", NULL), 0);
 	return r;
 }
 
@@ -26,7 +34,7 @@ TEST(a_route_is_found_by_its_exact_path_and_method)
 	const struct route *at = NULL;
 
 	CHECK_EQ(find(&r, "GET", "/ws", &at), ROUTE_FOUND);
-	CHECK_EQ(at->kind, ROUTE_WEBSOCKET);
+	CHECK_EQ(at->type->kind, ROUTE_WEBSOCKET);
 	CHECK_EQ(find(&r, "POST", "/both", &at), ROUTE_FOUND);
 	CHECK(strcmp(at->target, "p") == 0);
 	CHECK_EQ(find(&r, "GET", "/both", &at), ROUTE_FOUND);
@@ -54,7 +62,7 @@ TEST(head_finds_get_and_other_methods_find_nothing)
 	const struct route *at = NULL;
 
 	CHECK_EQ(find(&r, "HEAD", "/ws", &at), ROUTE_FOUND);
-	CHECK_EQ(at->kind, ROUTE_WEBSOCKET);
+	CHECK_EQ(at->type->kind, ROUTE_WEBSOCKET);
 	CHECK_EQ(find(&r, "HEAD", "/api/send", &at), ROUTE_NO_METHOD);
 	for (size_t i = 0; i < sizeof none / sizeof none[0]; i++)
 		CHECK_EQ(find(&r, none[i], "/ws", &at), ROUTE_NO_METHOD);
@@ -86,11 +94,11 @@ TEST(a_path_and_method_can_be_taken_once)
 	struct routes r = table();
 	const struct route *at;
 
-	CHECK_EQ(routes_add(&r, "GET", "/ws", ROUTE_LIVEZ, NULL, NULL), -WSC_ESTATE);
-	CHECK_EQ(routes_add(&r, "POST", "/ws", ROUTE_PROGRAM, NULL, NULL), 0);
-	CHECK_EQ(routes_add(&r, "A-METHOD-TOO-LONG-FOR-US", "/ws", ROUTE_PROGRAM, NULL, NULL), -WSC_EINVAL);
+	CHECK_EQ(routes_add(&r, "GET", "/ws", &types[ROUTE_LIVEZ], NULL, NULL), -WSC_ESTATE);
+	CHECK_EQ(routes_add(&r, "POST", "/ws", &types[ROUTE_PROGRAM], NULL, NULL), 0);
+	CHECK_EQ(routes_add(&r, "A-METHOD-TOO-LONG-FOR-US", "/ws", &types[ROUTE_PROGRAM], NULL, NULL), -WSC_EINVAL);
 	CHECK_EQ(find(&r, "GET", "/ws", &at), ROUTE_FOUND);
-	CHECK_EQ(at->kind, ROUTE_WEBSOCKET);
+	CHECK_EQ(at->type->kind, ROUTE_WEBSOCKET);
 	routes_deinit(&r);
 	CHECK_EQ(r.n, 0);
 }
@@ -104,7 +112,7 @@ TEST(the_table_grows_and_owns_its_paths)
 	for (unsigned i = 0; i < 100; i++) {
 		path[2] = (char)('0' + i / 10);
 		path[3] = (char)('0' + i % 10);
-		CHECK_EQ(routes_add(&r, "GET", path, ROUTE_LIVEZ, NULL, NULL), 0);
+		CHECK_EQ(routes_add(&r, "GET", path, &types[ROUTE_LIVEZ], NULL, NULL), 0);
 	}
 	CHECK_EQ(find(&r, "GET", "/p00", &at), ROUTE_FOUND);
 	CHECK_EQ(find(&r, "GET", "/p99", &at), ROUTE_FOUND);

@@ -17,7 +17,7 @@ static void rig_deflate(struct rig *r, bool takeover)
 	r->set.opt.deflate.level = 6;
 	r->set.opt.deflate.min_bytes = 256;
 	r->set.opt.deflate.memory = 1 << 20;
-	routes_add(&r->set.routes, "POST", "/broadcast", ROUTE_BROADCAST, NULL, NULL);
+	routes_add(&r->set.routes, "POST", "/broadcast", &http_routes[ROUTE_BROADCAST], NULL, NULL);
 	rig_start(r);
 }
 
@@ -374,12 +374,12 @@ static int alice_waits(struct rig *r, int loud)
 		memcpy(pings + at, "\x81\x84\0\0\0\0ping", 10);
 	put(loud, pings, sizeof pings);
 	rig_turn(r, 1);
-	CHECK_EQ(sh->ndeferred, 1);
+	CHECK_EQ(sh->nwaiting, 1);
 	put(alice, data, three_to_bob(data));
 	loop_wait(&sh->loop, 0);
 	loop_read(&sh->loop);
-	CHECK_EQ(sh->ndeferred, 2);
-	CHECK(c->deferred && c->held_input && c->at.extra->inflate && c->at.extra->held.len);
+	CHECK_EQ(sh->nwaiting, 2);
+	CHECK(c->waiting && c->held_input && c->at.extra->inflate && c->at.extra->held.len);
 	return alice;
 }
 
@@ -405,7 +405,7 @@ TEST(a_compressed_message_that_waits_for_its_turn_and_then_for_the_program_comes
 		CHECK(asked != NULL);
 		if (!asked)
 			break;
-		CHECK(!rig_conn(&r, "alice")->deferred && rig_conn(&r, "alice")->at.extra->pending);
+		CHECK(!rig_conn(&r, "alice")->waiting && rig_conn(&r, "alice")->held_input);
 		p = asked;
 		asked = NULL;
 		wsc_finish(p, WSC_ALLOW, "");
@@ -416,7 +416,7 @@ TEST(a_compressed_message_that_waits_for_its_turn_and_then_for_the_program_comes
 		CHECK(memmem(payload.at, payload.len, want, strlen(want)) != NULL);
 	}
 	rig_turn(&r, 50);
-	CHECK_EQ(r.w[0]->shard.ndeferred, 0);
+	CHECK_EQ(r.w[0]->shard.nwaiting, 0);
 	CHECK(!rig_conn(&r, "alice")->held_input && !rig_conn(&r, "alice")->at.extra);
 	inbox_free(&in);
 	close(alice);
@@ -443,7 +443,7 @@ TEST(whoever_ends_while_a_compressed_message_waits_for_its_turn_leaves_nothing_b
 		else if (how == KICKED)
 			hub_close(r.w[0]->shard.hub, &rig_conn(&r, "alice")->session, 4410, "kicked", false);
 		else if (how == KILLED)
-			conn_kill(rig_conn(&r, "alice"), 1006, true);
+			conn_end(rig_conn(&r, "alice"), 1006, true);
 		else
 			worker_stop(r.w[0], 30000);
 		rig_turn(&r, 5);
@@ -455,7 +455,7 @@ TEST(whoever_ends_while_a_compressed_message_waits_for_its_turn_leaves_nothing_b
 		}
 		close(loud);
 		rig_turn(&r, 200);
-		CHECK_EQ(r.w[0]->shard.ndeferred, 0);
+		CHECK_EQ(r.w[0]->shard.nwaiting, 0);
 		CHECK(list_empty(&r.w[0]->shard.deferred));
 		CHECK_EQ(atomic_load(&r.set.shared.connections), 0);
 		CHECK_EQ(atomic_load(&r.set.shared.context_bytes), 0);

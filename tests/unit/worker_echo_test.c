@@ -44,7 +44,7 @@ static void rig_echo(struct rig *r)
 {
 	heard = 0;
 	rig_init(r, 2);
-	routes_add(&r->set.routes, "GET", "/echo", ROUTE_ECHO, NULL, NULL);
+	routes_add(&r->set.routes, "GET", "/echo", &http_routes[ROUTE_ECHO], NULL, NULL);
 	r->set.hooks = (struct wsc_hooks){ .authenticate_user = authenticate,
 					   .on_client_connect = connected,
 					   .on_client_disconnect = disconnected,

@@ -67,8 +67,8 @@ TEST(a_close_behind_a_full_queue_needs_no_timer)
 		say(alice, to_bob);
 	loop_wait(&r.w[0]->shard.loop, 0);
 	loop_read(&r.w[0]->shard.loop);
-	while (r.w[0]->shard.ndeferred)
-		conn_run_deferred(&r.w[0]->shard);
+	while (r.w[0]->shard.nwaiting)
+		conn_run_waiting(&r.w[0]->shard);
 	/* 256 messages are queued and none is sent */
 	c = rig_conn(&r, "bob");
 	CHECK_EQ(c->session.q.count, 256);
@@ -454,7 +454,7 @@ TEST(a_socket_that_somebody_else_holds_is_dead_to_us_once_it_is_closed)
 	bob = rig_ws(&r, "bob");
 	c = rig_conn(&r, "bob");
 	copy = dup(c->stream.src.fd); /* as a child does that the program has just forked */
-	conn_kill(c, 1001, false);
+	conn_end(c, 1001, false);
 	rig_turn(&r, 1);
 	put_str(bob, "hello?");
 	rig_turn(&r, 3); /* no event may name the connection that is freed */

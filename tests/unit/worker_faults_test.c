@@ -59,7 +59,7 @@ static int try_dial(struct rig *r, unsigned i)
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fd) < 0)
 		abort();
 	atomic_fetch_add(&r->set.shared.connections, 1);
-	(void)conn_new(&r->w[i]->shard, fd[1], &ip, NULL);
+	(void)http_accept(&r->w[i]->shard, fd[1], &ip, false);
 	return fd[0];
 }
 
@@ -113,17 +113,17 @@ struct told {
 static void program_says(struct rig *r, const char *json, struct told *told)
 {
 	uint8_t *text = mem_alloc(strlen(json));
-	struct submission *sub;
+	struct task *t;
 
 	if (!text)
 		return;
 	memcpy(text, json, strlen(json));
-	sub = submit_program_new(text, strlen(json), BYTES("system"), strstr(json, "\"to\"") == NULL, done,
-				 &told->outcomes);
-	if (!sub)
+	t = program_submission(text, strlen(json), BYTES("system"), strstr(json, "\"to\"") == NULL, done,
+			       &told->outcomes);
+	if (!t)
 		return;
-	if (rig_post(&r->set, 0, &sub->task, false) < 0)
-		submit_free(sub);
+	if (rig_post(&r->set, 0, t, false) < 0)
+		program_submission_free(t);
 	else
 		told->handed++;
 }
@@ -181,7 +181,7 @@ static bool round_with(unsigned long k, int ever)
 	int fd;
 
 	rig_init(&r, 2);
-	routes_add(&r.set.routes, "GET", "/echo", ROUTE_ECHO, NULL, NULL);
+	routes_add(&r.set.routes, "GET", "/echo", &http_routes[ROUTE_ECHO], NULL, NULL);
 	r.set.opt.deflate.on = true;
 	r.set.opt.deflate.policy = (struct ws_deflate_policy){ .window_bits = 9, .takeover = true };
 	r.set.opt.deflate.level = 1;

@@ -14,8 +14,10 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "conn/conn_http.h"
-#include "conn/submit.h"
+#include "http/accept.h"
+#include "http/http.h"
+#include "http/serve.h"
+#include "submit/program.h"
 #include "test.h"
 #include "worker/worker.h"
 
@@ -81,11 +83,11 @@ static inline void rig_init(struct rig *r, unsigned workers)
 	r->set.post_foreign = rig_post;
 	r->set.reasons = reasons_new();
 	snprintf(r->set.node_id, sizeof r->set.node_id, "rig");
-	routes_add(&r->set.routes, "GET", "/ws", ROUTE_WEBSOCKET, NULL, NULL);
-	routes_add(&r->set.routes, "GET", "/sse", ROUTE_SSE, NULL, NULL);
-	routes_add(&r->set.routes, "POST", "/send", ROUTE_SEND, NULL, NULL);
-	routes_add(&r->set.routes, "GET", "/online", ROUTE_ONLINE, NULL, NULL);
-	routes_add(&r->set.routes, "GET", "/livez", ROUTE_LIVEZ, NULL, NULL);
+	routes_add(&r->set.routes, "GET", "/ws", &http_routes[ROUTE_WEBSOCKET], NULL, NULL);
+	routes_add(&r->set.routes, "GET", "/sse", &http_routes[ROUTE_SSE], NULL, NULL);
+	routes_add(&r->set.routes, "POST", "/send", &http_routes[ROUTE_SEND], NULL, NULL);
+	routes_add(&r->set.routes, "GET", "/online", &http_routes[ROUTE_ONLINE], NULL, NULL);
+	routes_add(&r->set.routes, "GET", "/livez", &http_routes[ROUTE_LIVEZ], NULL, NULL);
 	r->hub = (struct hub_options){
 		.max_messages = { 256, 100 },
 		.max_queue_bytes = 2 << 20,
@@ -119,7 +121,7 @@ static inline void rig_end(struct rig *r)
 			any |= worker_bury_mail(r->w[i]);
 	}
 	for (unsigned i = 0; i < r->n; i++)
-		submit_bury(&r->w[i]->shard);
+		program_bury(&r->w[i]->shard);
 	pressure_deinit(&r->set);
 	CHECK_EQ(atomic_load(&r->set.shared.connections), 0);
 	for (unsigned i = 0; i < r->n; i++) {
@@ -150,7 +152,7 @@ static inline int rig_dial(struct rig *r, unsigned i)
 	if (size)
 		(void)setsockopt(fd[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
 	atomic_fetch_add(&r->set.shared.connections, 1);
-	CHECK(conn_new(&r->w[i]->shard, fd[1], &ip, NULL) != NULL);
+	CHECK(http_accept(&r->w[i]->shard, fd[1], &ip, false) != NULL);
 	return fd[0];
 }
 

@@ -150,12 +150,12 @@ static bool is_due(const struct conn *c)
 
 static bool is_loud(const struct conn *c)
 {
-	return c->loud;
+	return c->rate_limited;
 }
 
 static bool is_deferred(const struct conn *c)
 {
-	return c->deferred;
+	return c->waiting;
 }
 
 static void all_due(struct rig *r)
@@ -277,7 +277,7 @@ TEST(a_closing_connection_does_not_gather_what_its_loud_client_goes_on_saying)
 	c = rig_conn(&r, "alice");
 	put(alice, data, len);
 	rig_turn(&r, 1);
-	CHECK(c->loud && c->held_input);
+	CHECK(c->rate_limited && c->held_input);
 	hub_close(r.w[0]->shard.hub, &c->session, 4410, "kicked", false);
 	for (int i = 0; i < 5000 && !in.end; i++) {
 		n = send(alice, data, len, MSG_NOSIGNAL);
@@ -610,7 +610,7 @@ TEST(at_ninety_percent_newcomers_are_told_503_and_those_who_are_here_stay)
 	int alice, bob;
 
 	rig_init(&r, 1);
-	routes_add(&r.set.routes, "GET", "/stats", ROUTE_STATS, NULL, NULL);
+	routes_add(&r.set.routes, "GET", "/stats", &http_routes[ROUTE_STATS], NULL, NULL);
 	rig_start(&r);
 	alice = rig_ws(&r, "alice");
 	bob = rig_ws(&r, "bob");
@@ -632,7 +632,7 @@ TEST(what_is_answered_although_the_node_is_full_is_answered_only_to_those_who_ma
 	struct rig r;
 
 	rig_init(&r, 1);
-	routes_add(&r.set.routes, "GET", "/stats", ROUTE_STATS, NULL, NULL);
+	routes_add(&r.set.routes, "GET", "/stats", &http_routes[ROUTE_STATS], NULL, NULL);
 	r.set.opt.origins.n = 0;
 	rig_start(&r);
 	press_to(&r, 95);

@@ -56,13 +56,13 @@ TEST(of_many_messages_that_wait_each_sender_s_keep_their_order)
 	for (unsigned i = 0; i < MANY; i++) {
 		char from[8];
 		uint8_t *text = mem_alloc(sizeof json - 1);
-		struct submission *sub;
+		struct task *t;
 
 		memcpy(text, json, sizeof json - 1);
 		snprintf(from, sizeof from, "s%u", i % SENDERS);
 		note[i] = (struct note){ &d, i % SENDERS, i / SENDERS };
-		sub = submit_program_new(text, sizeof json - 1, bytes_str(from), false, done, &note[i]);
-		CHECK_EQ(rig_post(&r.set, 0, &sub->task, false), 0);
+		t = program_submission(text, sizeof json - 1, bytes_str(from), false, done, &note[i]);
+		CHECK_EQ(rig_post(&r.set, 0, t, false), 0);
 	}
 	rig_turn(&r, 3);
 	CHECK_EQ(d.asked, SENDERS);

@@ -236,8 +236,8 @@ static int turned_away(struct rig *r, uint16_t tag, const char *first)
 	CHECK_EQ(connect(fd, (struct sockaddr *)&at, sizeof at), 0);
 	if (*first)
 		put_str(fd, first);
-	CHECK(spare_keep(sh));
-	CHECK_EQ(conn_loop_ops.turn_away(&sh->loop, &from, 1), 1);
+	CHECK(accept_keep_spare(sh));
+	CHECK_EQ(accept_turn_away(&sh->loop, &from, 1), 1);
 	CHECK(recv(fd, back, sizeof back, 0) > 0);
 	CHECK_EQ(recv(fd, back + 1, sizeof back - 1, 0), 0);
 	close(fd);

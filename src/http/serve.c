@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* serve: see serve.h. The table of routes, and the ones that answer from counters. */
+#include "http/serve.h"
+
+#include "http/answer.h"
+#include "http/online.h"
+
+static void answer_probe(struct conn *c, struct bytes body)
+{
+	struct http1_out_field fields[4];
+
+	http_answer(c, 200, JSON_TYPE, body, fields, http_cors(c, fields));
+}
+
+static void serve_live(struct conn *c)
+{
+	answer_probe(c, BYTES("{\"success\":true,\"message\":\"Alive\",\"data\":{\"status\":\"ok\"}}"));
+}
+
+static void serve_ready(struct conn *c)
+{
+	if (atomic_load_explicit(&conn_shard(c)->set->shared.draining, memory_order_relaxed))
+		http_refuse_str(c, API_SHUTTING_DOWN, "the server is going away");
+	else
+		answer_probe(c, BYTES("{\"success\":true,\"message\":\"Ready\",\"data\":{\"status\":\"ok\"}}"));
+}
+
+static void serve_stats(struct conn *c)
+{
+	struct buf body = BUF_INIT;
+
+	stats_json(conn_shard(c), &body, false);
+	http_answer_json(c, &body);
+}
+
+static void serve_old_stats(struct conn *c)
+{
+	struct buf body = BUF_INIT;
+
+	stats_json(conn_shard(c), &body, true);
+	http_answer_json(c, &body);
+}
+
+#define ROUTE(kind, serve, flags) [kind] = { kind, flags, serve }
+
+const struct route_type http_routes[ROUTE_KINDS] = {
+	ROUTE(ROUTE_WEBSOCKET, serve_websocket, ROUTE_HANDSHAKE | ROUTE_SESSION),
+	ROUTE(ROUTE_ECHO, serve_echo, ROUTE_HANDSHAKE),
+	ROUTE(ROUTE_SSE, serve_sse, ROUTE_SESSION),
+	ROUTE(ROUTE_SEND, serve_send, 0),
+	ROUTE(ROUTE_BROADCAST, serve_broadcast, 0),
+	ROUTE(ROUTE_ONLINE, serve_online, 0),
+	ROUTE(ROUTE_STATS, serve_stats, ROUTE_WHEN_SHORT),
+	ROUTE(ROUTE_OLD_ONLINE, serve_old_online, 0),
+	ROUTE(ROUTE_OLD_STATS, serve_old_stats, ROUTE_WHEN_SHORT),
+	ROUTE(ROUTE_LIVEZ, serve_live, ROUTE_WHEN_FULL),
+	ROUTE(ROUTE_READYZ, serve_ready, 0),
+	ROUTE(ROUTE_ASSET, serve_asset, 0),
+	ROUTE(ROUTE_LOCAL_ASSET, serve_local_asset, 0),
+	ROUTE(ROUTE_PROGRAM, serve_program, 0),
+};

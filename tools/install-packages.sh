@@ -1,12 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Installs the Debian packages of the named groups of packages.txt that are missing, and asks nobody. When all are there
-# it is one look into dpkg's database. When it may not install, it prints what is missing and the command to type.
+# Installs the Debian packages of the named groups of packages.txt (beside this file) that are missing, and asks nobody.
+# When none is missing it only looks into dpkg's database. When it may not install, it prints the missing packages and
+# the command to type.
 #
 #   tools/install-packages.sh [--check] group...      exit 0: all there; 1: something is missing
 set -eu
 
-list=${PACKAGES_LIST:-$(dirname "$0")/../packages.txt}
+list=${PACKAGES_LIST:-$(dirname "$0")/packages.txt}
 install=yes
 if [ "${1:-}" = --check ]; then
 	install=no
@@ -15,7 +16,7 @@ fi
 [ $# -gt 0 ] || { echo "usage: $0 [--check] group..." >&2; exit 2; }
 
 wanted=$(awk -v groups=" $* " '/^[a-z]/ && index(groups, " " $1 " ") { printf "%s%s", blank, $2; blank = " " }' "$list")
-[ -n "$wanted" ] || { echo "$0: packages.txt knows no group of: $*" >&2; exit 2; }
+[ -n "$wanted" ] || { echo "$list knows no group of: $*" >&2; exit 2; }
 
 if ! command -v dpkg-query >/dev/null; then
 	echo "This is not Debian, so nothing was installed. On Debian 12 the packages would be: $wanted" >&2

@@ -203,7 +203,7 @@ class Browser:
 
     def __init__(self, port, url="about:blank"):
         path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-        ok(path, "there is no chromium (packages.txt)")
+        ok(path, "there is no chromium (tools/packages.txt)")
         self.scratch = Scratch()
         args = [path, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
                 "--remote-debugging-port=0",

@@ -39,7 +39,7 @@ class Traced:
 @lib.not_chopped
 @row("server.syscalls")
 def test_a_message_at_one_outstanding_costs_one_recv_one_send_and_a_poll():
-    ok(shutil.which("strace"), "there is no strace (packages.txt)")
+    ok(shutil.which("strace"), "there is no strace (tools/packages.txt)")
     with lib.Scratch() as d:
         path = d / "trace"
         quiet = {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}  # it cannot look while traced

@@ -343,7 +343,7 @@ class Packages(Temporary):
 
     def test_every_package_of_the_list_is_explained_in_the_documentation(self):
         text = (ROOT / "docs/dependencies.md").read_text()
-        for line in (ROOT / "packages.txt").read_text().splitlines():
+        for line in (ROOT / "tools/packages.txt").read_text().splitlines():
             if line and not line.startswith("#"):
                 self.assertIn(f"`{line.split()[1]}`", text)
 

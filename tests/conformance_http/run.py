@@ -32,14 +32,17 @@ def stories_of(cut):
         return len(CASES), direct.run(s, direct.Inbox(s), CASES, cut)
 
 
+# Shows: 4.corpus, threat 43, threat 44, threat 45, threat 46, threat 50, threat 54
 def test_every_request_gets_exactly_its_answers_and_nothing_hidden_in_it_is_served():
     return stories_of(direct.whole)
 
 
+# Shows: 4.corpus
 def test_every_request_means_the_same_when_it_comes_in_single_bytes():
     return stories_of(direct.single_bytes)
 
 
+# Shows: 4.corpus
 def test_every_request_means_the_same_when_it_is_cut_in_two():
     parts = direct.parts_of_run()
     with Server(CONFIG) as s:
@@ -51,26 +54,32 @@ def test_every_request_means_the_same_when_it_is_cut_in_two():
 # ---- the PROXY protocol ----------------------------------------------------------------------------------------------
 
 
+# Shows: 1.security.trusted_proxies
 def test_a_trusted_proxys_header_names_the_client_and_a_broken_one_is_refused():
     return proxied.run(proxied.read(), proxied.whole)
 
 
+# Shows: 1.security.trusted_proxies
 def test_a_proxy_header_means_the_same_when_it_comes_in_single_bytes():
     return proxied.run(proxied.read(), proxied.single_bytes)
 
 
+# Shows: 1.security.trusted_proxies
 def test_a_proxy_header_means_the_same_when_it_is_cut_in_two():
     return proxied.run(proxied.read(), proxied.in_two)
 
 
+# Shows: 1.security.trusted_proxies
 def test_a_proxy_header_of_anybody_else_is_a_bad_request():
     return proxied.from_a_stranger(proxied.read())
 
 
+# Shows: 1.security.trusted_proxies, threat 108
 def test_nobody_hides_behind_or_puts_on_another_address_by_header_or_x_forwarded_for():
     return proxied.spoof_matrix()
 
 
+# Shows: 1.security.trusted_proxies
 def test_a_proxy_header_counts_once_and_for_the_whole_connection():
     return proxied.only_once()
 
@@ -97,14 +106,17 @@ def corpus_behind(proxy_of):
         return n, stories
 
 
+# Shows: 4.behind-proxies, threat 42, threat 65
 def test_behind_nginx_no_request_is_hidden_in_another_and_no_answer_goes_astray():
     return corpus_behind(lambda port: behind.nginx(port, 9, everything=True))
 
 
+# Shows: 4.behind-proxies, threat 42
 def test_behind_haproxy_no_request_is_hidden_in_another_and_no_answer_goes_astray():
     return corpus_behind(lambda port: behind.haproxy(port, everything=True))
 
 
+# Shows: 4.behind-proxies
 def test_behind_haproxy_with_the_proxy_protocol_no_request_is_hidden_and_no_answer_goes_astray():
     return corpus_behind(lambda port: behind.haproxy(port, everything=True, server_line=behind.with_proxy_v2))
 
@@ -118,10 +130,12 @@ def planted(proxy_of):
     return 1, []
 
 
+# Shows: 4.behind-proxies
 def test_behind_nginx_a_server_that_answers_twice_would_be_noticed():
     return planted(lambda port: behind.nginx(port, 9, everything=True))
 
 
+# Shows: 4.behind-proxies
 def test_behind_haproxy_a_server_that_answers_twice_would_be_noticed():
     return planted(lambda port: behind.haproxy(port, everything=True))
 
@@ -129,6 +143,7 @@ def test_behind_haproxy_a_server_that_answers_twice_would_be_noticed():
 ONLINE = "/api/v1/websocket/online"
 
 
+# Shows: docs.proxies, owasp.15
 def test_the_guides_nginx_passes_sockets_and_streams_of_whoever_the_application_says():
     app = behind.WhoAmI()
 
@@ -163,18 +178,22 @@ def haproxy_deployment(server_line):
     return 1, []
 
 
+# Shows: docs.proxies, owasp.15
 def test_the_guides_haproxy_passes_sockets_and_streams_and_tells_the_true_client():
     return haproxy_deployment(None)
 
 
+# Shows: docs.proxies
 def test_haproxys_send_proxy_v2_is_understood_and_tells_the_true_client():
     return haproxy_deployment(behind.with_proxy_v2)
 
 
+# Shows: docs.proxies
 def test_haproxys_send_proxy_is_understood_and_tells_the_true_client():
     return haproxy_deployment(behind.with_proxy_v1)
 
 
+# Shows: docs.proxies, owasp.15
 def test_the_guides_timeouts_are_longer_than_the_heartbeats():
     longest = max(behind.heartbeat())
     nginx, haproxy = behind.blocks("nginx")[0], behind.blocks("haproxy")[0]

@@ -70,6 +70,7 @@ def no_constants(text):
     raise ValueError(text)
 
 
+# Shows: 3.json
 def test_pythons_json_agrees_with_every_case_of_the_table():
     def check(kind, name, data):
         if kind == "deep":
@@ -84,6 +85,7 @@ def test_pythons_json_agrees_with_every_case_of_the_table():
     return each_case(check)
 
 
+# Shows: 3.json, threat 77
 def test_the_scanner_accepts_what_is_json_and_nothing_else():
     lines = iter(verdicts([data for _, _, data in CASES]))
 
@@ -179,6 +181,7 @@ def as_passed_on(text):
     return text.replace(b"\r", b" ").replace(b"\n", b" ")
 
 
+# Shows: 3.json
 def test_inside_of_data_every_json_text_is_passed_on_byte_by_byte_and_nothing_else_is():
     def each(way, kind, name, data):
         if kind.startswith("whole"):
@@ -191,6 +194,7 @@ def test_inside_of_data_every_json_text_is_passed_on_byte_by_byte_and_nothing_el
     return through(each)
 
 
+# Shows: 3.json
 def test_behind_a_key_that_nobody_knows_every_json_text_is_passed_on_byte_by_byte():
     """Lone surrogates in a text of the top level apart: such a message is refused."""
     def each(way, kind, name, data):
@@ -206,6 +210,7 @@ def test_behind_a_key_that_nobody_knows_every_json_text_is_passed_on_byte_by_byt
     return through(each)
 
 
+# Shows: 3.json
 def test_as_a_message_every_text_that_is_no_object_with_a_receiver_is_refused():
     def each(way, kind, name, data):
         got = way.got(data)
@@ -256,6 +261,7 @@ DOCUMENTED = [  # name, message, what comes of it: a code, or a piece of what th
 ]
 
 
+# Shows: 3.json
 def test_what_the_grammar_leaves_open_comes_out_as_documented():
     def check(way, wanted, message):
         got = way.got(message)

@@ -103,7 +103,7 @@ def not_chopped(f):
 
 
 def row(*ids):
-    """Marks a test function with the rows of tests/contract.md that it shows."""
+    """Marks a test function with the rows of tests/contract.md and docs/threats.md that it shows (tests/maps)."""
     def mark(f):
         f.rows = ids
         return f

@@ -2,22 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the end-to-end tests: the real program on loopback, seen from outside.
 
-usage: run.py [--wsc PATH] [--jobs N] [--list] [--verbose] [--tls] [--check-map] [--write-map] [PATH] [PATTERN ...]
+usage: run.py [--wsc PATH] [--jobs N] [--list] [--verbose] [--tls] [PATH] [PATTERN ...]
 
 A test is a function `test_what_happens()` of a file test_*.py beside this one, with @row("3.frame-binary", ...) above
-it: the rows of tests/contract.md that it shows. PATTERN is a part of a test's or a row's name. PATH, the program, is
-build/wsc by default. Failures are printed with the log of the server; the last line is "N passed, N failed".
+it: the rows of tests/contract.md and docs/threats.md that it shows (tests/maps). PATTERN is a part of a test's or a
+row's name. PATH, the program, is build/wsc by default. Failures are printed with the log of the server; the last line
+is "N passed, N failed".
 
---tls         all clients speak TLS; without what looks below it, and what is about the configuration or TLS itself
---check-map   only compares tests/contract.md with the tests; also done, as one test, in every run of all tests
---write-map   writes the tests' names into tests/contract.md; rows and what they say are written by hand
+--tls   all clients speak TLS; without the tests that look below it, and those of the configuration and of TLS itself
 """
 import argparse
 import glob
 import importlib.util
 import multiprocessing
 import os
-import re
 import signal
 import sys
 import time
@@ -28,10 +26,7 @@ sys.path.insert(0, HERE)
 sys.dont_write_bytecode = True
 import lib  # noqa: E402
 
-MAP = os.path.join(lib.ROOT, "tests/contract.md")
 TEST_SECONDS = 600 if lib.SLOW else 120
-
-
 NOT_OVER_TLS = {"test_config", "test_docs", "test_browser", "test_threats", "test_tls"}
 
 
@@ -53,88 +48,6 @@ def discover():
                 sys.exit(f"{module}.{name} names no row")
             tests[name] = f
     return tests
-
-
-# ---- the map ---------------------------------------------------------------------------------------------------------
-
-ROW = re.compile(r"^\| `([^`]+)` \| (.*) \| (.*) \|$")
-# Tests of other suites, by name: where their names stand.
-ELSEWHERE = {"library": "tests/library/*.c", "unit": "tests/unit/*.c", "sim": "tests/sim/*.c",
-             "house": "tests/house/*.py", "http": "tests/conformance_http/*.py", "json": "tests/conformance_json/*.py",
-             "oracles": "tests/oracles/*"}
-
-
-def read_map():
-    """The rows of tests/contract.md: {row: list of the tests it names}, and its lines."""
-    with open(MAP, encoding="utf-8") as f:
-        lines = f.read().split("\n")
-    rows = {}
-    for line in lines:
-        m = ROW.match(line)
-        if m:
-            if m[1] in rows:
-                sys.exit(f"tests/contract.md: the row {m[1]} is there twice")
-            rows[m[1]] = re.findall(r"`([^`]+)`", m[3])
-    return rows, lines
-
-
-def tests_of_rows(tests):
-    out = {}
-    for name, f in tests.items():
-        for r in f.rows:
-            out.setdefault(r, []).append(name)
-    return out
-
-
-def elsewhere(entry):
-    """A fault of "library:name", or None. A suite that is not there yet is not asked."""
-    suite, _, name = entry.partition(":")
-    if suite not in ELSEWHERE:
-        return f"there is no suite {suite}"
-    files = glob.glob(os.path.join(lib.ROOT, ELSEWHERE[suite]))
-    for path in files:
-        with open(path, encoding="utf-8", errors="replace") as f:
-            if name == os.path.splitext(os.path.basename(path))[0] or re.search(rf"\b{re.escape(name)}\b", f.read()):
-                return None
-    return f"no file of {ELSEWHERE[suite]} has it" if files else None
-
-
-def check_map(tests):
-    """All that is wrong with the map, as lines."""
-    rows, _ = read_map()
-    ours = tests_of_rows(tests)
-    library = bool(glob.glob(os.path.join(lib.ROOT, ELSEWHERE["library"])))
-    faults = [f"{name} names the row {r}, which is not in tests/contract.md"
-              for r, names in sorted(ours.items()) if r not in rows for name in names]
-    for r, named in rows.items():
-        for entry in named:
-            if ":" in entry:
-                fault = elsewhere(entry)
-                if fault:
-                    faults.append(f"{r}: {entry}: {fault}")
-            elif entry not in tests:
-                faults.append(f"{r}: there is no test {entry}")
-        missing = set(ours.get(r, [])) - set(named)
-        if missing:
-            faults.append(f"{r}: {', '.join(sorted(missing))} shows it, and is not named there (run.py --write-map)")
-        stale = [n for n in named if n in tests and n not in ours.get(r, [])]
-        if stale:
-            faults.append(f"{r}: {', '.join(stale)} does not say that it shows it")
-        if not named and (library or not r.startswith("8.")):
-            faults.append(f"{r}: no test shows it")
-    return faults
-
-
-def write_map(tests):
-    rows, lines = read_map()
-    ours = tests_of_rows(tests)
-    for i, line in enumerate(lines):
-        m = ROW.match(line)
-        if m:
-            names = ours.get(m[1], []) + [n for n in rows[m[1]] if ":" in n]
-            lines[i] = f"| `{m[1]}` | {m[2]} | {', '.join(f'`{n}`' for n in names)} |"
-    with open(MAP, "w", encoding="utf-8") as f:
-        f.write("\n".join(lines))
 
 
 # ---- running ---------------------------------------------------------------------------------------------------------
@@ -243,13 +156,6 @@ def run(tests, jobs, verbose):
     return passed, len(failed)
 
 
-def the_map_is_complete_and_true(tests):
-    faults = check_map(tests)
-    if faults:
-        print("FAIL  the map of rows and tests, tests/contract.md:\n" + "\n".join("  " + f for f in faults))
-    return not faults
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--wsc")
@@ -257,8 +163,6 @@ def main():
     parser.add_argument("--tls", action="store_true")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--verbose", action="store_true")
-    parser.add_argument("--check-map", action="store_true")
-    parser.add_argument("--write-map", action="store_true")
     parser.add_argument("patterns", nargs="*")
     args = parser.parse_args()
     lib.OVER_TLS = lib.OVER_TLS or args.tls
@@ -273,12 +177,6 @@ def main():
                  if f.__module__ not in NOT_OVER_TLS and not getattr(f, "below_tls", False)}
     if lib.CHOP:
         tests = {n: f for n, f in tests.items() if not getattr(f, "not_chopped", False)}
-    if args.write_map:
-        write_map(tests)
-    if args.check_map or args.write_map:
-        good = the_map_is_complete_and_true(tests)
-        print(f"{int(good)} passed, {int(not good)} failed")
-        return 0 if good else 1
     chosen = {n: f for n, f in tests.items()
               if not patterns or any(p in n or any(p in r for r in f.rows) for p in patterns)}
     if args.list:
@@ -286,11 +184,6 @@ def main():
             print(f"{n}  {' '.join(f.rows)}")
         return 0
     passed, failed = run(chosen, max(1, args.jobs), args.verbose)
-    if not patterns and not lib.OVER_TLS and not lib.CHOP:
-        if the_map_is_complete_and_true(tests):
-            passed += 1
-        else:
-            failed += 1
     print(f"{passed} passed, {failed} failed")
     return 0 if failed == 0 and passed > 0 else 1
 

@@ -34,7 +34,7 @@ def chaos(workers, messages, **config):
         lib.eventually(lambda: s.stats()["active_connections"] == 0, "everybody is gone")
 
 
-@row("3.order", "3.frame-to")
+@row("3.order", "3.frame-to", "threat 172")
 def test_a_hundred_thousand_messages_over_two_workers_in_chaos_all_come_once_and_in_order():
     chaos(2, MESSAGES)
 

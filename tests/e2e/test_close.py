@@ -38,7 +38,7 @@ def test_a_close_of_the_client_is_answered_with_its_code():
     eq(ws.close(None), 1005)
 
 
-@row("7.1000")
+@row("7.1000", "threat 24")
 def test_what_comes_behind_a_close_is_thrown_away():
     s = shared()
     alice, bob = s.ws(name("alice")), s.ws(name("bob"))
@@ -70,7 +70,7 @@ def test_a_connection_that_breaks_without_close_is_simply_gone():
         s.gone(ws.user)
 
 
-@row("7.1002")
+@row("7.1002", "threat 16")
 def test_frames_that_break_the_protocol_are_closed_with_1002():
     for frames in ([frame(TEXT, HELLO, mask=None)],                                    # a client must mask
                    [frame(TEXT, HELLO, rsv=4)], [frame(TEXT, HELLO, rsv=2)], [frame(TEXT, HELLO, rsv=1)],
@@ -105,7 +105,7 @@ def test_a_second_request_on_a_websocket_is_a_protocol_error():
     ws.expect_close(1002)
 
 
-@row("7.1007")
+@row("7.1007", "threat 26")
 def test_text_that_is_not_utf_8_is_closed_with_1007():
     for frames in ([frame(TEXT, b"\xff")], [frame(TEXT, b'{"to":"x","content":"\xc3\x28"}')],
                    [frame(TEXT, b"\xed\xa0\x80")],
@@ -130,14 +130,14 @@ def test_a_character_may_be_split_between_fragments():
     bob.recv(content="€\U0001f600")
 
 
-@row("7.1009")
+@row("7.1009", "threat 2", "threat 8", "threat 120")
 def test_a_frame_that_announces_too_much_is_closed_before_it_has_come():
     closes(1009, struct.pack("!BBQ", 0x81, 0xff, (1 << 20) + 1) + b"abcd")
     closes(1009, struct.pack("!BBQ", 0x81, 0xff, (1 << 63) - 1) + b"abcd")
     closes(1009, frame(TEXT, b"x" * (1 << 19), fin=False), frame(CONT, b"x" * (1 << 19), fin=False), frame(CONT, b"x"))
 
 
-@row("7.close-first")
+@row("7.close-first", "threat 24")
 def test_the_server_waits_for_the_answer_to_its_close_and_then_ends():
     s = shared()
     ws = s.ws(name())
@@ -150,7 +150,7 @@ def test_the_server_waits_for_the_answer_to_its_close_and_then_ends():
     ws.expect_end()
 
 
-@row("7.close-first")
+@row("7.close-first", "threat 24")
 def test_a_replaced_client_that_does_not_answer_is_cut_after_a_while():
     with Server({"max_connections_per_user": 1}) as s:
         stubborn = s.ws("bob")

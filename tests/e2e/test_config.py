@@ -48,7 +48,7 @@ def test_without_a_name_config_yaml_of_the_directory_is_read():
             eq(s.stats()["node_id"], "from-the-directory")
 
 
-@row("1.file")
+@row("1.file", "threat 98")
 def test_without_any_file_the_defaults_are_served_on_loopback_alone():
     with Scratch() as d, Server(args=["serve"], cwd=d.path, settings=["node_port=0"]) as s:
         eq([e["address"] for e in s.log("listening")], ["127.0.0.1"])
@@ -151,7 +151,7 @@ def test_a_fault_in_the_environment_or_a_setting_is_told_by_name():
         has(done.text, "warning", "WSC_HEARTBEAT_INTERVALL", "did you mean WSC_HEARTBEAT_INTERVAL?")
 
 
-@row("1.secret-file")
+@row("1.secret-file", "threat 100", "hardening.secret-files")
 def test_a_value_may_be_read_from_the_file_that_name_file_names():
     with Scratch() as d:
         secret = d.write("secret", "from-a-file\n")
@@ -218,7 +218,7 @@ def test_an_unknown_key_is_a_fault_with_a_suggestion_where_one_is_near():
     faults("wsc:\n  completely_different: 1\n", [(2, "completely_different", "unknown key")])
 
 
-@row("1.faults")
+@row("1.faults", "threat 7", "threat 96")
 def test_wrong_types_are_faults():
     for text, key in (("node_port: [1]", "node_port"), ("node_port: {a: 1}", "node_port"),
                       ("enabled: maybe", "enabled"), ("security: 5", "security"),
@@ -246,7 +246,7 @@ def test_a_key_that_is_there_twice_and_broken_yaml_are_faults():
             has(done.text, "c.yaml:")
 
 
-@row("1.faults")
+@row("1.faults", "threat 96")
 def test_hostile_files_are_refused_in_words():
     deep = "wsc: " + "[" * 5000 + "]" * 5000
     bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(f"{c}: &{c} [{', '.join(['*' + p] * 8)}]\n"
@@ -383,7 +383,7 @@ def test_no_descriptors_is_exit_code_1_and_one_clear_line():
         s.kill()
 
 
-@row("server.descriptors")
+@row("server.descriptors", "hardening.core-files")
 def test_the_descriptor_limit_is_raised_to_the_hard_limit_and_said():
     def some():
         resource.setrlimit(resource.RLIMIT_NOFILE, (300, 700))
@@ -432,7 +432,8 @@ def test_docs_config_md_and_the_man_page_are_what_the_program_prints():
 # ---- keys that wait, keys that do nothing ----------------------------------------------------------------------------
 
 
-@row("1.not-built", "1.auth.mode", "1.store", "1.admin.token", "6.kind")
+@row("1.not-built", "1.auth.mode", "1.store", "1.admin.token", "6.kind", "threat 89", "threat 145",
+     "hardening.constant-time")
 def test_a_key_whose_absence_would_weaken_safety_or_durability_stops_the_start():
     for text, key, word in (("auth:\n    mode: token", "auth.mode", "token"),
                             ("store:\n    kind: sqlite", "store.kind", "storage"),
@@ -478,7 +479,7 @@ OLDER_PERFORMANCE = ("read_buffer_size write_buffer_size enable_metrics metrics_
 PROTECT_NOTHING = "enable_auth enable_encryption token_expiration max_login_attempts login_lock_duration".split()
 
 
-@row("1.older-keys")
+@row("1.older-keys", "threat 154")
 def test_older_keys_that_do_nothing_here_are_accepted_with_one_warning_each():
     config = {k: {"enabled": True, "deep": {"er": [1]}} for k in OLDER_GROUPS}
     config.update({k: 1 for k in OLDER})
@@ -496,7 +497,7 @@ def test_older_keys_that_do_nothing_here_are_accepted_with_one_warning_each():
         has(s.text(), "wsc.redis: has no effect")
 
 
-@row("1.older-keys")
+@row("1.older-keys", "threat 89")
 def test_older_keys_that_sound_like_protection_warn_that_they_protect_nothing():
     with Scratch() as d:
         done = wsc("check", d.write("c.yaml", {"wsc": {"security": {k: 1 for k in PROTECT_NOTHING}}}))
@@ -586,7 +587,7 @@ def test_a_silent_client_is_pinged():
             ws.send_frame(lib.PONG, payload)
 
 
-@row("1.client_timeout", "7.4408")
+@row("1.client_timeout", "7.4408", "threat 133", "owasp.11")
 def test_a_client_that_answers_no_ping_is_closed_with_4408():
     with Server({"heartbeat_interval": "100ms", "client_timeout": "300ms"}) as s:
         ws = s.ws("a", pong=False)
@@ -631,7 +632,7 @@ def flood(s, user, size=4000, limit=20000):
     fail(limit, "messages found room for a reader who reads nothing")
 
 
-@row("1.message_buffer_size", "1.slow_consumer", "7.1013")
+@row("1.message_buffer_size", "1.slow_consumer", "7.1013", "threat 113", "owasp.12")
 def test_a_reader_who_is_too_slow_is_closed_with_1013_and_sees_no_gap_before():
     with Server({"message_buffer_size": 5, "performance": {"kernel_queue": "4KiB"}}) as s:
         slow = s.ws("slow", rcvbuf=4096)
@@ -696,7 +697,7 @@ def test_a_slow_reader_delays_nobody_else():
 
 
 @lib.not_chopped
-@row("1.performance.max_queue_bytes")
+@row("1.performance.max_queue_bytes", "threat 113")
 def test_max_queue_bytes_bounds_what_waits_for_one_connection():
     taken = []
     for size in ("128KiB", "16MiB"):
@@ -753,7 +754,7 @@ HOSTILE = [
 ]
 
 
-@row("1.websocket_origins")
+@row("1.websocket_origins", "threat 103", "threat 104", "threat 105", "owasp.4")
 def test_allowed_origins_pass_and_hostile_ones_get_403_without_effect():
     with Server({"websocket_origins": RULES}) as s:
         bob = s.ws("bob")
@@ -793,7 +794,7 @@ def refused_origin(s, origin):
             eq(a.header("Access-Control-Allow-Origin"), None)
 
 
-@row("1.websocket_origins")
+@row("1.websocket_origins", "threat 105")
 def test_two_origin_headers_do_not_help():
     with Server({"websocket_origins": ["https://app.example.com"]}) as s:
         for headers in ([("Origin", "https://app.example.com"), ("Origin", "https://evil.com")],
@@ -809,7 +810,7 @@ def test_a_star_allows_every_origin():
             success(s.ask("GET", "/wsc/stats", headers=[("Origin", origin)]))
 
 
-@row("1.websocket_origins")
+@row("1.websocket_origins", "threat 96")
 def test_an_empty_list_allows_only_the_gateways_own_origin():
     with Server({"websocket_origins": []}) as s:
         own = [("Host", f"gate.example:{s.port}"), ("Origin", f"http://gate.example:{s.port}")]
@@ -820,7 +821,7 @@ def test_an_empty_list_allows_only_the_gateways_own_origin():
         s.ws("a").quiet()
 
 
-@row("1.websocket_origins")
+@row("1.websocket_origins", "threat 103")
 def test_without_origin_a_request_passes_unless_require_origin():
     with Server({"websocket_origins": ["https://app.example.com"]}) as s:
         s.ws("a").quiet()
@@ -883,7 +884,7 @@ def test_one_with_replace_is_single_sign_on():
         eq(s.is_online("bob"), 1)
 
 
-@row("1.max_connections_per_user")
+@row("1.max_connections_per_user", "owasp.10")
 def test_the_default_is_eight_connections_of_a_user():
     s = shared()
     user = name()
@@ -932,7 +933,7 @@ def test_a_storm_of_logins_of_one_user_leaves_exactly_the_allowed_number():
 # ---- security --------------------------------------------------------------------------------------------------------
 
 
-@row("1.security.max_message_size", "7.1009")
+@row("1.security.max_message_size", "7.1009", "threat 8", "threat 9")
 def test_a_message_that_is_too_large_closes_with_1009():
     with Server({"security": {"max_message_size": 2}}) as s:
         bob, alice = s.ws("bob"), s.ws("alice")
@@ -954,7 +955,7 @@ def test_a_message_that_is_too_large_closes_with_1009():
         bob.quiet()
 
 
-@row("1.security.max_message_size")
+@row("1.security.max_message_size", "threat 9", "threat 11", "owasp.8")
 def test_the_default_is_one_mebibyte():
     s = shared()
     alice, bob = s.ws(name("alice")), s.ws(name("bob"))
@@ -1024,7 +1025,7 @@ def test_with_the_whitelist_only_its_addresses_are_let_in():
         has(s.text(), "whitelist_ips", "no effect")
 
 
-@row("1.security.trusted_proxies")
+@row("1.security.trusted_proxies", "threat 108")
 def test_x_forwarded_for_is_believed_only_from_trusted_proxies():
     blocked = {"blocked_ips": ["203.0.113.0/24"]}
     with Server({"security": dict(blocked, trusted_proxies=["127.0.0.0/8", "198.51.100.7"])}) as s:
@@ -1052,7 +1053,7 @@ def proxy_v2(source):
     return b"\r\n\r\n\0\r\nQUIT\n" + struct.pack("!BBH", 0x21, 0x11, len(addresses)) + addresses
 
 
-@row("1.security.trusted_proxies")
+@row("1.security.trusted_proxies", "threat 108")
 def test_the_proxy_protocol_is_believed_only_from_trusted_proxies():
     request = b"GET /wsc/stats HTTP/1.1\r\nHost: h\r\n\r\n"
     line = b"PROXY TCP4 %s 127.0.0.1 999 80\r\n"
@@ -1071,7 +1072,7 @@ def test_the_proxy_protocol_is_believed_only_from_trusted_proxies():
                 h.expect_end()
 
 
-@row("1.security.message_rate", "1.security.enable_rate_limit")
+@row("1.security.message_rate", "1.security.enable_rate_limit", "owasp.9")
 def test_messages_over_the_rate_are_refused_one_by_one_and_not_delivered():
     with Server({"security": {"message_rate": "1/s", "message_burst": 3}}) as s:
         bob, alice = s.ws("bob"), s.ws("alice")
@@ -1109,7 +1110,7 @@ def test_after_a_pause_messages_are_taken_again():
             eventually(taken, "room again")
 
 
-@row("1.security.message_rate", "7.4429")
+@row("1.security.message_rate", "7.4429", "owasp.9")
 def test_who_is_still_over_the_rate_after_ten_seconds_is_closed_with_4429():
     with Server({"security": {"message_rate": "1/s", "message_burst": 5}}) as s:
         alice = s.ws("alice")
@@ -1141,7 +1142,7 @@ def test_without_rate_limits_there_are_none():
             s.ws("bob").cut()
 
 
-@row("1.security.connect_rate", "7.4429", "2.wsc-v1")
+@row("1.security.connect_rate", "7.4429", "2.wsc-v1", "threat 127", "threat 178", "owasp.10")
 def test_connect_rate_counts_new_sockets_and_streams_of_one_address():
     with Server({"security": {"connect_rate": "1/s"}}) as s:
         def exhaust(make):
@@ -1170,7 +1171,7 @@ def test_connect_rate_counts_new_sockets_and_streams_of_one_address():
         s.ws(name(), source="127.0.0.2").quiet()
 
 
-@row("1.auth.mode", "1.auth-warning")
+@row("1.auth.mode", "1.auth-warning", "threat 89", "owasp.1")
 def test_open_mode_on_an_address_that_others_can_reach_is_one_warning_line():
     with Server({"node_ip": "0.0.0.0", "auth": {"mode": "open"}}) as s:
         lines = [e for e in s.log() if e["level"] == "warn" and "auth.mode" in e["msg"]]
@@ -1180,7 +1181,7 @@ def test_open_mode_on_an_address_that_others_can_reach_is_one_warning_line():
         eq([e for e in s.log() if e["level"] == "warn"], [], s.text())
 
 
-@row("1.limits", "7.1008")
+@row("1.limits", "7.1008", "threat 12")
 def test_a_message_of_too_many_fragments_is_closed_with_1008():
     with Server({"limits": {"fragments": 4}}) as s:
         alice = s.ws("alice")
@@ -1193,7 +1194,7 @@ def test_a_message_of_too_many_fragments_is_closed_with_1008():
         alice.expect_close(1008)
 
 
-@row("1.limits", "7.1008")
+@row("1.limits", "7.1008", "threat 27")
 def test_too_many_control_frames_are_closed_with_1008():
     with Server({"limits": {"control_rate": "1/s", "control_burst": 5}}) as s:
         alice = s.ws("alice")
@@ -1216,7 +1217,7 @@ def test_the_limits_of_a_head_can_be_set():
 # ---- signals, log ----------------------------------------------------------------------------------------------------
 
 
-@row("server.signals", "7.1001")
+@row("server.signals", "7.1001", "threat 179")
 def test_sigterm_and_sigint_close_everybody_with_1001_and_exit_0():
     for number in (signal.SIGTERM, signal.SIGINT):
         with Server({"workers": 3}) as s:
@@ -1236,7 +1237,7 @@ def test_sigterm_and_sigint_close_everybody_with_1001_and_exit_0():
             eq(s.wait(), 0)
 
 
-@row("server.signals")
+@row("server.signals", "threat 24")
 def test_a_client_that_does_not_answer_the_close_does_not_hold_the_server():
     with Server({"shutdown_timeout": "500ms"}) as s:
         stubborn = s.ws("stubborn")
@@ -1247,7 +1248,7 @@ def test_a_client_that_does_not_answer_the_close_does_not_hold_the_server():
         eq(s.wait(), 0)
 
 
-@row("server.signals", "server.probes")
+@row("server.signals", "server.probes", "threat 179", "threat 180")
 def test_while_it_stops_nobody_new_is_let_in_and_readyz_is_503():
     with Server({"shutdown_timeout": "20s"}) as s:
         stubborn = s.ws("stubborn")
@@ -1274,7 +1275,7 @@ def test_while_it_stops_nobody_new_is_let_in_and_readyz_is_503():
         eq(s.wait(), 0)
 
 
-@row("server.signals")
+@row("server.signals", "threat 132")
 def test_a_second_signal_exits_at_once():
     with Server({"shutdown_timeout": "10m"}) as s:
         stubborn = s.ws("stubborn")
@@ -1319,7 +1320,7 @@ def test_the_log_is_text_for_people_or_json_and_has_levels():
         s.kill()
 
 
-@row("server.log")
+@row("server.log", "threat 101", "threat 181", "hardening.secret-logs", "owasp.14")
 def test_traffic_writes_no_log_lines():
     with Server() as s:
         before = len(s.log())
@@ -1335,7 +1336,7 @@ def test_traffic_writes_no_log_lines():
         eq(len(s.log()), before, s.text())
 
 
-@row("server.descriptors")
+@row("server.descriptors", "threat 142")
 def test_connections_that_have_gone_leave_no_descriptors():
     with Server() as s:
         s.ws("warm").close()

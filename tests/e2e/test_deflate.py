@@ -84,7 +84,7 @@ def returns(ws, opcode, payload):
     ok(got == (opcode, payload, True), "came:", got[0], got[2], len(got[1]), got[1][:60], "want", len(payload))
 
 
-@row("1.performance.compression")
+@row("1.performance.compression", "threat 31", "threat 40", "owasp.3")
 def test_without_enable_compression_the_extension_is_not_agreed_to():
     ws = shared().ws(name(), headers=[("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits")])
     eq(ws.answer.header("Sec-WebSocket-Extensions"), None)
@@ -137,7 +137,7 @@ async def _combinations(port, seed):
                                 ok(got == m, f, n, len(got))
 
 
-@row("1.performance.compression")
+@row("1.performance.compression", "threat 37")
 def test_another_implementation_speaks_every_combination_of_parameters():
     for config in (SHARED, OWN):
         asyncio.run(_combinations(shared(**config).port, 7))
@@ -187,7 +187,7 @@ def test_short_and_incompressible_messages_go_out_as_they_are():
         returns(ws, TEXT, b"")
 
 
-@row("1.performance.compression", "3.frame-binary")
+@row("1.performance.compression", "3.frame-binary", "threat 36", "threat 37")
 def test_a_compressed_message_may_come_in_any_fragments_and_cuts():
     for config in (SHARED, OWN):
         ws = deflate(shared(**config), path="/echo")
@@ -251,7 +251,7 @@ def bomb(megabytes, wire=None):
     return b"".join(c.compress(bytes(1 << 20)) for _ in range(megabytes)) + c.flush(zlib.Z_SYNC_FLUSH)[:-4]
 
 
-@row("7.1009", "1.security.max_message_size")
+@row("7.1009", "1.security.max_message_size", "threat 33")
 def test_a_message_is_measured_after_inflation():
     for config in (SHARED, OWN):
         s = shared(**config)
@@ -265,7 +265,7 @@ def test_a_message_is_measured_after_inflation():
         ws.expect_close(1009)
 
 
-@row("7.1009")
+@row("7.1009", "threat 30")
 def test_fifty_bombs_are_closed_with_1009_and_memory_stays_and_others_are_served():
     with Server(dict(SHARED, workers=2)) as s:
         clients = [deflate(s, f"bomber-{i}") for i in range(50)]
@@ -351,7 +351,7 @@ def test_with_takeover_a_slow_reader_meets_its_limits_and_a_gap_notice_stands_wh
         quick.quiet()
 
 
-@row("1.performance.compression_memory")
+@row("1.performance.compression_memory", "threat 41")
 def test_beyond_compression_memory_new_connections_are_agreed_on_without_contexts():
     config = {"performance": dict(OWN["performance"], compression_memory="1MiB")}
     with Server(config) as s:

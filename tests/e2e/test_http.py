@@ -49,7 +49,7 @@ def test_delivered_means_on_the_queue_and_not_read_by_a_person():
         bob.recv(content=str(i))
 
 
-@row("4.send-401")
+@row("4.send-401", "threat 102")
 def test_a_send_without_a_sender_is_refused():
     s = shared()
     bob = s.ws(name("bob"))
@@ -157,7 +157,7 @@ def test_a_send_to_somebody_offline_is_404_with_the_reason():
             "user2 is offline and nothing is stored (store.kind: none)")
 
 
-@row("4.send-from")
+@row("4.send-from", "threat 112")
 def test_a_from_in_the_body_must_be_the_sender():
     s = shared()
     bob = s.ws(name("bob"))
@@ -480,7 +480,7 @@ def test_a_path_may_be_percent_encoded_and_absolute():
     failure(s.get("/wsc/stats%00"), 400, "bad_request")
 
 
-@row("4.413", "4.max-body", "1.security.max_message_size")
+@row("4.413", "4.max-body", "1.security.max_message_size", "threat 120")
 def test_a_body_that_is_too_large_is_413():
     with Server({"security": {"max_message_size": 2}}) as s:
         bob = s.ws("bob")
@@ -498,7 +498,7 @@ def test_a_body_that_is_too_large_is_413():
         bob.recv(content="next")
 
 
-@row("4.414", "1.limits")
+@row("4.414", "1.limits", "threat 58")
 def test_a_target_that_is_too_long_is_414():
     s = shared()
     success(s.get(STATS + "?" + "x" * (8192 - len(STATS) - 1)))
@@ -507,7 +507,7 @@ def test_a_target_that_is_too_long_is_414():
     success(s.get(STATS))
 
 
-@row("4.431", "1.limits")
+@row("4.431", "1.limits", "threat 32", "threat 63")
 def test_a_head_that_is_too_large_is_431():
     s = shared()
     failure(s.ask("GET", STATS, headers=[("X-A", "x" * 16384)]), 431, "headers_too_large")
@@ -516,7 +516,7 @@ def test_a_head_that_is_too_large_is_431():
     success(s.ask("GET", STATS, headers=[("X-A", "x" * 15000)]))
 
 
-@row("4.408", "1.limits")
+@row("4.408", "1.limits", "threat 61")
 def test_a_request_that_is_too_slow_is_408():
     with Server({"limits": {"header_timeout": "200ms"}}) as s:
         for start in (b"GET /wsc/st", b"GET /wsc/stats HTTP/1.1\r\nHost: h\r\n",
@@ -529,7 +529,7 @@ def test_a_request_that_is_too_slow_is_408():
         success(s.get(STATS))
 
 
-@row("4.408")
+@row("4.408", "threat 61")
 def test_a_client_that_drips_bytes_does_not_hold_its_place_for_ever():
     with Server({"limits": {"header_timeout": "300ms"}}) as s:
         h = s.http()
@@ -545,7 +545,7 @@ def test_a_client_that_drips_bytes_does_not_hold_its_place_for_ever():
         failure(h.answer(), 408, "request_timeout")
 
 
-@row("4.503", "1.performance.max_connections_per_node")
+@row("4.503", "1.performance.max_connections_per_node", "threat 127", "threat 178", "owasp.10")
 def test_a_full_node_answers_503_with_retry_after():
     with Server({"performance": {"max_connections_per_node": 2}}) as s:
         alice = s.ws("alice")
@@ -631,7 +631,7 @@ def test_options_answers_a_preflight_of_an_allowed_origin():
         failure(s.ask("OPTIONS", "/nothing"), 404, "not_found")
 
 
-@row("4.options")
+@row("4.options", "threat 104")
 def test_answers_and_failures_carry_cors_for_an_allowed_origin():
     with Server({"websocket_origins": ["https://app.example.com"]}) as s:
         origin = [("Origin", "https://app.example.com")]
@@ -700,7 +700,7 @@ def test_pipelined_requests_are_answered_in_order():
         bob.recv(content=str(i))
 
 
-@row("4.pipelining")
+@row("4.pipelining", "threat 129")
 def test_a_client_that_shuts_its_side_still_gets_its_answers():
     s = shared()
     h = s.http()
@@ -711,7 +711,7 @@ def test_a_client_that_shuts_its_side_still_gets_its_answers():
     h.expect_end()
 
 
-@row("4.pipelining")
+@row("4.pipelining", "threat 21")
 def test_requests_come_through_one_byte_at_a_time():
     s = shared()
     bob = s.ws(name("bob"))
@@ -848,7 +848,7 @@ def ambiguous():
     }
 
 
-@row("4.ambiguous")
+@row("4.ambiguous", "threat 22", "threat 42")
 def test_whatever_is_ambiguous_is_400_and_the_end_and_the_next_client_is_served():
     s = shared()
     victim = s.ws("victim")
@@ -885,7 +885,7 @@ def test_nothing_is_taken_out_of_a_body_whose_request_was_refused():
     victim.recv(content="marker")
 
 
-@row("4.ambiguous")
+@row("4.ambiguous", "threat 67")
 def test_other_versions_and_methods_are_refused_by_name():
     s = shared()
     for request, status, code in ((b"GET /wsc/stats HTTP/2.0\r\nHost: h\r\n\r\n", 505, "version_not_supported"),
@@ -898,7 +898,7 @@ def test_other_versions_and_methods_are_refused_by_name():
             h.expect_end()
 
 
-@row("4.ambiguous")
+@row("4.ambiguous", "threat 119")
 def test_a_client_that_leaves_in_the_middle_disturbs_nobody():
     s = shared()
     full = Http.build(s.http(), "POST", SEND, {"to": "x", "content": "y" * 100}, [("X-User-ID", "a")])
@@ -914,7 +914,7 @@ def test_a_client_that_leaves_in_the_middle_disturbs_nobody():
 # ---- probes, documents -----------------------------------------------------------------------------------------------
 
 
-@row("server.probes")
+@row("server.probes", "threat 180")
 def test_livez_and_readyz_answer():
     s = shared()
     eq(s.get("/livez").json()["data"]["status"], "ok")
@@ -1012,7 +1012,7 @@ def test_real_messages_are_what_asyncapi_json_says():
         s.wait()
 
 
-@row("server.playground")
+@row("server.playground", "threat 106")
 def test_the_first_page_answers_on_loopback_only():
     s = shared()
     page = s.get("/")
@@ -1033,7 +1033,7 @@ def test_the_first_page_answers_on_loopback_only():
         failure(s.ask("GET", "/", headers=[header]), 403, "not_local")
 
 
-@row("server.playground", "1.admin.token")
+@row("server.playground", "1.admin.token", "threat 106")
 def test_the_first_page_does_not_answer_on_another_address_of_this_machine():
     address = own_address()
     if not address:

@@ -29,7 +29,7 @@ def refusal(s, status, code, text=None, user=None, query=None, headers=(), **mor
     return ws.answer
 
 
-@row("2.query")
+@row("2.query", "threat 94")
 def test_user_id_in_the_query_is_the_identity():
     s = shared()
     for user in ("alice", "Zoë", "漢字", "a b", "a+b", "a&b=c", "a/b?c#d", '"quoted"', "\\", "x" * 128, "é" * 64,
@@ -82,13 +82,13 @@ def test_a_header_that_is_there_twice_is_nobodys_identity():
                 failure(s.ask("POST", API + call, {"to": "a", "content": "x"}, twice), 400, "bad_request")
 
 
-@row("2.missing", "7.4401")
+@row("2.missing", "7.4401", "threat 102", "owasp.5")
 def test_without_an_identity_the_answer_is_401_user_id_is_required():
     refusal(shared(), 401, "user_id_required", "user_id is required")
     refusal(shared(), 401, "user_id_required", "user_id is required", query={"x": "1"})
 
 
-@row("2.ids", "7.4400")
+@row("2.ids", "7.4400", "threat 26", "threat 59")
 def test_an_id_that_is_none_is_400():
     s = shared()
     for user in ("", "x" * 129, "é" * 65, "a\0b", "a\nb", "a\x7f", "\x85", "\x1b[31m"):
@@ -105,7 +105,7 @@ def test_a_ticket_that_is_none_is_400():
         refusal(s, 400, "bad_request", user=name(), query={"ticket_id": ticket})
 
 
-@row("2.system", "7.4403")
+@row("2.system", "7.4403", "threat 112")
 def test_system_is_the_servers_own_id():
     s = shared()
     refusal(s, 403, "forbidden_user_id", user="system")
@@ -154,7 +154,7 @@ def test_role_device_and_client_type_are_taken_and_disturb_nothing():
     s.sse(name(), query={"role": "", "device_id": "d", "client_type": "c", "ticket_id": ""})
 
 
-@row("2.client-id")
+@row("2.client-id", "threat 29")
 def test_each_connection_has_a_client_id_of_its_own_that_nobody_can_guess():
     s = shared()
     ids = []
@@ -199,7 +199,7 @@ def test_a_refusal_is_a_status_with_the_failure_body_and_the_connection_ends_or_
     failure(s.ask("GET", "/ws", headers=WS_HEADERS), 401, "user_id_required", "user_id is required")
 
 
-@row("2.refusal")
+@row("2.refusal", "owasp.2")
 def test_what_is_no_websocket_handshake_of_version_13_is_426():
     s = shared()
     a = s.get("/ws?user_id=a")
@@ -223,7 +223,7 @@ def test_a_malformed_key_is_400():
     failure(s.ask("GET", "/ws?user_id=a", headers=WS_HEADERS[:3]), 400, "bad_request")
 
 
-@row("2.refusal")
+@row("2.refusal", "threat 57")
 def test_the_upgrade_headers_are_read_as_lists_in_any_case():
     s = shared()
     for connection, upgrade in (("keep-alive, Upgrade", "websocket"), ("upgrade", "WebSocket"),
@@ -240,7 +240,7 @@ def test_wsc_v1_is_agreed_on_and_the_connection_works():
         ws.quiet()
 
 
-@row("2.unknown-offers")
+@row("2.unknown-offers", "threat 20", "threat 182")
 def test_unknown_subprotocols_and_extensions_are_ignored():
     s = shared()
     for headers in ([("Sec-WebSocket-Protocol", "chat, superchat")], [("Sec-WebSocket-Protocol", "WSC.V1")],
@@ -281,7 +281,7 @@ def test_a_blocked_address_is_told_in_all_three_forms():
         failure(s.send("a", "b", "x"), 403, "forbidden_ip")
 
 
-@row("2.wsc-v1")
+@row("2.wsc-v1", "threat 31", "threat 65")
 def test_what_comes_behind_a_refused_handshake_is_not_served():
     s = shared()
     bob = s.ws(name("bob"))

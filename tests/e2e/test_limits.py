@@ -38,7 +38,7 @@ def test_a_head_may_have_exactly_header_bytes():
             failure(answered(s, padded(limit + 1)), 431, "headers_too_large")
 
 
-@row("1.limits")
+@row("1.limits", "threat 18")
 def test_a_head_may_have_exactly_header_count_fields():
     for settings, limit in (({}, 64), ({"header_count": 10}, 10)):
         with Server({"limits": settings}) as s:
@@ -56,7 +56,7 @@ def test_a_target_may_have_exactly_uri_bytes():
             failure(s.get(STATS + "?" + "x" * (limit - len(STATS))), 414, "uri_too_long")
 
 
-@row("1.limits", "4.408")
+@row("1.limits", "4.408", "threat 61")
 def test_a_head_that_comes_byte_by_byte_is_not_given_more_time():
     """Neither the first request nor a later one of a connection that is kept."""
     with Server({"limits": {"header_timeout": "1s"}}) as s:
@@ -110,7 +110,7 @@ def pieces(alice, n):
     alice.send_raw(b"".join(frame(TEXT if i == 0 else CONT, p, fin=i == n - 1) for i, p in enumerate(parts)))
 
 
-@row("1.limits", "7.1008")
+@row("1.limits", "7.1008", "threat 12")
 def test_a_message_may_have_exactly_as_many_frames_as_fragments_says():
     for settings, limit in (({}, 1024), ({"fragments": 4}, 4)):
         with Server({"limits": settings}) as s:
@@ -141,7 +141,7 @@ def nested(depth):
     return '{"to":"alice","content":"%d","data":{"x":%s}}' % (depth, "[" * (depth - 2) + "]" * (depth - 2))
 
 
-@row("1.limits.json_depth", "3.frame-bad")
+@row("1.limits.json_depth", "3.frame-bad", "threat 74")
 def test_a_message_may_be_exactly_json_depth_levels_deep():
     for settings, limit in (({}, 64), ({"json_depth": 5}, 5), ({"json_depth": 63}, 63)):
         with Server({"limits": settings}) as s:
@@ -168,7 +168,7 @@ def stuff(server, user, n=150):
                  [("X-User-ID", "a")]).status, 200)
 
 
-@row("1.limits.write_timeout", "7.1013")
+@row("1.limits.write_timeout", "7.1013", "threat 133")
 @lib.not_chopped
 def test_a_reader_who_takes_nothing_for_the_write_timeout_is_closed_as_slow():
     """Its window is zero and its kernel answers every probe: only the deadline finds it."""
@@ -216,7 +216,7 @@ def test_a_reader_who_pauses_for_less_than_the_write_timeout_gets_everything():
         late.quiet()
 
 
-@row("1.limits.write_timeout")
+@row("1.limits.write_timeout", "threat 114")
 def test_answers_that_nobody_reads_are_given_up_after_the_write_timeout():
     with Server({"limits": {"write_timeout": "500ms"}, "performance": {"kernel_queue": "4KiB"}}) as s:
         before = s.descriptors()
@@ -291,7 +291,7 @@ def test_a_node_without_room_refuses_newcomers_and_says_so_and_serves_who_is_her
         eventually(lambda: [e for e in s.log() if e.get("step") == 0], "and the log says so", 30)
 
 
-@row("1.limits.memory", "7.1013")
+@row("1.limits.memory", "7.1013", "threat 122")
 @lib.not_chopped
 def test_at_the_memory_limit_the_slow_readers_go_and_the_good_ones_stay():
     base = max(used(), megabytes(20))

@@ -73,7 +73,7 @@ def test_a_message_at_one_outstanding_costs_one_recv_one_send_and_a_poll():
 # ---- hostile clients -------------------------------------------------------------------------------------------------
 
 
-@row("4.ambiguous")
+@row("4.ambiguous", "threat 22")
 def test_random_bytes_in_any_state_leave_the_server_well():
     s = shared()
     r = random.Random(1)
@@ -93,7 +93,7 @@ def test_random_bytes_in_any_state_leave_the_server_well():
     success(s.get("/wsc/stats"))
 
 
-@row("7.1002")
+@row("7.1002", "threat 2")
 def test_random_frames_leave_the_server_well():
     s = shared()
     r = random.Random(2)
@@ -129,7 +129,7 @@ def test_random_frames_leave_the_server_well():
     eventually(lambda: s.stats()["online_users"] == 1, "only bob is left")
 
 
-@row("server.descriptors")
+@row("server.descriptors", "threat 178")
 def test_a_thousand_connections_come_talk_and_go():
     with Server({"workers": 4}) as s:
         everybody = [s.ws(f"u{i}") for i in range(1000)]
@@ -149,7 +149,7 @@ def test_a_thousand_connections_come_talk_and_go():
 
 
 @lib.not_chopped
-@row("1.slow_consumer", "3.order")
+@row("1.slow_consumer", "3.order", "threat 172")
 def test_a_broadcast_storm_reaches_good_readers_in_order_while_bad_ones_are_closed():
     with Server({"workers": 2, "message_buffer_size": 50, "sse_message_buffer": 50,
                  "performance": {"kernel_queue": "8KiB"}}) as s:
@@ -165,7 +165,7 @@ def test_a_broadcast_storm_reaches_good_readers_in_order_while_bad_ones_are_clos
             b.expect_close(1013)
 
 
-@row("server.memory")
+@row("server.memory", "threat 115")
 def test_memory_does_not_grow_with_connections_that_have_gone():
     def memory(s):
         with open(f"/proc/{s.process.pid}/status", encoding="ascii") as f:

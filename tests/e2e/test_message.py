@@ -76,7 +76,7 @@ def test_an_id_of_the_clients_own_is_kept():
         bob.recv(id=mine)
 
 
-@row("3.id-kept", "6.dedupe")
+@row("3.id-kept", "6.dedupe", "threat 177")
 def test_a_repeated_id_is_delivered_again_because_nothing_is_stored():
     alice, bob = pair()
     for _ in range(2):
@@ -110,7 +110,7 @@ def test_ids_of_the_server_are_never_the_same():
     eq(len({bob.recv()["id"] for _ in range(200)}), 200)
 
 
-@row("3.id-kept")
+@row("3.id-kept", "threat 15")
 def test_an_id_that_is_empty_or_too_long_or_no_string_is_bad():
     for value in ('""', '"' + "i" * 65 + '"', '"' + "é" * 33 + '"', "7", "[]", "{}", "true"):
         refused('{"to":"TO","content":"x","id":%s}' % value)
@@ -123,7 +123,7 @@ def test_the_type_is_text_by_default():
         eq(parse(relay(text))["type"], "text")
 
 
-@row("3.type")
+@row("3.type", "threat 182")
 def test_known_and_unknown_types_pass_unchanged():
     for kind in ("text", "image", "notice", "system", "typing", "x-made-up", "Pong", "überraschung", "a b",
                  "\U0001f600", "t" * 64):
@@ -147,7 +147,7 @@ def test_a_missing_from_is_filled_in():
         bob.recv(from_=alice.user)
 
 
-@row("3.frame-from-false")
+@row("3.frame-from-false", "threat 112", "owasp.7")
 def test_a_false_from_is_refused_and_not_delivered():
     refused('{"id":"m1","to":"TO","content":"x","from":"mallory"}', "sender_mismatch", "m1")
     refused('{"id":"m1","to":"TO","content":"x","from":"system"}', "sender_mismatch", "m1")
@@ -203,7 +203,7 @@ def test_to_must_be_an_id():
         refused('{"to":%s,"content":"x"}' % value)
 
 
-@row("3.to")
+@row("3.to", "threat 90", "threat 94")
 def test_ids_are_exact():
     s = shared()
     alice, bob = pair(s)
@@ -260,7 +260,7 @@ def test_content_that_is_no_string_is_bad():
         refused('{"to":"TO","content":%s}' % value)
 
 
-@row("3.data")
+@row("3.data", "threat 77")
 def test_data_is_untouched_whatever_is_in_it():
     for data in ('{"n":9223372036854775807}', '{"n":-9223372036854775808}', '{"n":18446744073709551615}',
                  '{"n":1.0,"m":1e400,"k":-0,"j":0.1000000000000000055511151231257827}', '{"z":1,"a":2,"m":3}',
@@ -280,7 +280,7 @@ def test_line_breaks_between_the_tokens_of_data_become_spaces():
     eq(raw_member(stream.last, "data"), want)
 
 
-@row("3.data")
+@row("3.data", "threat 15")
 def test_data_that_is_no_object_is_bad():
     for value in ("1", '"x"', "[]", "true"):
         refused('{"to":"TO","content":"x","data":%s}' % value)
@@ -340,13 +340,13 @@ def test_msg_id_reply_to_msg_id_and_priority_must_be_strings():
             refused('{"to":"TO","content":"x","%s":%s}' % (key, value))
 
 
-@row("3.seq-no")
+@row("3.seq-no", "threat 112")
 def test_a_seq_no_of_the_client_is_thrown_away():
     for value in ("1", "-5", "9223372036854775807", "null"):
         ok("seq_no" not in parse(relay('{"to":"TO","content":"x","seq_no":%s}' % value)))
 
 
-@row("3.seq-no")
+@row("3.seq-no", "threat 15")
 def test_a_seq_no_that_is_no_integer_is_bad():
     for value in ('"1"', "1.5", "{}", "9223372036854775808"):
         refused('{"to":"TO","content":"x","seq_no":%s}' % value)
@@ -360,7 +360,7 @@ def test_a_status_is_one_of_five_words():
         refused('{"to":"TO","content":"x","status":%s}' % value)
 
 
-@row("3.require-ack")
+@row("3.require-ack", "threat 169")
 def test_require_ack_true_is_not_supported_and_not_delivered():
     refused('{"id":"m1","to":"TO","content":"x","require_ack":true}', "not_supported", "m1")
 
@@ -372,7 +372,7 @@ def test_require_ack_false_is_passed_on():
         refused('{"to":"TO","content":"x","require_ack":%s}' % value)
 
 
-@row("3.unknown-keys")
+@row("3.unknown-keys", "threat 182")
 def test_unknown_keys_pass_byte_for_byte_in_their_order():
     members = ('"zeta":9223372036854775807,"alpha":{"b":1,"a":[1.50,  2e+3]},"user_id":"\\u00e9",'
                '"x y":null,"\\u0061bc":"\\/",'
@@ -402,7 +402,7 @@ def test_null_in_a_known_key_counts_as_absent():
     eq(sorted(m), sorted(KEYS + ("own",)), got)
 
 
-@row("3.key-twice")
+@row("3.key-twice", "threat 77")
 def test_a_top_level_key_that_is_there_twice_is_bad():
     for frame in ('{"to":"TO","to":"TO","content":"x"}', '{"to":"TO","content":"x","content":"y"}',
                   '{"to":"TO","content":"x","own":1,"own":1}', '{"to":"TO","content":"x","from":null,"from":"ME"}',
@@ -411,7 +411,7 @@ def test_a_top_level_key_that_is_there_twice_is_bad():
         refused(frame)
 
 
-@row("3.lone-surrogate")
+@row("3.lone-surrogate", "threat 77")
 def test_half_a_surrogate_pair_in_a_top_level_string_is_bad():
     for frame in ('{"to":"TO","content":"\\ud800"}', '{"to":"TO","content":"\\udc00x"}',
                   '{"to":"TO","content":"x","own":"\\ud83d"}',
@@ -421,7 +421,7 @@ def test_half_a_surrogate_pair_in_a_top_level_string_is_bad():
         refused(frame)
 
 
-@row("3.output")
+@row("3.output", "threat 94")
 def test_ids_with_quotes_and_escapes_cannot_break_out_of_their_string():
     s = shared()
     evil = name('"},{"x\\":"') + '\\"\\\\/</script>'
@@ -502,7 +502,7 @@ def test_an_ack_is_not_supported():
     refused('{"id":"a1","type":"ack","msg_id":"m1","to":"TO","content":"x"}', "not_supported", "a1")
 
 
-@row("3.frame-bad")
+@row("3.frame-bad", "threat 59", "owasp.8")
 def test_what_is_not_strict_json_is_bad():
     for frame in ("{", "}", "{]", "nonsense", "{'to':'TO','content':'x'}", '{to:"TO","content":"x"}',
                   '{"to":"TO","content":"x",}',
@@ -528,7 +528,7 @@ def test_an_empty_frame_is_bad():
         refused(frame)
 
 
-@row("3.frame-bad")
+@row("3.frame-bad", "threat 74")
 def test_sixty_four_levels_are_allowed_and_sixty_five_are_not():
     deep = "[" * 62 + "]" * 62
     eq(raw_member(relay('{"to":"TO","content":"x","data":{"d":%s}}' % deep), "data"), '{"d":%s}' % deep)
@@ -657,7 +657,7 @@ def test_each_device_with_the_ticket_gets_it_once():
         b.quiet()
 
 
-@row("3.ticket")
+@row("3.ticket", "owasp.7")
 def test_who_is_not_in_the_ticket_may_not_write_to_it():
     s = shared()
     ticket = name("t")
@@ -714,7 +714,7 @@ def test_an_empty_to_counts_as_none():
 # ---- fragments and control frames ------------------------------------------------------------------------------------
 
 
-@row("3.frame-to")
+@row("3.frame-to", "threat 14")
 def test_a_message_in_many_fragments_with_pings_between_is_one_message():
     alice, bob = pair()
     text = json.dumps({"to": bob.user, "content": "é漢\U0001f600" * 20}, ensure_ascii=False).encode()
@@ -728,7 +728,7 @@ def test_a_message_in_many_fragments_with_pings_between_is_one_message():
     bob.recv(content="é漢\U0001f600" * 20)
 
 
-@row("3.frame-to")
+@row("3.frame-to", "threat 6")
 def test_a_message_one_byte_at_a_time_is_one_message():
     alice, bob = pair()
     alice.send_slowly(lib.frame(TEXT, json.dumps({"to": bob.user, "content": "slow"}).encode()))
@@ -766,7 +766,7 @@ def test_protocol_pings_are_answered_with_their_payload():
 # ---- order, exactly once ---------------------------------------------------------------------------------------------
 
 
-@row("3.order")
+@row("3.order", "threat 176")
 def test_messages_of_one_sender_to_one_receiver_arrive_in_order_and_once():
     alice, bob = pair()
     n = 900
@@ -778,7 +778,7 @@ def test_messages_of_one_sender_to_one_receiver_arrive_in_order_and_once():
     bob.quiet()
 
 
-@row("3.order")
+@row("3.order", "threat 176")
 def test_order_holds_over_workers_between_unicast_ticket_and_broadcast():
     with Server({"workers": 4, "security": {"enable_rate_limit": False}}) as s:
         receivers = [s.ws(f"r{i}", query={"ticket_id": "t"}) for i in range(8)]
@@ -901,7 +901,7 @@ def stall(server, transport="ws"):
     return make("slow", rcvbuf=4096), server.http()
 
 
-@row("3.gap-notice", "1.slow_consumer", "1.message_buffer_size")
+@row("3.gap-notice", "1.slow_consumer", "1.message_buffer_size", "threat 172")
 def test_with_drop_oldest_a_gap_notice_stands_where_messages_were_dropped():
     with Server({"slow_consumer": "drop_oldest", "message_buffer_size": 10, "limits": {"write_timeout": "5m"},
                  "performance": {"kernel_queue": "4KiB"}}) as s:

@@ -225,7 +225,7 @@ def test_every_one_of_a_thousand_pings_gets_its_pong_in_order_between_messages()
         eq([json.loads(t)["content"] for t in texts], [str(i) for i in range(0, 1000, 10)])
 
 
-@row("1.limits", "7.1008")
+@row("1.limits", "7.1008", "threat 27")
 def test_a_flood_of_pings_is_closed_with_1008_and_the_next_client_is_served():
     with Server() as s:
         alice, bob = s.ws("alice"), s.ws("bob")
@@ -258,7 +258,7 @@ def cpu_seconds(server):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-@row("server.descriptors")
+@row("server.descriptors", "threat 126")
 @lib.below_tls
 def test_without_a_descriptor_left_newcomers_are_told_503_and_those_who_are_here_are_served():
     with Server() as s:
@@ -296,7 +296,7 @@ def test_the_table_of_descriptors_need_not_grow_while_clients_come():
         ok(slots(s) >= 5000, slots(s))
 
 
-@row("server.descriptors")
+@row("server.descriptors", "threat 126")
 @lib.below_tls
 def test_without_even_the_reserve_newcomers_wait_and_nobody_spins():
     with Server() as s:
@@ -323,7 +323,7 @@ def test_without_even_the_reserve_newcomers_wait_and_nobody_spins():
         ok([e for e in s.log() if e["level"] in ("warn", "error")], "the log says so")
 
 
-@row("4.408", "server.descriptors")
+@row("4.408", "server.descriptors", "threat 32", "threat 61", "threat 63", "threat 127")
 def test_five_hundred_heads_that_never_end_keep_nobody_out_and_get_their_408():
     with Server({"limits": {"header_timeout": "2s"}}) as s:
         drips = []
@@ -340,7 +340,7 @@ def test_five_hundred_heads_that_never_end_keep_nobody_out_and_get_their_408():
         b.quiet()
 
 
-@row("server.descriptors")
+@row("server.descriptors", "threat 117", "threat 142")
 def test_connections_that_are_reset_in_any_state_leave_nothing_behind():
     with Server({"workers": 2}) as s:
         before = s.descriptors()

@@ -43,7 +43,7 @@ def test_each_message_is_one_data_line_without_event_or_id():
     stream.recv(content="posted")
 
 
-@row("5.data")
+@row("5.data", "threat 72")
 def test_a_message_written_over_many_lines_arrives_as_one():
     s = shared()
     stream, bob = s.sse(name("bob")), s.ws(name("x"))
@@ -51,7 +51,7 @@ def test_a_message_written_over_many_lines_arrives_as_one():
     eq(stream.recv(content="x")["own"], {"a": 1})
 
 
-@row("5.retry")
+@row("5.retry", "threat 178")
 def test_retry_comes_once_and_differs_from_stream_to_stream():
     s = shared()
     values = set()
@@ -104,7 +104,7 @@ def test_a_stream_that_listens_is_never_cut_for_silence():
         stream.recv(content="still here")
 
 
-@row("5.peer-gone", "1.client_timeout")
+@row("5.peer-gone", "1.client_timeout", "threat 133")
 def test_a_stream_whose_peer_takes_no_bytes_for_client_timeout_is_cut():
     with Server({"heartbeat_interval": "200ms", "client_timeout": "500ms", "message_buffer_size": 100000,
                  "sse_message_buffer": 100000,
@@ -128,7 +128,7 @@ def test_the_last_event_of_a_stream_that_the_server_ends_is_closed():
         eq(s.wait(), 0)
 
 
-@row("5.closed", "5.204", "7.4409", "1.max_connections_per_user")
+@row("5.closed", "5.204", "7.4409", "1.max_connections_per_user", "threat 99")
 def test_a_stream_that_lost_its_place_is_told_to_stop_and_gets_204_when_it_comes_back():
     with Server({"max_connections_per_user": 1}) as s:
         first = s.sse("bob")
@@ -154,7 +154,7 @@ def test_a_socket_may_take_the_place_back_within_those_seconds():
         third.quiet()
 
 
-@row("5.204")
+@row("5.204", "threat 121")
 def test_after_five_seconds_the_stream_is_welcome_again():
     with Server({"max_connections_per_user": 1}) as s:
         first = s.sse("bob")
@@ -169,7 +169,7 @@ def test_after_five_seconds_the_stream_is_welcome_again():
         holder.expect_close(4409)
 
 
-@row("5.last-event-id", "6.resume")
+@row("5.last-event-id", "6.resume", "threat 73")
 def test_last_event_id_is_taken_and_without_a_store_means_nothing():
     s = shared()
     for options in ({"headers": [("Last-Event-ID", "12")]}, {"query": {"after": "12"}},

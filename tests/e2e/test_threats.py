@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What docs/threats.md names and no other file shows: the process seen from outside, half-closed connections in every
+"""Entries of docs/threats.md that no other file shows: the process seen from outside, half-closed connections in every
 state, a machine that stands still, and headers that claim to know better."""
 import json
 import os
@@ -28,7 +28,7 @@ def signals(text):
     return {n for n in range(1, 65) if int(text, 16) >> (n - 1) & 1}
 
 
-@row("server.signals")
+@row("server.signals", "threat 131", "threat 132")
 def test_a_running_server_ignores_sigpipe_and_has_no_signal_handler_of_its_own():
     with Server() as s:
         s.ws("a").quiet()
@@ -42,7 +42,7 @@ def test_a_running_server_ignores_sigpipe_and_has_no_signal_handler_of_its_own()
         eq(signals(status["SigIgn"]) & {signal.SIGTERM, signal.SIGINT}, set())
 
 
-@row("server.descriptors")
+@row("server.descriptors", "threat 144")
 def test_no_descriptor_would_survive_an_exec():
     with Scratch() as d:
         with Server({"node_ip": ["127.0.0.1", "unix:" + d / "s"], "workers": 2}) as s:
@@ -69,7 +69,7 @@ def readable_by_a_debugger(server):
     return subprocess.run([*own, "cat", f"/proc/{server.process.pid}/environ"], capture_output=True).returncode == 0
 
 
-@row("server.signals", "1.tls.files")
+@row("server.signals", "1.tls.files", "threat 144", "hardening.core-files", "hardening.wiped")
 def test_a_server_that_holds_a_private_key_lets_nobody_look_into_its_memory():
     wrapper = WITHOUT_PTRACE if os.geteuid() == 0 else ()
     with Server(wrapper=wrapper) as s:
@@ -103,7 +103,7 @@ def listening(server):
     return sorted(out)
 
 
-@row("1.node_ip", "1.auth-warning")
+@row("1.node_ip", "1.auth-warning", "threat 98")
 def test_each_configuration_listens_where_it_says_and_nowhere_else():
     with Scratch() as d:
         for config, want in (({}, ["127.0.0.1"]), ({"node_ip": "0.0.0.0"}, ["0.0.0.0"]),
@@ -137,7 +137,7 @@ def log_lines_are_whole(server, json_lines):
     return [line for line in text.split("\n") if "forged" in line]
 
 
-@row("server.log")
+@row("server.log", "threat 78", "threat 101", "owasp.14")
 def test_nothing_that_a_client_says_can_forge_a_line_of_the_log():
     for form in ("json", "text"):
         sets = ["log.level=debug"] + ([] if form == "json" else ["log.format=text"])
@@ -237,17 +237,17 @@ def end_in_every_state(how):
         b.recv(content="x")
 
 
-@row("server.descriptors", "7.close-first")
+@row("server.descriptors", "7.close-first", "threat 129")
 def test_a_peer_that_shuts_its_side_in_any_state_keeps_no_slot_and_makes_nobody_spin():
     end_in_every_state(lambda c: c.shut())
 
 
-@row("server.descriptors")
+@row("server.descriptors", "threat 117", "threat 130")
 def test_a_peer_that_resets_in_any_state_keeps_no_slot_and_makes_nobody_spin():
     end_in_every_state(lambda c: c.reset())
 
 
-@row("1.client_timeout", "1.heartbeat_interval")
+@row("1.client_timeout", "1.heartbeat_interval", "threat 135")
 @lib.below_tls
 def test_a_server_that_stood_still_for_longer_than_client_timeout_closes_nobody_for_it():
     n = 300 if lib.SLOW else 2500  # more than one poll of the kernel tells of
@@ -271,7 +271,7 @@ def test_a_server_that_stood_still_for_longer_than_client_timeout_closes_nobody_
 # ---- heads -----------------------------------------------------------------------------------------------------------
 
 
-@row("1.limits", "4.431")
+@row("1.limits", "4.431", "threat 18")
 def test_any_number_of_header_fields_beside_an_upgrade_is_served_or_431():
     s = lib.shared()
     own = 5  # Host and the four of the handshake
@@ -281,7 +281,7 @@ def test_any_number_of_header_fields_beside_an_upgrade_is_served_or_431():
     s.ws("next").quiet()
 
 
-@row("1.security.trusted_proxies")
+@row("1.security.trusted_proxies", "threat 108")
 def test_no_header_but_x_forwarded_for_of_a_trusted_proxy_moves_the_address():
     claims = [("Forwarded", "for=203.0.113.5"), ("X-Real-IP", "203.0.113.5"), ("X-Client-IP", "203.0.113.5"),
               ("CF-Connecting-IP", "203.0.113.5"), ("True-Client-IP", "203.0.113.5"), ("X-Forwarded", "203.0.113.5"),
@@ -307,7 +307,7 @@ def test_no_header_but_x_forwarded_for_of_a_trusted_proxy_moves_the_address():
                 eq(spelling, "203.0.113.5, ")
 
 
-@row("server.playground", "1.admin.token")
+@row("server.playground", "1.admin.token", "threat 106")
 def test_the_first_page_is_for_no_host_that_only_looks_like_loopback():
     s = lib.shared()
     for host in ("127.0.0.1.example.com", "127.1", "0x7f.0.0.1", "2130706433", "127.0.0.01", "localhost.", "localhost.localdomain",
@@ -318,7 +318,7 @@ def test_the_first_page_is_for_no_host_that_only_looks_like_loopback():
     eq(s.ask("GET", "/", headers=[("Host", "localhost")]).status, 200)
 
 
-@row("4.chunked", "2.header")
+@row("4.chunked", "2.header", "threat 52")
 def test_what_stands_in_a_trailer_is_nobodys_identity_and_nobodys_address():
     body = b'{"to":"b","content":"x"}'
     trailer = b"X-User-ID: a\r\nX-Forwarded-For: 203.0.113.5\r\nAuthorization: Bearer x\r\nContent-Length: 5\r\n"
@@ -332,7 +332,7 @@ def test_what_stands_in_a_trailer_is_nobodys_identity_and_nobodys_address():
         eq(s.clients[0].recv("text")["from"], "c")
 
 
-@row("1.websocket_origins", "4.options")
+@row("1.websocket_origins", "4.options", "threat 104")
 def test_no_answer_lets_pages_send_credentials():
     origin = ("Origin", "https://app.example.com")
     for rules in (["*"], ["https://app.example.com"]):

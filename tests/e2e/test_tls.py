@@ -128,7 +128,7 @@ def test_a_tls_port_that_is_taken_is_said_with_the_key_that_chooses_it():
         has(done.err, f"cannot listen on 127.0.0.1 port {port}", "set tls.port")
 
 
-@row("1.tls.allow_plain")
+@row("1.tls.allow_plain", "owasp.1")
 def test_without_allow_plain_http_is_told_to_come_with_tls_and_a_unix_socket_is_not():
     with Scratch() as d:
         path = d / "wsc.sock"
@@ -170,7 +170,7 @@ def test_curl_reads_an_event_stream_over_https_and_posts_to_it():
         eq(done.stdout, "1.1 0", done)
 
 
-@row("1.tls.min_version", "tls.clients")
+@row("1.tls.min_version", "tls.clients", "hardening.tls-versions")
 def test_versions_below_min_version_are_refused_and_those_above_are_spoken():
     for lowest, spoken in (("1.2", (V12, V13)), ("1.3", (V13,))):
         with tls_server(tls={"min_version": lowest}) as s:
@@ -188,7 +188,7 @@ def test_versions_below_min_version_are_refused_and_those_above_are_spoken():
                 c.close()
 
 
-@row("tls.alpn")
+@row("tls.alpn", "threat 67", "hardening.tls-alpn")
 def test_http_1_1_is_what_is_agreed_to_and_nothing_else():
     with tls_server() as s:
         for offer, agreed in ((["http/1.1"], "http/1.1"), (["h2", "http/1.1"], "http/1.1"), (None, None)):
@@ -269,7 +269,7 @@ def test_a_certificate_without_its_key_is_a_fault_of_the_configuration():
                 has(done.err, *parts)
 
 
-@row("1.tls.files", "tls.log")
+@row("1.tls.files", "tls.log", "threat 140")
 def test_an_expired_certificate_is_served_with_a_warning():
     with Scratch() as d:
         lib.openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=old",
@@ -308,7 +308,7 @@ def test_a_ticket_resumes_a_session_on_every_worker_and_across_a_reload():
             ok(resumed, "across a reload", version)
 
 
-@row("tls.tickets", "1.tls.ticket_rotation")
+@row("tls.tickets", "1.tls.ticket_rotation", "hardening.tls-tickets")
 def test_an_old_ticket_is_refused_once_its_key_is_gone_and_the_connection_is_made_all_the_same():
     for version in (V12, V13):
         with tls_server(tls={"ticket_rotation": "1s"}) as s:
@@ -322,7 +322,7 @@ def test_an_old_ticket_is_refused_once_its_key_is_gone_and_the_connection_is_mad
             eventually(lambda: visit(s, context, visit(s, context)[1])[0], "a new ticket is good")
 
 
-@row("tls.tickets")
+@row("tls.tickets", "threat 138")
 def test_another_gateway_does_not_take_our_tickets():
     with tls_server() as s, tls_server() as t:
         context = usual_certificate().context(low=V13)
@@ -350,7 +350,7 @@ class Renewable:
         return {"certificate": self.certificate, "key": self.key, **more}
 
 
-@row("tls.reload")
+@row("tls.reload", "threat 28", "hardening.rotation", "hardening.tls-reload")
 def test_a_reload_under_traffic_drops_nobody_and_those_who_come_then_get_the_new_certificate():
     with Scratch() as d:
         files = Renewable(d)
@@ -386,7 +386,7 @@ def test_a_reload_under_traffic_drops_nobody_and_those_who_come_then_get_the_new
             eq(s.stats()["active_connections"], 2 * len(pairs) + 1)
 
 
-@row("tls.reload", "tls.log")
+@row("tls.reload", "tls.log", "threat 97")
 def test_a_reload_that_finds_a_bad_file_keeps_the_former_certificates_and_says_why():
     with Scratch() as d:
         files = Renewable(d)
@@ -425,7 +425,7 @@ def test_sighup_without_tls_changes_nothing():
 # ---- those who mean no good ------------------------------------------------------------------------------------------
 
 
-@row("tls.hostile")
+@row("tls.hostile", "threat 139")
 def test_garbage_where_a_handshake_should_be_ends_the_connection_and_fills_no_log():
     for level in ("info", "debug"):
         with tls_server(settings=[f"log.level={level}"]) as s:
@@ -448,7 +448,7 @@ def test_garbage_where_a_handshake_should_be_ends_the_connection_and_fills_no_lo
                 eq(len(s.log()), before)
 
 
-@row("tls.hostile", "1.limits")
+@row("tls.hostile", "1.limits", "threat 62", "hardening.tls-deadline")
 def test_a_handshake_that_stalls_at_any_byte_is_cut_by_header_timeout():
     hello = client_hello()
     with tls_server({"limits": {"header_timeout": "1s"}}) as s:
@@ -484,7 +484,7 @@ def test_a_handshake_that_stalls_at_any_byte_is_cut_by_header_timeout():
         eventually(lambda: s.stats()["active_connections"] == 0, "nobody is left")
 
 
-@row("tls.hostile")
+@row("tls.hostile", "threat 137")
 def test_plain_text_in_front_of_a_handshake_is_never_taken_for_what_is_said_inside():
     request = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Injected: "
     with tls_server({"security": {"trusted_proxies": ["127.0.0.1"]}}) as s:

@@ -1200,6 +1200,7 @@ const struct story stories[] = {
 	{ "TLS: certificates are read anew", .play = certificates_anew,
 	  CONFIG("tls.certificate", stage_certificate, "tls.key", stage_key) },
 	{ "the process stands still for ten minutes, three times", .play = frozen },
+	/* Shows: threat 134 */
 	{ "the wall clock steps by a second, an hour, ten years, to the edges of time", .play = wall_clock_steps },
 	{ "the log on a pipe", .play = log_to_a_pipe, .log_to_pipe = true, CONFIG("log.format", "json") },
 };

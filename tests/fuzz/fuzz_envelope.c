@@ -4,6 +4,7 @@
  * is the written one; what is written is one line of valid UTF-8 JSON that parses again; written again it is the same;
  * nothing but what must go is gone; a fault has a sentence.
  */
+/* Shows: threat 15, threat 76 */
 #include "fuzz.h"
 
 #include <assert.h>

@@ -4,6 +4,7 @@
  * Host and the rules, addresses and networks. Each is held against a second reader written here, and against itself in
  * another spelling. Input: a byte that says which, then values parted by line feeds.
  */
+/* Shows: threat 20 */
 #include "fuzz.h"
 
 #include <arpa/inet.h>

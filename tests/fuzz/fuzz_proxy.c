@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* PROXY headers: a header is found in the same place, with the same words, however much follows it, and never before it is whole. */
+/* Shows: threat 108 */
 #include <assert.h>
 
 #include "fuzz.h"

@@ -3,6 +3,7 @@
  * A query and a path: query_valid() must foretell what decoding says, pairs must fit the scratch, decoding in place must
  * be decoding, and the Host check and list reader of the same request line must end.
  */
+/* Shows: threat 58 */
 #include "fuzz.h"
 
 #include <assert.h>

@@ -4,6 +4,7 @@
  * WHATWG HTML 9.2.6, with CR, LF and CRLF as line ends. Whatever id and data are, nobody gets an event, an id or a retry
  * that was not put in. Input: id, a zero byte, data; or data alone.
  */
+/* Shows: threat 72 */
 #include "fuzz.h"
 
 #include <assert.h>

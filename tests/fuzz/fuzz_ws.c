@@ -4,6 +4,7 @@
  * must be the same. Watches progress, the bound on what is left over, and that a failed or closed decoder stays so.
  * First byte: extensions; second: cuts. Whatever text comes out must be UTF-8.
  */
+/* Shows: threat 2, threat 3, threat 4, threat 5 */
 #include "fuzz.h"
 
 #include <assert.h>

@@ -82,9 +82,11 @@ class Symbols(unittest.TestCase):
         return {line.split()[2].split("@")[0] for line in sh("nm", "--defined-only", *nm).splitlines()
                 if len(line.split()) == 3 and line.split()[1] in "TDBRVWuC"}
 
+    # Shows: hardening.visibility
     def test_the_shared_library_shows_the_public_functions_and_nothing_else(self):
         self.assertEqual(self.defined("-D", BUILD / "libwsc.so"), declared_functions())
 
+    # Shows: hardening.visibility
     def test_the_static_library_shows_the_public_functions_and_nothing_else(self):
         self.assertEqual(self.defined("-g", BUILD / "libwsc.a"), declared_functions())
 
@@ -201,6 +203,7 @@ class Calls(unittest.TestCase):
         names = (line.split()[-1].split("@")[0] for line in sh("nm", "-D", "--undefined-only", BUILD / name).splitlines())
         return {re.sub(r"^__(isoc99_)?(\w+?)(_chk)?$", r"\2", n) for n in names}
 
+    # Shows: threat 118, threat 141, threat 144, hardening.stack, hardening.coding-rules
     def test_no_call_that_our_rules_forbid_is_in_the_program(self):
         for name in ("wsc", "libwsc.so"):
             self.assertEqual(self.calls(name) & FORBIDDEN, set(), name)
@@ -221,6 +224,7 @@ class Unit(Temporary):
         sh("meson", "install", "-C", BUILD, "--no-rebuild", "--quiet", env={"DESTDIR": str(self.tmp)})
         self.unit = next(self.tmp.rglob("systemd/system/wsc.service"))
 
+    # Shows: hardening.not-root, hardening.privileges, hardening.unit, hardening.exposure
     def test_the_unit_locks_the_program_in(self):
         lines = self.unit.read_text().splitlines()
         program = re.search(r"^ExecStart=(\S+) serve /etc/wsc/config.yaml$", self.unit.read_text(), re.M).group(1)
@@ -243,6 +247,7 @@ class Unit(Temporary):
         return out
 
     @unittest.skipUnless(ANALYZE and shutil.which("strace"), "needs systemd-analyze and strace")
+    # Shows: hardening.seccomp
     def test_the_program_makes_no_call_that_its_unit_forbids(self):
         allowed = self.allowed("@system-service") - self.allowed("@privileged") - self.allowed("@resources")
         self.assertIn("epoll_wait", allowed)
@@ -270,6 +275,7 @@ class Unit(Temporary):
 
 
 class Compilers(unittest.TestCase):
+    # Shows: hardening.warnings
     def test_clang_accepts_all_of_it_without_a_warning(self):
         build = BUILD.parent / (BUILD.name + "-clang")
         sh(ROOT / "tools/configure.sh", build, env={"CC": "clang"})
@@ -341,6 +347,7 @@ class Packages(Temporary):
         self.assertEqual((status, calls), (1, ""))
         self.assertIn("Missing Debian packages: gcc", output)
 
+    # Shows: owasp.17
     def test_every_package_of_the_list_is_explained_in_the_documentation(self):
         text = (ROOT / "docs/dependencies.md").read_text()
         for line in (ROOT / "tools/packages.txt").read_text().splitlines():

@@ -22,6 +22,7 @@ static int by_token(void *user, struct wsc_call *call, const struct wsc_request 
 	return 0;
 }
 
+/* Shows: 2.authenticate-user, 8.authenticate_user, threat 102 */
 TEST(authenticate_user_gives_the_identity_and_replaces_the_rule)
 {
 	struct scene *s = scene_new(&(struct wsc_hooks){ .authenticate_user = by_token }, NULL);
@@ -37,6 +38,7 @@ TEST(authenticate_user_gives_the_identity_and_replaces_the_rule)
 	scene_free(s);
 }
 
+/* Shows: 2.authenticate-user, 8.authenticate_user */
 TEST(a_refusal_by_authenticate_user_has_its_status_and_reason)
 {
 	struct scene *s = scene_new(&(struct wsc_hooks){ .authenticate_user = by_token }, NULL);
@@ -58,6 +60,7 @@ static int just_no(void *user, struct wsc_call *call, const struct wsc_request *
 	return -1;
 }
 
+/* Shows: 2.wsc-v1, 7.4401 */
 TEST(a_refusal_without_status_is_401_and_4401_for_wsc_v1)
 {
 	struct scene *s = scene_new(&(struct wsc_hooks){ .authenticate_user = just_no }, NULL);
@@ -80,6 +83,7 @@ static int empty(void *user, struct wsc_call *call, const struct wsc_request *re
 	return 0;
 }
 
+/* Shows: 2.authenticate-user */
 TEST(an_empty_id_from_authenticate_user_is_a_refusal)
 {
 	struct scene *s = scene_new(&(struct wsc_hooks){ .authenticate_user = empty }, NULL);
@@ -98,6 +102,7 @@ static int from_query(void *user, struct wsc_call *call, const struct wsc_reques
 	return 0;
 }
 
+/* Shows: 2.authenticate-user */
 TEST(an_identity_from_the_hook_obeys_the_rules_for_ids_and_types)
 {
 	struct scene *s = scene_new(&(struct wsc_hooks){ .authenticate_user = from_query }, NULL);
@@ -140,6 +145,7 @@ static int looks_around(void *user, struct wsc_call *call, const struct wsc_requ
 	return 0;
 }
 
+/* Shows: 8.authenticate_user */
 TEST(the_hook_reads_method_path_query_header_and_address)
 {
 	struct scene *s = scene_new(&(struct wsc_hooks){ .authenticate_user = looks_around }, NULL);
@@ -169,6 +175,7 @@ static int later(void *user, struct wsc_call *call, const struct wsc_request *re
 
 static const struct wsc_hooks pending = { .authenticate_user = later };
 
+/* Shows: 8.authenticate_user */
 TEST(a_pending_identity_is_given_by_another_thread)
 {
 	struct scene *s = scene_new(&pending, NULL);
@@ -184,6 +191,7 @@ TEST(a_pending_identity_is_given_by_another_thread)
 	scene_free(s);
 }
 
+/* Shows: 8.authenticate_user */
 TEST(a_pending_identity_is_refused_with_status_and_reason)
 {
 	struct scene *s = scene_new(&pending, NULL);
@@ -200,6 +208,7 @@ TEST(a_pending_identity_is_refused_with_status_and_reason)
 	scene_free(s);
 }
 
+/* Shows: 8.authenticate_user, threat 121, owasp.5 */
 TEST(an_identity_that_stays_pending_beyond_hook_timeout_is_503)
 {
 	struct scene *s = scene_new(&pending, "hook_timeout", "100ms", NULL);
@@ -217,6 +226,7 @@ TEST(an_identity_that_stays_pending_beyond_hook_timeout_is_503)
 	scene_free(s);
 }
 
+/* Shows: threat 116, threat 117 */
 TEST(a_client_that_leaves_while_its_identity_is_pending_harms_nobody)
 {
 	struct scene *s = scene_new(&pending, NULL);

@@ -30,6 +30,7 @@ static int describe(void *user, struct wsc_call *call, const struct wsc_client *
 	return 0;
 }
 
+/* Shows: 2.attributes, 8.on_client_connect */
 TEST(on_client_connect_sees_who_comes)
 {
 	struct scene *s = scene_new(&(struct wsc_hooks){ .on_client_connect = describe }, NULL);
@@ -51,6 +52,7 @@ TEST(on_client_connect_sees_who_comes)
 	scene_free(s);
 }
 
+/* Shows: 8.on_client_connect */
 TEST(connections_of_a_user_are_counted_this_one_included_and_those_left)
 {
 	struct scene *s = scene_new(&both, NULL);
@@ -76,6 +78,7 @@ static int refuse(void *user, struct wsc_call *call, const struct wsc_client *cl
 	return -1;
 }
 
+/* Shows: 7.4403, 8.on_client_connect */
 TEST(a_refusal_by_on_client_connect_closes_4403_and_is_403_for_a_stream)
 {
 	struct scene *s =
@@ -105,6 +108,7 @@ static int come_later(void *user, struct wsc_call *call, const struct wsc_client
 
 static const struct wsc_hooks pending = { .on_client_connect = come_later, .on_client_disconnect = go };
 
+/* Shows: 8.on_client_connect, threat 171 */
 TEST(a_pending_connect_is_let_in_by_another_thread_and_misses_nothing)
 {
 	struct scene *s = scene_new(&pending, NULL);
@@ -153,6 +157,7 @@ TEST(a_connect_that_stays_pending_beyond_hook_timeout_is_503)
 	scene_free(s);
 }
 
+/* Shows: threat 116 */
 TEST(who_leaves_while_pending_has_left_once_if_let_in_and_never_otherwise)
 {
 	struct scene *s = scene_new(&pending, NULL);
@@ -183,6 +188,7 @@ static void check_left_once(struct scene *s, const char *text)
 	scene_free(s);
 }
 
+/* Shows: 8.on_client_disconnect */
 TEST(on_client_disconnect_after_a_client_close)
 {
 	struct scene *s = scene_new(&both, NULL);
@@ -191,6 +197,7 @@ TEST(on_client_disconnect_after_a_client_close)
 	check_left_once(s, "left alice 1000 client left=0 [closed by the client]");
 }
 
+/* Shows: 8.on_client_disconnect, threat 119 */
 TEST(on_client_disconnect_after_a_reset)
 {
 	struct scene *s = scene_new(&both, NULL);
@@ -199,6 +206,7 @@ TEST(on_client_disconnect_after_a_reset)
 	check_left_once(s, "left alice 1006 client left=0 []");
 }
 
+/* Shows: 8.on_client_disconnect */
 TEST(on_client_disconnect_after_the_socket_just_ends)
 {
 	struct scene *s = scene_new(&both, NULL);
@@ -207,6 +215,7 @@ TEST(on_client_disconnect_after_the_socket_just_ends)
 	check_left_once(s, "left alice 1006 client left=0 []");
 }
 
+/* Shows: 7.4410, 8.on_client_disconnect */
 TEST(on_client_disconnect_after_a_kick)
 {
 	struct scene *s = scene_new(&both, NULL);
@@ -219,6 +228,7 @@ TEST(on_client_disconnect_after_a_kick)
 	check_left_once(s, "left alice 4410 server left=0 [bad manners]");
 }
 
+/* Shows: 8.on_client_disconnect */
 TEST(on_client_disconnect_after_a_protocol_error)
 {
 	struct scene *s = scene_new(&both, NULL);
@@ -232,6 +242,7 @@ TEST(on_client_disconnect_after_a_protocol_error)
 	scene_free(s);
 }
 
+/* Shows: 8.on_client_disconnect */
 TEST(on_client_disconnect_after_the_heartbeat_timeout)
 {
 	struct scene *s = scene_new(&both, "heartbeat_interval", "50ms", "client_timeout", "150ms", NULL);
@@ -244,6 +255,7 @@ TEST(on_client_disconnect_after_the_heartbeat_timeout)
 	scene_free(s);
 }
 
+/* Shows: 8.on_client_disconnect */
 TEST(on_client_disconnect_after_another_device_took_over)
 {
 	struct scene *s = scene_new(&both, "max_connections_per_user", "1", NULL);
@@ -258,6 +270,7 @@ TEST(on_client_disconnect_after_another_device_took_over)
 	scene_free(s);
 }
 
+/* Shows: 8.on_client_disconnect */
 TEST(on_client_disconnect_of_a_stream_that_its_client_leaves)
 {
 	struct scene *s = scene_new(&both, NULL);
@@ -266,6 +279,7 @@ TEST(on_client_disconnect_of_a_stream_that_its_client_leaves)
 	check_left_once(s, "left alice 1006 client left=0 []");
 }
 
+/* Shows: 8.on_client_disconnect */
 TEST(on_client_disconnect_for_everybody_at_shutdown)
 {
 	struct scene *s = scene_new(&both, NULL);
@@ -319,6 +333,7 @@ static int come_and_be_kicked(void *user, struct wsc_call *call, const struct ws
 	return 0;
 }
 
+/* Shows: threat 17 */
 TEST(a_kick_from_within_on_client_connect_takes_effect_once_it_is_connected)
 {
 	struct scene *s = scene_new(
@@ -337,6 +352,7 @@ TEST(a_kick_from_within_on_client_connect_takes_effect_once_it_is_connected)
 	scene_free(s);
 }
 
+/* Shows: threat 95 */
 TEST(a_kick_while_the_connect_is_pending_lets_nobody_in)
 {
 	struct scene *s = scene_new(&pending, NULL);
@@ -401,6 +417,7 @@ static bool greet(void *user, const struct wsc_client *client, struct wsc_messag
 
 static const struct wsc_hooks welcoming = { .on_client_connect = come_and_tell, .welcome_message = greet };
 
+/* Shows: 8.welcome_message */
 TEST(the_welcome_is_the_first_message_before_all_that_on_client_connect_caused)
 {
 	struct scene *s = scene_new(&welcoming, NULL);
@@ -425,6 +442,7 @@ TEST(the_welcome_is_the_first_message_before_all_that_on_client_connect_caused)
 	scene_free(s);
 }
 
+/* Shows: 8.welcome_message */
 TEST(the_welcome_follows_connected_on_a_stream)
 {
 	struct scene *s = scene_new(&welcoming, NULL);
@@ -437,6 +455,7 @@ TEST(the_welcome_follows_connected_on_a_stream)
 	scene_free(s);
 }
 
+/* Shows: 8.welcome_message, threat 23 */
 TEST(no_welcome_is_no_message)
 {
 	struct scene *s = scene_new(&welcoming, NULL);
@@ -461,6 +480,7 @@ static void problem(void *user, const struct wsc_problem *p)
 	note(user, "problem %d %s: %s", p->severity, p->source, p->text);
 }
 
+/* Shows: 8.on_error, threat 23 */
 TEST(on_error_hears_of_what_went_wrong_with_source_and_severity)
 {
 	struct scene *s = scene_new(&(struct wsc_hooks){ .welcome_message = greet_badly, .on_error = problem }, NULL);

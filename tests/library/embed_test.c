@@ -40,6 +40,7 @@ static int threads(void)
 	return count_threads();
 }
 
+/* Shows: 8.no-globals */
 TEST(threads_are_started_by_wsc_start_alone_and_end_with_the_gateway)
 {
 	int before = threads();
@@ -57,6 +58,7 @@ TEST(threads_are_started_by_wsc_start_alone_and_end_with_the_gateway)
 	CHECK_EQ(count_threads(), before);
 }
 
+/* Shows: 8.no-globals */
 TEST(wsc_open_starts_no_thread)
 {
 	int before = threads();
@@ -80,6 +82,7 @@ static void dispositions(struct sigaction out[SIGNALS])
 		sigaction(i, NULL, &out[i]);
 }
 
+/* Shows: 8.no-globals, threat 131 */
 TEST(no_signal_handler_is_installed_and_no_mask_changed)
 {
 	struct sigaction before[SIGNALS], after[SIGNALS];
@@ -102,6 +105,7 @@ TEST(no_signal_handler_is_installed_and_no_mask_changed)
 
 /* ---- several gateways ----------------------------------------------------------------------------------------------- */
 
+/* Shows: 8.no-globals, hardening.coding-rules */
 TEST(several_gateways_in_one_process_know_nothing_of_each_other)
 {
 	struct scene *s[4];
@@ -288,6 +292,7 @@ static void silent(void *user, const struct wsc_request *request, struct wsc_res
 	(void)user, (void)request, (void)response;
 }
 
+/* Shows: 8.own-routes */
 TEST(own_routes_answer_on_the_gateways_port_beside_its_own)
 {
 	struct scene *s = scene_prepare(NULL, NULL);
@@ -323,6 +328,7 @@ TEST(own_routes_answer_on_the_gateways_port_beside_its_own)
 	scene_free(s);
 }
 
+/* Shows: tls.reload */
 TEST(certificates_are_looked_at_before_the_start_and_read_anew_while_it_runs)
 {
 	char dir[] = "/tmp/wsc-library-XXXXXX", pem[64], key[64], away[64], command[512];
@@ -420,6 +426,7 @@ static int own_listener(uint16_t *port)
 	return fd;
 }
 
+/* Shows: 8.adopt */
 TEST(wsc_adopt_takes_over_sockets_that_the_program_has_accepted)
 {
 	struct scene *s = scene_new(NULL, NULL);
@@ -452,6 +459,7 @@ TEST(wsc_adopt_takes_over_sockets_that_the_program_has_accepted)
 
 /* ---- not enabled, not valid, not possible ------------------------------------------------------------------------------ */
 
+/* Shows: 1.disabled */
 TEST(with_enabled_false_every_call_says_so_and_every_route_answers_503)
 {
 	struct scene *s = scene_prepare(NULL, "enabled", "false", NULL);
@@ -493,6 +501,7 @@ TEST(with_enabled_false_every_call_says_so_and_every_route_answers_503)
 	scene_free(s);
 }
 
+/* Shows: 1.disabled */
 TEST(a_file_without_the_section_is_not_enabled_either)
 {
 	struct wsc_config *config = wsc_config_new();
@@ -512,6 +521,7 @@ static int allow(void *user, struct wsc_call *call, const struct wsc_client *cli
 	return WSC_ALLOW;
 }
 
+/* Shows: 1.security.sender_mismatch */
 TEST(sender_mismatch_hook_without_the_hook_fails_the_start)
 {
 	struct scene *s = scene_prepare(NULL, "security.sender_mismatch", "hook", NULL);
@@ -641,6 +651,7 @@ TEST(the_log_goes_where_the_program_says)
 	scene_free(s);
 }
 
+/* Shows: 1.performance.max_connections_per_node */
 TEST(a_node_holds_no_more_connections_than_it_may)
 {
 	struct scene *s = scene_new(NULL, "performance.max_connections_per_node", "2", NULL);

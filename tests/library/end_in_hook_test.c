@@ -123,6 +123,7 @@ static void each_hook(const char *hook, struct client *(*open)(struct scene *, c
 	scene_free(s);
 }
 
+/* Shows: threat 17 */
 TEST(every_hook_may_end_the_connection_it_runs_for)
 {
 	static const char *const hooks[] = { "authenticate_user",   "on_client_connect", "welcome_message",
@@ -135,6 +136,7 @@ TEST(every_hook_may_end_the_connection_it_runs_for)
 	}
 }
 
+/* Shows: threat 17 */
 TEST(who_is_ended_by_its_own_connect_hook_is_told_4410_and_leaves_once)
 {
 	struct plan plan = { "on_client_connect" };
@@ -184,6 +186,7 @@ static void open_many(struct scene *s, struct client *of[MANY])
 	}
 }
 
+/* Shows: threat 125 */
 TEST(a_broadcast_may_end_its_sender_and_those_before_and_behind_it)
 {
 	struct scene *s = scene_new(&(struct wsc_hooks){ .on_broadcast = broadcast_ends_three,
@@ -221,6 +224,7 @@ static void disconnect_ends_neighbours(void *user, const struct wsc_client *clie
 	kick_number(user, n + 1);
 }
 
+/* Shows: threat 125 */
 TEST(one_that_ends_may_end_its_neighbours_until_nobody_is_left)
 {
 	struct scene *s = scene_new(&(struct wsc_hooks){ .on_client_disconnect = disconnect_ends_neighbours }, NULL);

@@ -116,6 +116,7 @@ TEST(a_gateway_that_never_started_or_failed_to_start_is_freed)
 	scene_free(u);
 }
 
+/* Shows: threat 23 */
 TEST(gateways_come_and_go_without_a_trace)
 {
 	for (int i = 0; i < 5; i++) {

@@ -51,6 +51,7 @@ static void tell(struct client *c, const char *to, const char *content)
 
 /* ---- on_message_received ------------------------------------------------------------------------------------------ */
 
+/* Shows: 8.on_message_received */
 TEST(on_message_received_sees_what_comes_on_ws_and_by_post)
 {
 	struct scene *s = scene_new(&all, NULL);
@@ -90,6 +91,7 @@ TEST(on_message_received_does_not_see_broadcasts_pings_or_what_the_program_sends
 	scene_free(s);
 }
 
+/* Shows: 8.on_message_received */
 TEST(on_message_received_comes_after_the_built_in_checks)
 {
 	struct scene *s = scene_new(&all, "security.max_content_length", "10", NULL);
@@ -111,6 +113,7 @@ TEST(on_message_received_comes_after_the_built_in_checks)
 	scene_free(s);
 }
 
+/* Shows: 8.on_message_received, owasp.7 */
 TEST(a_refusal_by_on_message_received_is_an_error_frame_refused_with_the_reason)
 {
 	struct scene *s = scene_new(&all, NULL);
@@ -147,6 +150,7 @@ static int who_says(void *user, struct wsc_call *call, const struct wsc_client *
 	return WSC_ALLOW;
 }
 
+/* Shows: 1.security.sender_mismatch */
 TEST(with_sender_mismatch_hook_the_hook_decides_who_may_be_whom)
 {
 	struct scene *s = scene_new(&(struct wsc_hooks){ .on_message_received = who_says }, "security.sender_mismatch",
@@ -202,6 +206,7 @@ TEST(hooks_see_every_member_filled_in_and_unescaped)
 
 /* ---- on_message_send ------------------------------------------------------------------------------------------------ */
 
+/* Shows: 8.on_message_send */
 TEST(on_message_send_runs_once_per_message_not_per_device_whatever_its_source)
 {
 	struct scene *s = scene_new(&all, NULL);
@@ -228,6 +233,7 @@ TEST(on_message_send_runs_once_per_message_not_per_device_whatever_its_source)
 	scene_free(s);
 }
 
+/* Shows: 8.on_message_send */
 TEST(on_message_send_runs_once_per_ticket_message_over_all_workers)
 {
 	struct scene *s = scene_new(&all, NULL);
@@ -250,6 +256,7 @@ TEST(on_message_send_runs_once_per_ticket_message_over_all_workers)
 	scene_free(s);
 }
 
+/* Shows: 8.on_message_send */
 TEST(an_error_of_on_message_send_is_the_senders_answer)
 {
 	struct scene *s = scene_new(&all, NULL);
@@ -286,6 +293,7 @@ static int edit(void *user, struct wsc_call *call, struct wsc_message *m)
 	return 0;
 }
 
+/* Shows: 8.on_message_send */
 TEST(what_on_message_send_edits_is_what_is_delivered_but_for_who_and_to_whom)
 {
 	struct scene *s = scene_new(&(struct wsc_hooks){ .on_message_send = edit, .on_broadcast = edit }, NULL);
@@ -338,6 +346,7 @@ TEST(an_edit_that_is_no_message_stops_it_and_hurts_nobody)
 
 /* ---- on_broadcast --------------------------------------------------------------------------------------------------- */
 
+/* Shows: 8.on_broadcast */
 TEST(on_broadcast_runs_once_per_broadcast_from_any_source_and_on_message_send_never)
 {
 	struct scene *s = scene_new(&all, NULL);
@@ -367,6 +376,7 @@ TEST(on_broadcast_runs_once_per_broadcast_from_any_source_and_on_message_send_ne
 	scene_free(s);
 }
 
+/* Shows: 8.on_broadcast */
 TEST(an_error_of_on_broadcast_is_the_senders_answer)
 {
 	struct scene *s = scene_new(&all, NULL);

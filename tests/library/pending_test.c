@@ -25,6 +25,7 @@ static void tell(struct client *c, const char *to, const char *content)
 	client_say(c, "{\"id\":\"id-%s\",\"to\":\"%s\",\"content\":\"%s\"}", content, to, content);
 }
 
+/* Shows: 8.pending */
 TEST(later_messages_of_a_sender_wait_behind_a_pending_on_message_received)
 {
 	struct scene *s = scene_new(&on_received, NULL);
@@ -50,6 +51,7 @@ TEST(later_messages_of_a_sender_wait_behind_a_pending_on_message_received)
 	scene_free(s);
 }
 
+/* Shows: 8.pending */
 TEST(later_messages_of_a_sender_wait_behind_a_pending_on_message_send)
 {
 	struct scene *s = scene_new(&on_send, NULL);
@@ -116,6 +118,7 @@ TEST(a_pending_post_is_answered_when_the_hook_is)
 	scene_free(s);
 }
 
+/* Shows: 8.pending */
 TEST(a_pending_broadcast_is_finished_from_another_thread)
 {
 	struct scene *s = scene_new(&on_send, NULL);
@@ -132,6 +135,7 @@ TEST(a_pending_broadcast_is_finished_from_another_thread)
 	scene_free(s);
 }
 
+/* Shows: 8.pending */
 TEST(a_message_that_stays_pending_beyond_hook_timeout_is_an_error_frame_and_503)
 {
 	struct scene *s = scene_new(&on_received, "hook_timeout", "100ms", NULL);
@@ -272,6 +276,7 @@ TEST(a_post_whose_client_has_left_while_pending_is_sent_all_the_same)
 	scene_free(s);
 }
 
+/* Shows: threat 117 */
 TEST(a_sender_may_leave_while_its_message_is_pending)
 {
 	struct scene *s = scene_new(&on_received, NULL);
@@ -342,6 +347,7 @@ static int hand_over(void *user, struct wsc_call *call, const struct wsc_client 
 	return WSC_PENDING;
 }
 
+/* Shows: 8.pending */
 TEST(order_holds_over_many_pending_messages_of_several_senders)
 {
 	struct scene *s = scene_prepare(&(struct wsc_hooks){ .on_message_received = hand_over }, NULL);

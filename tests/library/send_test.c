@@ -4,6 +4,7 @@
 
 /* ---- outcomes ----------------------------------------------------------------------------------------------------- */
 
+/* Shows: 8.wsc_send */
 TEST(the_outcome_counts_every_device_or_says_who_is_offline)
 {
 	struct scene *s = scene_new(NULL, NULL);
@@ -54,6 +55,7 @@ TEST(every_member_of_a_message_arrives)
 	scene_free(s);
 }
 
+/* Shows: 8.wsc_send */
 TEST(a_message_that_is_none_is_refused_at_once_and_has_no_outcome)
 {
 	struct scene *s = scene_new(NULL, "security.max_message_size", "1KiB", NULL);
@@ -125,6 +127,7 @@ TEST(content_len_lets_content_hold_nuls_and_end_early)
 }
 
 /* A user must be in the ticket to write to it; the program need not. */
+/* Shows: 3.ticket */
 TEST(a_ticket_message_goes_to_everybody_in_the_ticket_but_the_sender)
 {
 	struct scene *s = scene_new(NULL, NULL);
@@ -147,6 +150,7 @@ TEST(a_ticket_message_goes_to_everybody_in_the_ticket_but_the_sender)
 	scene_free(s);
 }
 
+/* Shows: 7.4410, threat 95, owasp.6 */
 TEST(wsc_kick_closes_every_device_with_4410_and_counts_them)
 {
 	struct scene *s = scene_new(NULL, NULL);
@@ -175,6 +179,7 @@ static void count_online(void *user, const char *user_id, unsigned connections)
 	note(user, "online %s %u", user_id, connections);
 }
 
+/* Shows: 4.stats */
 TEST(wsc_stats_and_wsc_is_online_tell_the_truth)
 {
 	struct scene *s = scene_new(NULL, NULL);
@@ -302,6 +307,7 @@ static void all_done(void *user, const struct wsc_outcome *outcome)
 	everything(user, "done");
 }
 
+/* Shows: 8.calls-from-hooks */
 TEST(every_hook_may_send_broadcast_kick_and_ask_without_deadlock)
 {
 	static const char *const hooks[] = { "authenticate_user",    "on_client_connect",
@@ -410,6 +416,7 @@ static void *read_many(void *arg)
 	return NULL;
 }
 
+/* Shows: 8.wsc_send */
 TEST(many_threads_send_at_once_nothing_is_lost_doubled_or_out_of_order)
 {
 	struct scene *s =

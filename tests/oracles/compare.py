@@ -5,6 +5,7 @@ A pair is a generator, two sides that turn inputs into readings, and a judge. Th
 same, the name of a rule when the difference is one that we have decided on (RULES says why), or a story. A rule names
 what we said or they said, and looks at the bytes: it never excuses more than it is about.
 """
+# Shows: server.oracles
 import codecs
 import json
 import os

@@ -8,6 +8,7 @@ Every one of them must be closed with 1009, an ordinary pair of clients must be 
 memory grows by at its peak is printed beside what is allowed. Starts the server and ends it. Last line: "N passed, N
 failed"; the exit status is 0 when nothing failed.
 """
+# Shows: threat 30
 import argparse
 import os
 import re

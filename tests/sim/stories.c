@@ -352,6 +352,7 @@ static const struct story {
 	  "[4 ms] bob#1 is connected\n"
 	  "[5 ms] hub 0: message 0: delivered, 1\n"
 	  "[5 ms] bob#1 has 1 message\n" },
+	/* Shows: threat 170 */
 	{ "a replay joins the present without hole or double", with_log, replay,
 	  "[2 ms] bob#0 is connected\n"
 	  "[2 ms] bob#0 has 8 messages\n"

@@ -30,6 +30,7 @@ TEST(an_exact_origin_is_compared_parsed)
 	all(true, one, 1, good, N(good), "gateway.test");
 }
 
+/* Shows: threat 103, threat 105 */
 TEST(hostile_origins_match_no_rule)
 {
 	static const char *const bad[] = {
@@ -111,6 +112,7 @@ TEST(hostile_origins_match_no_rule)
 	CHECK(N(bad) >= 60);
 }
 
+/* Shows: threat 105 */
 TEST(a_byte_that_no_host_has_is_refused_wherever_it_stands)
 {
 	char origin[] = "https://example.com";
@@ -127,6 +129,7 @@ TEST(a_byte_that_no_host_has_is_refused_wherever_it_stands)
 		}
 }
 
+/* Shows: threat 105 */
 TEST(below_a_host_is_not_the_host_and_not_its_namesakes)
 {
 	static const char *const good[] = { "https://a.example.com", "https://a.b.example.com",

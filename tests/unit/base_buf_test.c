@@ -22,6 +22,7 @@ TEST(what_is_added_is_there_in_order)
 	CHECK(b.at == NULL && b.len == 0 && b.cap == 0);
 }
 
+/* Shows: threat 6 */
 TEST(growing_keeps_the_content)
 {
 	struct buf b = BUF_INIT;
@@ -52,6 +53,7 @@ TEST(consume_drops_from_the_front_and_clear_drops_all)
 	buf_deinit(&b);
 }
 
+/* Shows: threat 64, threat 76 */
 TEST(beyond_the_ceiling_a_buf_fails_and_stays_failed_until_cleared)
 {
 	struct buf b = BUF_INIT;
@@ -71,6 +73,7 @@ TEST(beyond_the_ceiling_a_buf_fails_and_stays_failed_until_cleared)
 	buf_deinit(&b);
 }
 
+/* Shows: threat 19, threat 57 */
 TEST(next_element_is_trimmed_and_empty_ones_are_skipped)
 {
 	struct bytes list = BYTES(" a ,, \t,b c\t,"), item;
@@ -112,6 +115,7 @@ TEST(a_list_gives_back_in_order_and_moves_as_a_whole)
 	CHECK(list_pop(&to) == NULL);
 }
 
+/* Shows: threat 64 */
 TEST(mem_refuses_what_overflows_and_copies_end_in_nul)
 {
 	char *copy = mem_strndup("abc\0d", 5), *none = mem_strndup(NULL, 0);
@@ -137,6 +141,7 @@ TEST(realloc_to_nothing_is_no_failure)
 }
 
 #ifdef WSC_FAULTS
+/* Shows: threat 10 */
 TEST(a_buf_that_cannot_grow_keeps_what_it_had)
 {
 	struct buf b = BUF_INIT;

@@ -148,6 +148,7 @@ TEST(every_prefix_of_a_date_is_refused_unless_only_digits_or_the_zone_are_missin
 		CHECK_EQ(rfc3339_parse(bytes_of(whole.at, n), NULL, NULL), n == 19 || n == 21);
 }
 
+/* Shows: threat 134 */
 TEST(milliseconds_are_whole_ones_of_the_monotonic_clock)
 {
 	CHECK_EQ(now_ms((struct now){ .mono_ns = 1999999 }), 1);

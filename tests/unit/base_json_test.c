@@ -778,6 +778,7 @@ static enum json_error check_nested(const char *open, const char *close, size_t 
 	return err;
 }
 
+/* Shows: threat 74 */
 TEST(sixty_four_levels_pass_and_sixty_five_are_too_deep)
 {
 	CHECK_EQ(check_nested("[", "]", 64, ""), JSON_OK);
@@ -804,6 +805,7 @@ TEST(levels_that_were_closed_do_not_count)
 	buf_deinit(&b);
 }
 
+/* Shows: threat 74 */
 TEST(a_million_brackets_are_refused_at_once)
 {
 	size_t n = 1000000;
@@ -1065,6 +1067,7 @@ TEST(what_could_end_a_string_or_a_line_is_escaped)
 	buf_deinit(&b);
 }
 
+/* Shows: threat 59 */
 TEST(any_bytes_at_all_become_one_valid_string)
 {
 	struct buf b = BUF_INIT;

@@ -103,6 +103,7 @@ TEST(levels_below_the_chosen_one_make_no_line)
 	buf_deinit(&b);
 }
 
+/* Shows: threat 78 */
 TEST(every_byte_value_in_a_field_leaves_one_valid_line)
 {
 	struct buf b = BUF_INIT;
@@ -136,6 +137,7 @@ static void random_text(struct rng *r, struct buf *out, size_t n)
 		buf_add_str(out, pieces[rng_below(r, 8)]);
 }
 
+/* Shows: threat 79 */
 TEST(a_line_too_long_is_cut_between_characters_and_still_well_formed)
 {
 	struct buf b = BUF_INIT, text = BUF_INIT;
@@ -161,6 +163,7 @@ TEST(a_line_too_long_is_cut_between_characters_and_still_well_formed)
 	buf_deinit(&text);
 }
 
+/* Shows: threat 79 */
 TEST(every_length_around_the_limit_gives_a_whole_line_or_a_marked_one)
 {
 	struct buf b = BUF_INIT;
@@ -211,6 +214,7 @@ static size_t drain(int fd, char *out, size_t max)
 	return len;
 }
 
+/* Shows: threat 181 */
 TEST(a_reader_who_stops_costs_lines_but_no_waiting_and_is_told_how_many)
 {
 	static char text[1 << 18];

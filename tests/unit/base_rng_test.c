@@ -3,6 +3,7 @@
 #include "base/rng.h"
 #include "test.h"
 
+/* Shows: threat 29 */
 TEST(the_block_is_that_of_rfc_8439)
 {
 	/* §2.3.2: key 00 .. 1f, nonce 00 00 00 09 00 00 00 4a 00 00 00 00, counter 1. */
@@ -114,6 +115,7 @@ TEST(a_ulid_begins_with_its_time)
 	CHECK_BYTES(bytes_of(id, 10), "7ZZZZZZZZZ");
 }
 
+/* Shows: threat 134 */
 TEST(ulids_of_one_millisecond_and_of_the_next_grow)
 {
 	struct ulid_gen g = { 0 };

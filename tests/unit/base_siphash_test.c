@@ -22,6 +22,7 @@ static const uint64_t vectors[64] = {
 	0xf6f4e6bcf7a644ee, 0xaec59ad80f1837f2, 0xc3b2f6154b6694e0, 0x9d199062b7bbb3a8,
 };
 
+/* Shows: threat 75 */
 TEST(short_texts_hash_to_the_known_values)
 {
 	const uint64_t key[2] = { 0x0706050403020100, 0x0f0e0d0c0b0a0908 };

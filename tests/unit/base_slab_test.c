@@ -41,6 +41,7 @@ TEST(a_new_object_is_zeroed_aligned_and_found_by_its_handle)
 	slab_deinit(&s);
 }
 
+/* Shows: threat 29, threat 99 */
 TEST(handles_that_were_never_given_are_nobody)
 {
 	struct slab s;
@@ -65,6 +66,7 @@ TEST(handles_that_were_never_given_are_nobody)
 	slab_deinit(&s);
 }
 
+/* Shows: threat 115 */
 TEST(a_handle_stays_dead_when_its_page_is_given_back_and_made_anew)
 {
 	struct slab s;
@@ -169,6 +171,7 @@ static void play(uint64_t seed)
 	mem_free(w);
 }
 
+/* Shows: threat 116 */
 TEST(random_coming_and_going_agrees_with_a_plain_array)
 {
 	for (uint64_t seed = 1; seed <= 5; seed++)
@@ -193,6 +196,7 @@ TEST(pages_are_filled_before_new_ones_are_taken)
 	slab_deinit(&s);
 }
 
+/* Shows: threat 125 */
 TEST(a_walk_may_free_what_it_finds)
 {
 	struct slab s;

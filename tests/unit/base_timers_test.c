@@ -114,6 +114,7 @@ static void play(uint64_t seed, uint64_t start, int rounds)
 	}
 }
 
+/* Shows: threat 135 */
 TEST(random_arms_cancels_and_jumps_agree_with_a_model)
 {
 	for (uint64_t seed = 1; seed <= 20; seed++)
@@ -226,6 +227,7 @@ TEST(a_timer_that_is_due_can_still_be_cancelled_or_moved)
 	CHECK_EQ(timers_next_ms(&wheel), UINT64_MAX);
 }
 
+/* Shows: threat 134 */
 TEST(time_does_not_go_back)
 {
 	struct timers wheel;
@@ -240,6 +242,7 @@ TEST(time_does_not_go_back)
 	CHECK(timers_pop(&wheel) == &t);
 }
 
+/* Shows: threat 28 */
 TEST(cancelling_what_was_never_armed_is_nothing)
 {
 	struct timers wheel;

@@ -122,6 +122,7 @@ TEST(two_things_cannot_have_one_path)
 	     "config.yaml:2: wsc.paths.online: /livez is taken by the gateway itself\n");
 }
 
+/* Shows: threat 96 */
 TEST(a_whitelist_that_does_not_do_what_it_seems_to_warns)
 {
 	SAYS("wsc:\n  security: {enable_ip_whitelist: true}\n",

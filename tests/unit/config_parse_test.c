@@ -60,6 +60,7 @@ TEST(a_bare_duration_is_seconds)
 		    "18446744073709551616s");
 }
 
+/* Shows: threat 7 */
 TEST(a_bare_size_is_bytes_and_units_are_of_1024)
 {
 	NUMBERS(parse_size, { "0", 0 }, { "512", 512 }, { "512B", 512 }, { "64KiB", 65536 }, { "64kb", 65536 },
@@ -123,6 +124,7 @@ TEST(what_is_no_origin_is_refused)
 	      { "https://example.com?x", NULL }, { "**", NULL }, { "https://\xc3\xa4.example", NULL });
 }
 
+/* Shows: threat 110, threat 141 */
 TEST(listen_addresses_are_literals_or_unix_sockets)
 {
 	TEXTS(parse_address, { "0.0.0.0", "0.0.0.0" }, { "::", "::" }, { "unix:/run/wsc.sock", "unix:/run/wsc.sock" },

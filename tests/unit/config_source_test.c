@@ -206,6 +206,7 @@ TEST(all_faults_are_reported_in_their_order)
 	     "allowed: addresses and networks such as 10.0.0.0/8 or fd00::/8, no bit set behind the prefix\n");
 }
 
+/* Shows: threat 97 */
 TEST(a_bad_value_leaves_the_former_one)
 {
 	struct wsc_config *c = parsed("wsc: {node_port: 70000, node_ip: ['::1', x], websocket_origins: [x]}");
@@ -338,6 +339,7 @@ TEST(variables_in_a_value_come_from_the_environment)
 	unsetenv("WSCTEST_LIST");
 }
 
+/* Shows: threat 100 */
 TEST(a_file_stands_for_a_variable_that_is_not_set)
 {
 	char path[] = "/tmp/wsc-test-XXXXXX";
@@ -458,6 +460,7 @@ TEST(a_file_that_cannot_be_read_is_another_thing_than_a_fault)
 	wsc_config_free(c);
 }
 
+/* Shows: threat 98 */
 TEST(without_a_file_the_gateway_listens_on_loopback_only)
 {
 	struct wsc_config *c = wsc_config_new();
@@ -495,6 +498,7 @@ TEST(enabled_follows_the_section_unless_it_is_written)
 	wsc_config_free(c);
 }
 
+/* Shows: threat 100, hardening.secret-logs */
 TEST(get_cuts_to_the_room_and_hides_secrets)
 {
 	struct wsc_config *c = wsc_config_new();

@@ -63,6 +63,7 @@ TEST(the_words_of_a_choice_are_its_enum)
 	wsc_config_free(c);
 }
 
+/* Shows: threat 7, threat 11 */
 TEST(the_defaults_are_those_of_the_documentation)
 {
 	struct wsc_config *c = wsc_config_new();

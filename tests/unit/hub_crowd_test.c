@@ -54,6 +54,7 @@ static void to_all(struct hub *h)
 	msg_unref(m);
 }
 
+/* Shows: threat 124 */
 TEST(a_mebibyte_to_ten_thousand_readers_is_a_mebibyte_and_a_reference_each)
 {
 	struct fx fx;
@@ -79,6 +80,7 @@ TEST(a_mebibyte_to_ten_thousand_readers_is_a_mebibyte_and_a_reference_each)
 	fx_free(&fx);
 }
 
+/* Shows: threat 118 */
 TEST(a_hundred_thousand_tickets_come_and_go_without_a_stack)
 {
 	const size_t n = 100000;
@@ -129,6 +131,7 @@ static unsigned longest_chain(const struct name *names, const uint64_t key[2], u
 	return longest;
 }
 
+/* Shows: threat 75 */
 TEST(names_that_collide_under_one_key_are_spread_by_any_other)
 {
 	static struct name names[NAMES];

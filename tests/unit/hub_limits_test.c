@@ -56,6 +56,7 @@ TEST(a_second_without_refusal_is_a_pause)
 	}
 }
 
+/* Shows: threat 134 */
 TEST(the_clock_of_32_bits_may_wrap)
 {
 	struct rate_bucket b = { 0 };

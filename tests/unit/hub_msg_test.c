@@ -24,6 +24,7 @@ TEST(a_message_is_freed_with_its_last_reference)
 	msg_owner_deinit(&o);
 }
 
+/* Shows: threat 124 */
 TEST(every_size_is_counted_to_the_byte_and_a_spare_block_is_clean)
 {
 	struct msg_owner o = { 0 };

@@ -12,6 +12,7 @@ static unsigned outcomes(struct hub *h, struct hub_request *last)
 	return n;
 }
 
+/* Shows: threat 121 */
 TEST(an_outcome_that_a_peer_owes_too_long_is_reported_once)
 {
 	struct fx fx;
@@ -31,6 +32,7 @@ TEST(an_outcome_that_a_peer_owes_too_long_is_reported_once)
 	fx_free(&fx);
 }
 
+/* Shows: threat 116 */
 TEST(a_late_answer_does_not_end_the_question_that_took_the_slot)
 {
 	struct fx fx;
@@ -50,6 +52,7 @@ TEST(a_late_answer_does_not_end_the_question_that_took_the_slot)
 	fx_free(&fx);
 }
 
+/* Shows: threat 121 */
 TEST(too_many_questions_are_refused_before_anything_is_done)
 {
 	struct fx fx;

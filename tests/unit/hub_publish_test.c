@@ -132,6 +132,7 @@ TEST(a_ticket_with_nobody_else_in_it_is_a_failure_told_once)
 	fx_free(&fx);
 }
 
+/* Shows: threat 95 */
 TEST(a_kick_closes_every_device_wherever_the_user_lives)
 {
 	struct fx fx;
@@ -152,6 +153,7 @@ TEST(a_kick_closes_every_device_wherever_the_user_lives)
 	fx_free(&fx);
 }
 
+/* Shows: threat 176 */
 TEST(messages_of_one_pair_keep_their_order_across_workers)
 {
 	struct fx fx;
@@ -213,6 +215,7 @@ static unsigned poor_story(struct fx *fx, struct session *s)
 	return asked;
 }
 
+/* Shows: threat 123 */
 TEST(any_allocation_may_fail_and_every_accepted_question_is_answered_once)
 {
 	for (unsigned long k = 1; k < 160; k++) {

@@ -2,6 +2,7 @@
 /* hub/session: a device's life, its limits, and the log that is read for it. */
 #include "hub_fixture.h"
 
+/* Shows: threat 171 */
 TEST(a_session_is_held_until_it_is_accepted_and_its_welcome_comes_first)
 {
 	struct fx fx;
@@ -232,6 +233,7 @@ static bool take_load(struct fx *fx, uint64_t after, uint32_t room)
 	       CHECK_EQ(r.room, room);
 }
 
+/* Shows: threat 170 */
 TEST(a_replay_pulls_as_the_queue_drains_and_joins_where_the_log_ends)
 {
 	struct fx fx;

@@ -53,6 +53,7 @@ TEST(any_burst_to_a_reader_whose_socket_takes_it_closes_nobody)
 	fx_free(&fx);
 }
 
+/* Shows: threat 113 */
 TEST(a_full_queue_that_the_socket_refuses_is_closed_with_1013_and_the_close_frame_is_next)
 {
 	struct fx fx;
@@ -180,6 +181,7 @@ TEST(what_a_held_session_may_keep_is_bounded_too)
 	fx_free(&fx);
 }
 
+/* Shows: threat 122 */
 TEST(short_of_memory_the_reader_blocked_for_longest_goes_first)
 {
 	struct hub_options o = fx_options();
@@ -294,6 +296,7 @@ TEST(what_must_be_given_back_is_asked_of_the_oldest_until_it_is_there)
 	fx_free(&fx);
 }
 
+/* Shows: threat 27 */
 TEST(a_pong_makes_ready_but_not_while_the_socket_is_blocked)
 {
 	struct fx fx;

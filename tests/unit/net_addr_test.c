@@ -113,6 +113,7 @@ static int dial(const char *path)
 	return -errno;
 }
 
+/* Shows: threat 111 */
 TEST(a_unix_socket_is_for_owner_and_group_whatever_the_umask_and_leaves_it_alone)
 {
 	static const mode_t masks[] = { 0, 022, 077 };
@@ -177,6 +178,7 @@ TEST(a_living_server_keeps_its_socket_also_when_its_backlog_is_full)
 	place_end(&p);
 }
 
+/* Shows: threat 111 */
 TEST(a_file_that_is_no_socket_is_never_touched)
 {
 	struct place p;
@@ -195,6 +197,7 @@ TEST(a_file_that_is_no_socket_is_never_touched)
 	place_end(&p);
 }
 
+/* Shows: threat 110 */
 TEST(a_path_that_does_not_fit_is_refused)
 {
 	char path[256] = "unix:/tmp/";

@@ -346,6 +346,7 @@ TEST(while_pressed_nothing_is_read_and_afterwards_everything)
 	loop_deinit(&w.loop);
 }
 
+/* Shows: threat 130 */
 TEST(a_paused_stream_is_not_read_and_makes_nobody_spin)
 {
 	struct world w;
@@ -401,6 +402,7 @@ TEST(the_end_comes_behind_the_last_bytes)
 	loop_deinit(&w.loop);
 }
 
+/* Shows: threat 130 */
 TEST(the_end_of_a_paused_stream_waits_for_the_resume)
 {
 	struct world w;
@@ -448,6 +450,7 @@ TEST(a_peer_that_has_shut_its_side_can_still_be_sent_to)
 	loop_deinit(&w.loop);
 }
 
+/* Shows: threat 130 */
 TEST(a_reset_is_an_end_with_its_error)
 {
 	struct linger hard = { 1, 0 };
@@ -475,6 +478,7 @@ TEST(a_reset_is_an_end_with_its_error)
 	loop_deinit(&w.loop);
 }
 
+/* Shows: threat 17, threat 125 */
 TEST(streams_may_be_closed_in_the_middle_of_a_turn)
 {
 	struct world w;
@@ -600,6 +604,7 @@ TEST(a_send_that_is_tried_before_the_event_comes_takes_its_news_away)
 	loop_deinit(&w.loop);
 }
 
+/* Shows: threat 131 */
 TEST(pieces_leave_in_order_and_a_gone_peer_is_an_error)
 {
 	struct iovec piece[3] = { { (void *)(uintptr_t) "one ", 4 },
@@ -728,6 +733,7 @@ static int dial(uint16_t port)
 	return fd;
 }
 
+/* Shows: threat 128 */
 TEST(a_listener_that_is_stopped_lets_nobody_in_and_forgets_nobody)
 {
 	struct listen_options o = { .backlog = 16 };
@@ -765,6 +771,7 @@ TEST(a_listener_that_is_stopped_lets_nobody_in_and_forgets_nobody)
 	loop_deinit(&w.loop);
 }
 
+/* Shows: threat 126, threat 128 */
 TEST(without_descriptors_the_listener_pauses_and_comes_back)
 {
 	struct listen_options o = { .backlog = 16 };
@@ -845,6 +852,7 @@ TEST(a_listener_that_cannot_come_back_yet_tries_again)
 	loop_deinit(&w.loop);
 }
 
+/* Shows: threat 135 */
 TEST(accepting_is_bounded_per_turn)
 {
 	struct listen_options o = { .backlog = 128 };

@@ -3,6 +3,7 @@
  * net_tls: a loop turned by hand on one end of a socket, OpenSSL's own client on the other. Certificates are made anew by
  * the program and live in a directory that goes with it. Time is a number, so tickets age at once.
  */
+/* Shows: tls.stream */
 #include <errno.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -433,6 +434,7 @@ TEST(a_key_update_of_the_peer_is_followed_and_answered)
 }
 
 /* 27 bytes each, and each costs as much as a dozen records. */
+/* Shows: threat 136 */
 TEST(a_peer_that_does_nothing_but_update_its_keys_is_given_up)
 {
 	struct world w;
@@ -653,6 +655,7 @@ static void reset_at(int state, int version)
 	finish_both(&w, &e, &c);
 }
 
+/* Shows: threat 131 */
 TEST(a_reset_in_any_state_is_an_end_and_no_signal)
 {
 	for (int i = 0; i < 2; i++)
@@ -693,6 +696,7 @@ TEST(a_crowd_of_handshakes_takes_several_turns)
 }
 
 /* The signature has been made when the record behind the greeting turns out to be none. */
+/* Shows: threat 136 */
 TEST(a_crowd_of_handshakes_that_fail_takes_as_many_turns)
 {
 	enum { CROWD = 100 };
@@ -725,6 +729,7 @@ TEST(a_crowd_of_handshakes_that_fail_takes_as_many_turns)
 
 /* ---- what is refused ---------------------------------------------------------------------------------------------------- */
 
+/* Shows: threat 139 */
 TEST(what_is_no_tls_ends_at_once_and_what_looks_like_it_is_told_so_by_an_alert)
 {
 	static const char *const wrong[] = { "\x16garbage of no sort at all", "\x16\x03\x01\x00\x05hello",
@@ -772,6 +777,7 @@ TEST(a_first_record_is_waited_for_as_long_as_it_may_become_one)
 		CHECK_EQ(tls_first_whole(bytes_of(cases[i].at, cases[i].len)), cases[i].whole);
 }
 
+/* Shows: threat 139 */
 TEST(a_record_that_was_tampered_with_ends_the_stream)
 {
 	struct world w;
@@ -791,6 +797,7 @@ TEST(a_record_that_was_tampered_with_ends_the_stream)
 }
 
 /* The thread may be the host program's, and its own TLS looks there (SSL_get_error(3)). */
+/* Shows: threat 139 */
 TEST(what_a_peer_does_wrong_is_not_left_in_the_queue_of_errors)
 {
 	static const uint8_t forged[5 + 32] = { 0x17, 3, 3, 0, 32, 1, 2, 3 };
@@ -813,6 +820,7 @@ TEST(what_a_peer_does_wrong_is_not_left_in_the_queue_of_errors)
 	finish_both(&w, &e, &c);
 }
 
+/* Shows: threat 136, hardening.tls-features */
 TEST(a_client_cannot_negotiate_anew)
 {
 	struct world w;
@@ -826,6 +834,7 @@ TEST(a_client_cannot_negotiate_anew)
 	finish_both(&w, &e, &c);
 }
 
+/* Shows: hardening.tls-versions */
 TEST(only_the_versions_that_are_allowed_are_spoken)
 {
 	for (int only_1_3 = 0; only_1_3 < 2; only_1_3++)
@@ -850,6 +859,7 @@ TEST(only_the_versions_that_are_allowed_are_spoken)
 		}
 }
 
+/* Shows: hardening.tls-ciphers */
 TEST(weak_ciphers_find_no_partner)
 {
 	static const char *const weak[] = { "AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-SHA256", "ECDHE-ECDSA-AES256-SHA",
@@ -870,6 +880,7 @@ TEST(weak_ciphers_find_no_partner)
 	}
 }
 
+/* Shows: hardening.tls-alpn */
 TEST(http_1_1_is_agreed_to_and_a_client_that_only_speaks_something_else_is_told)
 {
 	static const struct {
@@ -1030,6 +1041,7 @@ static struct bytes key_name(SSL_SESSION *session)
 	return bytes_of(at, len < 16 ? len : 16);
 }
 
+/* Shows: threat 138, hardening.rotation, hardening.tls-tickets */
 TEST(a_ticket_outlives_one_rotation_of_the_keys_but_not_two_and_is_renewed_meanwhile)
 {
 	for (int i = 0; i < 2; i++) {
@@ -1127,6 +1139,7 @@ static void expand(char out[static TLS_WHY_MAX], const char *pattern)
 	}
 }
 
+/* Shows: threat 97 */
 TEST(files_that_do_not_fit_are_named_and_the_former_certificates_stay)
 {
 	static const char *const want[] = {

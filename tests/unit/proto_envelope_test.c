@@ -70,6 +70,7 @@ static void build(struct buf *b, const char *open, const char *s, size_t n, cons
 	buf_add_str(b, close);
 }
 
+/* Shows: threat 76 */
 TEST(six_strings_come_first_and_the_rest_follows_in_its_order)
 {
 	struct buf b = BUF_INIT;
@@ -275,6 +276,7 @@ static const struct {
 };
 /* clang-format on */
 
+/* Shows: threat 15 */
 TEST(each_fault_of_a_message_is_told_in_a_sentence)
 {
 	for (size_t i = 0; i < COUNT(refused); i++) {

@@ -169,6 +169,7 @@ TEST(one_empty_line_before_the_request_is_tolerated)
 	CHECK_EQ(head_status(BYTES("\r\n")), 1);
 }
 
+/* Shows: threat 58 */
 TEST(all_forms_of_the_target_are_read)
 {
 	struct http1_head *h;
@@ -302,6 +303,7 @@ static void check_shapes(const struct shape *s, size_t n)
 }
 #define CHECK_SHAPES(table) check_shapes(table, sizeof(table) / sizeof((table)[0]))
 
+/* Shows: threat 43 */
 TEST(request_lines_that_are_wrong_are_refused)
 {
 	static const struct shape shapes[] = {
@@ -354,6 +356,7 @@ TEST(request_lines_that_are_wrong_are_refused)
 	CHECK_SHAPES(shapes);
 }
 
+/* Shows: threat 42, threat 43, threat 45, threat 46, threat 47, threat 48, threat 54 */
 TEST(smuggling_shapes_are_refused)
 {
 	static const struct shape shapes[] = {
@@ -481,6 +484,7 @@ TEST(smuggling_shapes_are_refused)
 	CHECK_SHAPES(shapes);
 }
 
+/* Shows: threat 110 */
 TEST(host_values_are_checked)
 {
 	static const char *const good[] = {
@@ -514,6 +518,7 @@ TEST(host_values_are_checked)
 }
 
 /* Wherever a control byte is put, in place of a byte or before it, the head is refused and never waited for. */
+/* Shows: threat 44, threat 47, threat 59 */
 TEST(every_control_byte_in_every_position_is_refused)
 {
 	static const char good[] = "POST /a?b HTTP/1.1\r\nHost: local\r\nA: bc\r\nContent-Length: 5\r\n\r\n";
@@ -585,6 +590,7 @@ TEST(a_head_without_end_is_refused_at_the_limit_not_later)
 	buf_deinit(&b);
 }
 
+/* Shows: threat 58 */
 TEST(a_target_over_its_limit_is_414)
 {
 	for (size_t over = 0; over < 2; over++) {
@@ -623,6 +629,7 @@ TEST(a_small_head_limit_wins_over_the_target_s)
 	CHECK_EQ(head_status_with(&small, BYTES(G H "A:\r\nB:\r\nC:\r\nD:\r\n\r\n")), 431);
 }
 
+/* Shows: threat 18 */
 TEST(more_than_64_fields_are_431)
 {
 	static const size_t counts[] = { 1, 63, 64, 65, 640 };
@@ -641,6 +648,7 @@ TEST(more_than_64_fields_are_431)
 	}
 }
 
+/* Shows: threat 53 */
 TEST(names_and_values_of_odd_sizes_are_read)
 {
 	static const size_t sizes[] = { 0, 1, 7, 8, 9, 255, 256, 257, 8000 };
@@ -743,6 +751,7 @@ TEST(a_body_with_a_length_ends_there)
 	buf_deinit(&body);
 }
 
+/* Shows: threat 48 */
 TEST(a_length_over_the_limit_is_413_before_any_byte)
 {
 	struct http1_head h = { .has_length = true, .content_length = BODY_MAX_LEN };
@@ -782,6 +791,7 @@ TEST(chunks_are_put_together)
 	buf_deinit(&body);
 }
 
+/* Shows: threat 46, threat 50, threat 55 */
 TEST(chunked_shapes_that_are_wrong_are_refused)
 {
 	static const struct shape shapes[] = {
@@ -849,6 +859,7 @@ TEST(chunked_shapes_that_are_wrong_are_refused)
 }
 
 /* No delimiter may be any other byte. */
+/* Shows: threat 49 */
 TEST(every_delimiter_of_a_chunked_body_is_verified)
 {
 	static const char good[] = "5\r\nhello\r\n1\r\nx\r\n0\r\nA: b\r\n\r\n";
@@ -872,6 +883,7 @@ TEST(every_delimiter_of_a_chunked_body_is_verified)
 		}
 }
 
+/* Shows: threat 51, threat 52 */
 TEST(trailers_are_bounded)
 {
 	struct buf in = BUF_INIT, body = BUF_INIT;
@@ -888,6 +900,7 @@ TEST(trailers_are_bounded)
 	buf_deinit(&body);
 }
 
+/* Shows: threat 51 */
 TEST(one_byte_chunks_are_allowed_but_not_ones_that_are_all_overhead)
 {
 	static const struct http1_head h = { .chunked = true };
@@ -967,6 +980,7 @@ TEST(a_bare_head_has_exactly_the_given_fields)
 	buf_deinit(&out);
 }
 
+/* Shows: threat 80 */
 TEST(no_field_can_split_an_answer)
 {
 	static const struct {
@@ -1009,6 +1023,7 @@ TEST(statuses_have_their_phrases)
 /* Work ------------------------------------------------------------------------------------------------------------- */
 
 /* A parser that begins anew at each byte would look at 130 million bytes here: such heads have stalled servers. */
+/* Shows: threat 21 */
 TEST(a_head_of_16_kib_in_single_bytes_is_linear_work)
 {
 	static struct http1_head h;

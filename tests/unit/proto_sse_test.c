@@ -118,6 +118,7 @@ TEST(an_event_is_one_data_line_and_an_empty_line)
 	buf_deinit(&b);
 }
 
+/* Shows: threat 72 */
 TEST(nothing_that_could_break_out_of_its_line_is_sent)
 {
 	static const char *const bad[] = { "\n", "\r", "a\nb", "a\r\nb", "\r\ndata: forged", "x\n" };
@@ -168,6 +169,7 @@ static void random_text(struct rng *rng, struct buf *b, size_t most)
 	}
 }
 
+/* Shows: threat 72 */
 TEST(what_a_reader_parses_is_what_was_serialised)
 {
 	struct buf wire = BUF_INIT, want = BUF_INIT, id = BUF_INIT, data = BUF_INIT, last = BUF_INIT;

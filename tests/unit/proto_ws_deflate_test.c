@@ -74,6 +74,7 @@ TEST(an_offer_is_answered_by_what_was_asked_for_and_what_we_hold_back)
 		      "permessage-deflate; server_max_window_bits=10"));
 }
 
+/* Shows: threat 35 */
 TEST(every_window_that_may_be_offered_is_taken_as_offered)
 {
 	for (unsigned bits = 8; bits <= 15; bits++) {
@@ -93,6 +94,7 @@ TEST(every_window_that_may_be_offered_is_taken_as_offered)
 	}
 }
 
+/* Shows: threat 20 */
 TEST(the_grammar_has_spaces_quotes_empty_elements_and_other_extensions)
 {
 	CHECK(answers(&takeover, " \t,, permessage-deflate \t, x", "permessage-deflate"));
@@ -108,6 +110,7 @@ TEST(the_grammar_has_spaces_quotes_empty_elements_and_other_extensions)
 	CHECK(answers(&takeover, "foo; a; b=c; d=\"e\\f\"; a, permessage-deflate", "permessage-deflate"));
 }
 
+/* Shows: threat 35 */
 TEST(an_offer_with_a_bad_parameter_is_declined_and_the_next_one_is_looked_at)
 {
 	static const char *const bad[] = {
@@ -307,6 +310,7 @@ static void back(struct ws_inflater *i, struct far *f, struct bytes text, int fl
 
 static const size_t sizes[] = { 1, 2, 5, 16, 100, 255, 256, 257, 1000, 4096, 16383, 16384, 16385, 40000, 70000 };
 
+/* Shows: threat 36, threat 38 */
 TEST(messages_of_all_sizes_and_kinds_go_there_and_back_with_every_window_with_and_without_takeover)
 {
 	static uint8_t text[70000];
@@ -547,6 +551,7 @@ TEST(after_a_bad_message_a_stream_without_takeover_is_as_good_as_new)
 	ws_inflater_free(i);
 }
 
+/* Shows: threat 30 */
 TEST(a_bomb_stops_at_the_limit_and_no_byte_is_allocated_for_the_rest)
 {
 	static uint8_t zeros[1 << 16];
@@ -574,6 +579,7 @@ TEST(a_bomb_stops_at_the_limit_and_no_byte_is_allocated_for_the_rest)
 	far_free(&f);
 }
 
+/* Shows: threat 33, threat 38 */
 TEST(a_message_that_is_exactly_as_long_as_allowed_passes_at_every_length)
 {
 	static uint8_t text[40000];
@@ -620,6 +626,7 @@ TEST(contexts_are_counted_only_where_there_is_takeover)
 }
 
 #ifdef WSC_FAULTS
+/* Shows: threat 35 */
 TEST(without_memory_a_stream_is_not_made_and_a_message_not_inflated_and_nothing_is_lost)
 {
 	struct buf out = BUF_INIT;

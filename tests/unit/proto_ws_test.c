@@ -227,6 +227,7 @@ TEST(the_samples_of_the_rfc_are_read)
 	buf_deinit(&wire);
 }
 
+/* Shows: threat 5 */
 TEST(messages_of_every_length_class_arrive)
 {
 	static const size_t lengths[] = { 0, 1, 7, 8, 31, 32, 33, 125, 126, 127, 128, 65535, 65536, 65537, 200000 };
@@ -289,6 +290,7 @@ TEST(a_close_inside_a_fragmented_message_is_a_close)
 	buf_deinit(&wire);
 }
 
+/* Shows: threat 4 */
 TEST(random_streams_read_the_same_however_they_are_cut)
 {
 	struct buf wire = BUF_INIT, want = BUF_INIT, body = BUF_INIT;
@@ -326,6 +328,7 @@ TEST(random_streams_read_the_same_however_they_are_cut)
 
 /* Faults ----------------------------------------------------------------------------------------------------------- */
 
+/* Shows: threat 16 */
 TEST(an_unmasked_frame_is_1002_and_reaches_nobody)
 {
 	struct buf wire = BUF_INIT;
@@ -337,6 +340,7 @@ TEST(an_unmasked_frame_is_1002_and_reaches_nobody)
 	buf_deinit(&wire);
 }
 
+/* Shows: threat 16 */
 TEST(every_reserved_bit_is_1002)
 {
 	struct buf wire = BUF_INIT;
@@ -372,6 +376,7 @@ TEST(rsv1_marks_a_deflated_message_once_that_is_agreed)
 	buf_deinit(&wire);
 }
 
+/* Shows: threat 16 */
 TEST(reserved_opcodes_are_1002)
 {
 	static const unsigned int ops[] = { 3, 4, 5, 6, 7, 11, 12, 13, 14, 15 };
@@ -459,6 +464,7 @@ TEST(a_length_must_have_its_shortest_form)
 }
 
 /* The table every gateway fell over once. The header alone must be enough to refuse. */
+/* Shows: threat 1, threat 3, threat 8 */
 TEST(huge_lengths_are_refused_at_the_header)
 {
 	static const struct {
@@ -492,6 +498,7 @@ TEST(huge_lengths_are_refused_at_the_header)
 	buf_deinit(&wire);
 }
 
+/* Shows: threat 1 */
 TEST(the_greatest_length_is_taken_when_the_limit_allows_it)
 {
 	static const uint8_t key[4] = { 0 };
@@ -509,6 +516,7 @@ TEST(the_greatest_length_is_taken_when_the_limit_allows_it)
 	buf_deinit(&wire);
 }
 
+/* Shows: threat 5, threat 9 */
 TEST(a_message_over_its_limit_is_1009_whole_or_in_fragments)
 {
 	const struct ws_limits lim = { .max_message = 10, .max_fragments = 16 };
@@ -527,6 +535,7 @@ TEST(a_message_over_its_limit_is_1009_whole_or_in_fragments)
 	buf_deinit(&wire);
 }
 
+/* Shows: threat 1 */
 TEST(a_limit_that_shrinks_under_a_message_does_not_wrap)
 {
 	struct buf wire = BUF_INIT;
@@ -544,6 +553,7 @@ TEST(a_limit_that_shrinks_under_a_message_does_not_wrap)
 	buf_deinit(&wire);
 }
 
+/* Shows: threat 12 */
 TEST(too_many_fragments_are_1008)
 {
 	const struct ws_limits lim = { .max_message = 100, .max_fragments = 3 };
@@ -588,6 +598,7 @@ TEST(text_that_is_not_utf8_is_1007)
 	buf_deinit(&wire);
 }
 
+/* Shows: threat 26 */
 TEST(bad_utf8_fails_at_its_first_byte_not_at_the_end)
 {
 	static const uint8_t key[4] = { 0 };
@@ -605,6 +616,7 @@ TEST(bad_utf8_fails_at_its_first_byte_not_at_the_end)
 	buf_deinit(&wire);
 }
 
+/* Shows: threat 3 */
 TEST(a_failed_decoder_stays_failed)
 {
 	struct buf wire = BUF_INIT;
@@ -646,6 +658,7 @@ TEST(a_close_with_half_a_code_is_1002)
 	buf_deinit(&wire);
 }
 
+/* Shows: 7.1011 */
 TEST(only_close_codes_that_may_be_sent_are_taken)
 {
 	struct buf wire = BUF_INIT;
@@ -667,6 +680,7 @@ TEST(only_close_codes_that_may_be_sent_are_taken)
 	buf_deinit(&wire);
 }
 
+/* Shows: threat 26 */
 TEST(a_close_reason_must_be_utf8)
 {
 	struct buf wire = BUF_INIT;
@@ -744,6 +758,7 @@ TEST(headers_have_the_shortest_length)
 	CHECK_EQ(ws_header_len(65536), 10);
 }
 
+/* Shows: threat 25 */
 TEST(control_frames_are_written_whole)
 {
 	uint8_t out[WS_CONTROL_FRAME_MAX];
@@ -765,6 +780,7 @@ TEST(a_close_frame_carries_code_and_reason)
 	CHECK_BYTES(bytes_of(out, ws_close(out, 1000, BYTES("not \xff utf-8"))), "\x88\x02\x03\xe8");
 }
 
+/* Shows: threat 25 */
 TEST(a_long_close_reason_is_cut_between_characters)
 {
 	uint8_t out[WS_CONTROL_FRAME_MAX];
@@ -897,6 +913,7 @@ TEST(the_key_must_be_sixteen_bytes_in_base64_once)
 	}
 }
 
+/* Shows: threat 19 */
 TEST(our_subprotocol_is_found_in_any_of_the_lists)
 {
 	struct ws_handshake hs;

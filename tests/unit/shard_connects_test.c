@@ -33,6 +33,7 @@ static uint32_t callers(struct shard *sh, uint32_t first, uint32_t n, uint64_t m
 	return in;
 }
 
+/* Shows: threat 121 */
 TEST(a_crowd_of_addresses_beyond_the_table_is_let_in_and_costs_no_walk_for_each)
 {
 	struct settings *set = calloc(1, sizeof *set);

@@ -100,6 +100,7 @@ static bool reads_fresh(int fd, char letter)
 	return compressed;
 }
 
+/* Shows: threat 41 */
 TEST(a_broadcast_is_deflated_once_for_each_window_however_many_read_it)
 {
 	struct rig r;
@@ -202,6 +203,7 @@ TEST(contexts_are_promised_when_agreed_on_held_from_the_first_message_and_given_
 	rig_end(&r);
 }
 
+/* Shows: threat 41 */
 TEST(no_context_is_promised_beyond_the_memory_for_them_or_when_memory_is_scarce)
 {
 	struct rig r;

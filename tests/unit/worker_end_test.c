@@ -104,6 +104,7 @@ static char *big_message(size_t len)
 	return big;
 }
 
+/* Shows: threat 24 */
 TEST(a_close_that_the_socket_does_not_take_has_five_seconds)
 {
 	char *big = big_message(20000);
@@ -211,6 +212,7 @@ TEST(a_stream_that_takes_nothing_is_looked_at_once_a_beat)
 	rig_end(&r);
 }
 
+/* Shows: threat 28 */
 TEST(a_silent_client_is_pinged_once_a_beat_however_long_it_is_silent)
 {
 	struct inbox in = { 0 };

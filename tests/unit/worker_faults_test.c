@@ -209,6 +209,7 @@ static bool round_with(unsigned long k, int ever)
 	return reached;
 }
 
+/* Shows: threat 10, threat 123 */
 TEST(each_allocation_may_fail_once)
 {
 	unsigned long k = 1;
@@ -219,6 +220,7 @@ TEST(each_allocation_may_fail_once)
 	CHECK(k > 50 && k < 5000);
 }
 
+/* Shows: threat 10, threat 123 */
 TEST(memory_may_be_gone_for_good_from_any_allocation_on)
 {
 	unsigned long k = 1;

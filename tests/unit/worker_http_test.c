@@ -46,6 +46,7 @@ static unsigned count_pages(struct inbox *in)
 	return n;
 }
 
+/* Shows: threat 114 */
 TEST(answers_that_are_not_read_do_not_pile_up)
 {
 	static const char get[] = "GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -107,6 +108,7 @@ static void half_closed(const char *request, unsigned answers)
 	rig_end(&r);
 }
 
+/* Shows: threat 129 */
 TEST(a_client_that_has_shut_its_side_gets_the_whole_answer_and_the_end)
 {
 	half_closed("GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n", 1);
@@ -174,6 +176,7 @@ static void sets_fields(void *user, const struct wsc_request *request, struct ws
 	wsc_respond(response, 200, "text/plain\r\nX-Split: yes", "x", 1);
 }
 
+/* Shows: threat 80 */
 TEST(a_handler_cannot_break_the_answer_it_gives)
 {
 	wsc_handler_fn *handler = sets_fields;

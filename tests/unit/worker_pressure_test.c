@@ -3,6 +3,7 @@
  * worker_pressure: what a worker does for the many when a few want everything: turns are counted, not time. Memory is the
  * real memory of this process; the limit is set around it.
  */
+/* Shows: 1.limits.memory */
 #include "worker_fixture.h"
 
 #include "base/machine.h"
@@ -76,12 +77,14 @@ static void beside_floods(uint8_t first, const char *payload, bool rates)
 	rig_end(&r);
 }
 
+/* Shows: server.fair */
 TEST(beside_a_hundred_floods_of_tiny_messages_an_ordinary_one_waits_two_turns_at_most)
 {
 	beside_floods(0x81, "{}", false);
 	beside_floods(0x81, "{}", true);
 }
 
+/* Shows: server.fair, threat 27 */
 TEST(beside_a_hundred_floods_of_pings_an_ordinary_message_waits_two_turns_at_most)
 {
 	beside_floods(0x89, "", false);
@@ -94,6 +97,7 @@ TEST(beside_a_hundred_floods_of_empty_messages_an_ordinary_one_waits_two_turns_a
 	beside_floods(0x81, "", true);
 }
 
+/* Shows: server.fair */
 TEST(beside_a_hundred_floods_of_pipelined_requests_an_ordinary_message_waits_two_turns_at_most)
 {
 	static const char request[] = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -391,6 +395,7 @@ TEST(answers_that_nobody_reads_end_the_connection_after_the_write_timeout)
 
 /* ---- the end of a node --------------------------------------------------------------------------------------------- */
 
+/* Shows: threat 179 */
 TEST(at_the_end_of_a_node_its_connections_are_told_in_batches)
 {
 	int fd[200];
@@ -470,6 +475,7 @@ TEST(steps_are_entered_at_their_percent_and_left_five_below)
 		CHECK_EQ(pressure_next(cases[i].before, cases[i].used, 10000), cases[i].after);
 }
 
+/* Shows: threat 122 */
 TEST(as_memory_fills_one_step_comes_after_the_other_and_they_go_again)
 {
 	struct rig r;
@@ -604,6 +610,7 @@ static int answer_to(struct rig *r, const char *request)
 	return status;
 }
 
+/* Shows: threat 32, threat 63 */
 TEST(at_ninety_percent_newcomers_are_told_503_and_those_who_are_here_stay)
 {
 	struct rig r;
@@ -696,6 +703,7 @@ TEST(at_the_limit_the_reader_blocked_for_longest_is_closed_first_and_the_good_on
 	rig_end(&r);
 }
 
+/* Shows: threat 12 */
 TEST(at_the_limit_with_nobody_slow_those_go_who_hold_most_of_an_unfinished_message)
 {
 	static char part[60000];

@@ -3,6 +3,7 @@
  * worker_tls: what connections do with a stream that holds ciphertext. The server's sockets are so small that the last bytes
  * of nearly every answer have to wait; OpenSSL's own client reads them when all is said.
  */
+/* Shows: tls.stream */
 #include <netinet/in.h>
 #include <openssl/err.h>
 #include <time.h>

@@ -177,6 +177,7 @@ TEST(who_was_not_seen_in_polls_that_were_full_is_not_called_silent)
 	rig_end(&r);
 }
 
+/* Shows: threat 28 */
 TEST(a_thousand_idle_connections_make_no_call_but_the_wait)
 {
 	struct calls a, b;
@@ -204,6 +205,7 @@ TEST(a_thousand_idle_connections_make_no_call_but_the_wait)
 
 /* ---- memory --------------------------------------------------------------------------------------------------------- */
 
+/* Shows: threat 115 */
 TEST(an_idle_connection_holds_nothing_but_its_slab_object)
 {
 	struct inbox in = { 0 };
@@ -279,6 +281,7 @@ static void conversation(uint32_t chop, struct inbox *a, struct inbox *b)
 	rig_end(&r);
 }
 
+/* Shows: threat 6 */
 TEST(a_conversation_of_single_bytes_is_the_same_conversation)
 {
 	struct inbox a[3] = { 0 }, b[3] = { 0 };

@@ -109,17 +109,43 @@ int wsc_kick(struct wsc_gateway *gateway, const char *user_id, const char *reaso
 
 /* ---- questions ------------------------------------------------------------------------------------------------ */
 
+/* Made from src/api/metrics.def: begin. */
 struct wsc_stats {
-	uint64_t uptime_seconds, active_connections, websocket_connections, sse_connections, online_users;
-	uint64_t messages_received, messages_sent, broadcasts, total_lifetime;
-	uint64_t messages_dropped; /* taken off a queue unsent: by drop_oldest, or at the close of their connection */
-	uint64_t closed_slow;      /* connections closed with 1013 for reading too slowly */
-	uint64_t closed_replaced;  /* with 4409 */
-	uint64_t memory_limit_bytes,
-		memory_used_bytes; /* limits.memory; what the process held at the last look (0: nobody looks) */
-	unsigned
-		memory_step; /* 0: room; 1: no new compression contexts; 2: small queues; 3: newcomers get 503; 4: the slowest are closed */
+	/* Seconds since the start. */
+	uint64_t uptime_seconds;
+	/* WebSockets and event streams that are open. */
+	uint64_t active_connections;
+	uint64_t websocket_connections;
+	uint64_t sse_connections;
+	/* Users with at least one connection. */
+	uint64_t online_users;
+	/* Messages accepted from /ws and send. Refused ones do not count, user_offline included. */
+	uint64_t messages_received;
+	/*
+	 * User messages put on the queue of a connection, once per connection. Errors, pongs and welcomes do not count.
+	 */
+	uint64_t messages_sent;
+	/* Broadcasts accepted. */
+	uint64_t broadcasts;
+	/* Connections accepted since the start. */
+	uint64_t total_lifetime;
+	/* Messages taken off a queue unsent: by slow_consumer: drop_oldest, or because their connection was closed. */
+	uint64_t messages_dropped;
+	/* Connections closed with 1013 because they read too slowly. */
+	uint64_t closed_slow;
+	/* Connections closed with 4409 because another device took over. */
+	uint64_t closed_replaced;
+	/* limits.memory of the configuration. 0: nothing is limited. */
+	uint64_t memory_limit_bytes;
+	/* Memory of the whole process at the last look. 0: nobody looks. */
+	uint64_t memory_used_bytes;
+	/*
+	 * 0: there is room. 1: no new compression contexts. 2: smaller queues. 3: new connections get 503. 4: the
+	 * slowest readers are closed.
+	 */
+	unsigned memory_step;
 };
+/* end */
 /** Any thread, any hook; never blocks. 0 or negative. */
 int wsc_stats(const struct wsc_gateway *gateway, struct wsc_stats *out);
 

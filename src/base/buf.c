@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * buf: growing bytes. len <= cap <= BUF_MAX always holds, so sums of the two never overflow; once failed, nothing is
- * written any more. Knows nothing of what the bytes mean.
+ * buf: a growing byte array. len <= cap <= BUF_MAX always holds, so sums of the two never overflow; once failed,
+ * nothing is written any more. Does not know what the bytes mean.
  */
 #include "base/buf.h"
 
@@ -82,7 +82,7 @@ void buf_addf(struct buf *b, const char *fmt, ...)
 	va_start(args, fmt);
 	n = vsnprintf(NULL, 0, fmt, args);
 	va_end(args);
-	/* One more for the NUL that vsnprintf insists on and nobody counts. */
+	/* One more for the NUL that vsnprintf always writes; it does not count in len. */
 	if (n < 0 || !buf_reserve(b, (size_t)n + 1)) {
 		b->failed = true;
 		return;

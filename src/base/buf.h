@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * buf: bytes that are owned and grow. One owner. A failed growth is remembered (@failed) and every later
- * append is a no-op, so that a writer checks once, at the end.
+ * buf: a growing byte array with one owner. A failed growth is remembered (@failed) and every later append does
+ * nothing, so that a writer checks once, at the end.
  */
 #ifndef WSC_BASE_BUF_H
 #define WSC_BASE_BUF_H
@@ -12,7 +12,7 @@ struct buf {
 	uint8_t *at;
 	size_t len;
 	size_t cap;
-	bool failed; /* an allocation failed, or BUF_MAX was met: the content is not to be used */
+	bool failed; /* an allocation failed, or BUF_MAX was reached: do not use the content */
 };
 
 #define BUF_MAX ((size_t)1 << 31)
@@ -20,7 +20,7 @@ struct buf {
 #define BUF_INIT ((struct buf){ 0 })
 
 void buf_deinit(struct buf *b);
-/* Room for @n more bytes; false (and b->failed) when there is none. */
+/* Makes room for @n more bytes; false (and b->failed) when that is not possible. */
 bool buf_reserve(struct buf *b, size_t n);
 /* @s may not be a view of @b itself. */
 void buf_add(struct buf *b, struct bytes s);
@@ -31,7 +31,7 @@ void buf_add_u64(struct buf *b, uint64_t v);
 void buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Drops @n bytes (at most b->len) from the front, keeping the allocation. */
 void buf_consume(struct buf *b, size_t n);
-/* Empties it, keeping the allocation; a failure is forgiven. */
+/* Empties the buffer and clears @failed; keeps the allocation. */
 void buf_clear(struct buf *b);
 
 static inline struct bytes buf_bytes(const struct buf *b)

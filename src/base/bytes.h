@@ -11,7 +11,10 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Of an automatic on the hot path that is written before it is read: the zeroing of the release would cost more than the work. */
+/*
+ * For a local variable on the hot path that is written before it is read: release builds zero local variables, and here
+ * that would cost more than the work itself.
+ */
 #if defined(__has_attribute) && __has_attribute(uninitialized)
 #define UNSET __attribute__((uninitialized))
 #else
@@ -56,7 +59,7 @@ static inline uint8_t bytes_lower(uint8_t c)
 	return (uint8_t)(c >= 'A' && c <= 'Z' ? c + 32 : c);
 }
 
-/* ASCII only, as HTTP wants it. */
+/* Ignores the case of ASCII letters only, as HTTP requires. */
 static inline bool bytes_eq_nocase(struct bytes a, struct bytes b)
 {
 	if (a.len != b.len)
@@ -88,7 +91,7 @@ static inline bool bytes_take_u8(struct bytes *in, uint8_t *out)
 	return true;
 }
 
-/* Spaces and tabs off both ends (RFC 9110 OWS). */
+/* Removes spaces and tabs from both ends (RFC 9110 OWS). */
 static inline struct bytes bytes_trim(struct bytes b)
 {
 	while (b.len && (b.at[0] == ' ' || b.at[0] == '\t'))

@@ -6,7 +6,7 @@
 #include "base/clock.h"
 
 #define DAY_MS 86400000
-/* 0000-03-01 to 1970-01-01. */
+/* Days from 0000-03-01 to 1970-01-01. */
 #define EPOCH_DAYS 719468
 #define ERA_DAYS 146097
 /* 9999-12-31T23:59:59.999Z */
@@ -115,7 +115,7 @@ static bool take_date(struct bytes *in, struct date *d)
 	return d->month >= 1 && d->month <= 12 && d->day >= 1 && d->day <= days_in_month(*d);
 }
 
-/* Seconds of the day; 60 is let through as the seconds of a minute. */
+/* @seconds of the day; the seconds field may be 60, for a leap second. */
 static bool take_time(struct bytes *in, uint32_t *seconds, bool *leap_second)
 {
 	uint32_t hour, minute, second;
@@ -128,7 +128,7 @@ static bool take_time(struct bytes *in, uint32_t *seconds, bool *leap_second)
 	return hour <= 23 && minute <= 59 && second <= 60;
 }
 
-/* None is fine; a point without digits is not. */
+/* No fraction is valid; a point without digits is not. */
 static bool take_fraction(struct bytes *in, uint32_t *ms)
 {
 	uint32_t weight = 100;
@@ -146,7 +146,7 @@ static bool take_fraction(struct bytes *in, uint32_t *ms)
 	return digits > 0 && digits <= MAX_FRACTION;
 }
 
-/* To the end of the text. @offset in seconds east of UTC. */
+/* Reads the zone, which ends the text. @offset in seconds east of UTC. */
 static bool take_zone(struct bytes *in, bool *has_zone, int32_t *offset)
 {
 	uint32_t hours, minutes;
@@ -166,7 +166,10 @@ static bool take_zone(struct bytes *in, bool *has_zone, int32_t *offset)
 	return hours <= 23 && minutes <= 59;
 }
 
-/* It stands at the end of a month, UTC, after 1970; @seconds since then is the first second of the next month. */
+/*
+ * A leap second comes at the end of a month, UTC, after 1970; @seconds since 1970 is the first second of the next
+ * month.
+ */
 static bool may_be_leap_second(int64_t seconds)
 {
 	return seconds > 0 && seconds % 86400 == 0 && date_of((uint64_t)seconds / 86400).day == 1;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * codec: SHA-1, base64 and hex, each from a whole text to a whole text. No state, no allocation; output is written
- * where the caller made room and nowhere else.
+ * codec: SHA-1, base64 and hex; each function takes the whole input at once. No state, no allocation; the output goes
+ * into the caller's buffer.
  */
 #include "base/codec.h"
 
@@ -106,7 +106,7 @@ static int base64_value(uint8_t c)
 	return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-/* The first @n of four characters; their @n - 1 bytes go to @out. */
+/* Decodes the first @n of four characters; their @n - 1 bytes go to @out. */
 static bool base64_group(const uint8_t *in, size_t n, uint8_t *out)
 {
 	uint32_t group = 0;
@@ -120,7 +120,7 @@ static bool base64_group(const uint8_t *in, size_t n, uint8_t *out)
 	}
 	for (size_t i = 0; i < n - 1; i++)
 		out[i] = (uint8_t)(group >> (16 - 8 * i));
-	/* A second spelling of the same bytes is not let through. */
+	/* The unused bits must be zero, so that no two texts decode to the same bytes. */
 	return (group & (0xffffffu >> (8 * (n - 1)))) == 0;
 }
 

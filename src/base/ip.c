@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ip: text and sockaddr to values, and the one comparison. The system's parser does the reading; it allocates nothing. */
+/* ip: converts text and sockaddr to values and compares them. inet_pton() parses the text; nothing is allocated. */
 #include "base/ip.h"
 
 #include <arpa/inet.h>

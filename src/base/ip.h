@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ip: addresses and networks as values. An IPv4 address that comes in IPv6 clothes (::ffff:a.b.c.d, RFC 4291 §2.5.5.2)
- * is always turned into plain IPv4, so that a rule about it cannot be walked around.
+ * ip: addresses and networks as values. An IPv4-mapped IPv6 address (::ffff:a.b.c.d, RFC 4291 §2.5.5.2) is always
+ * converted to plain IPv4, so that a client cannot evade a rule about the IPv4 address.
  */
 #ifndef WSC_BASE_IP_H
 #define WSC_BASE_IP_H
@@ -22,9 +22,12 @@ struct ip_net {
 
 /* "192.0.2.1" or "2001:db8::1", no brackets, no zone, no leading zeros in IPv4. */
 bool ip_parse(struct bytes s, struct ip *out);
-/* The same as proxies write it: IPv6 perhaps in brackets, and perhaps ":port" behind it; without brackets all is IPv6. */
+/*
+ * An address as proxies write it: an IPv6 address may have brackets, and ":port" may follow. An IPv6 address without
+ * brackets has no port.
+ */
 bool ip_parse_peer(struct bytes s, struct ip *out);
-/* As ip_parse(), or with "/prefix"; bits set beyond the prefix are refused, since they are a slip of the pen. */
+/* As ip_parse(), or with "/prefix"; refuses bits that are set beyond the prefix because they are a typing mistake. */
 bool ip_net_parse(struct bytes s, struct ip_net *out);
 /* From AF_INET or AF_INET6; any other family gives len 0. */
 struct ip ip_of_sockaddr(const struct sockaddr *sa);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * json: the scanner is a cursor (struct json_walk) that only moves forward, and each scan_ function moves it over one
- * thing or says why not. Nesting is one bit per level, so no input can deepen the stack. It knows the grammar and
- * UTF-8, and nothing of what a member means.
+ * json: the scanner is a cursor (struct json_walk) that only moves forward; each scan_ function moves it over one
+ * element of the grammar or returns an error. Nesting is one bit per level, so no input can deepen the stack. The
+ * scanner knows the grammar and UTF-8, but not what a member means.
  */
 #include "base/json.h"
 
@@ -46,7 +46,7 @@ static const uint8_t *skip_plain(const struct json_walk *w, const uint8_t *p)
 		if (m)
 			return p + __builtin_ctz(m);
 	}
-	/* Fewer than 16 are left: look at the last 16 of the text once more and forget those already seen. */
+	/* Fewer than 16 bytes are left: load the last 16 of the text and shift out those that were checked before. */
 	if (w->end - w->begin >= 16) {
 		unsigned m = special_mask(load16(w->end - 16)) >> (16 - (w->end - p));
 
@@ -58,7 +58,7 @@ static const uint8_t *skip_plain(const struct json_walk *w, const uint8_t *p)
 	return p;
 }
 
-/* Bytes of the character at @p (which is not ASCII), 0 when it is not valid: Unicode Table 3-7. */
+/* The length in bytes of the character at @p (which is not ASCII), 0 when it is not valid: Unicode Table 3-7. */
 static size_t utf8_char(const uint8_t *p, const uint8_t *end)
 {
 	uint8_t lo = 0x80, hi = 0xbf;
@@ -130,7 +130,7 @@ static bool is_low(int unit)
 	return unit >= 0xdc00 && unit <= 0xdfff;
 }
 
-/* Behind the escape at @p, or NULL when it is none. */
+/* Returns the end of the escape at @p, or NULL when it is not valid. */
 static const uint8_t *skip_escape(const struct json_walk *w, const uint8_t *p, struct json_value *v)
 {
 	int unit;
@@ -192,7 +192,7 @@ static enum json_error scan_string(struct json_walk *w, struct json_value *v)
 	return JSON_OK;
 }
 
-/* To the next byte that is not white space; false at the end. */
+/* Moves to the next byte that is not white space; false at the end. */
 static inline bool skip_space(struct json_walk *w)
 {
 	for (; w->at < w->end; w->at++) {
@@ -246,7 +246,7 @@ static bool skip_word(struct json_walk *w, struct bytes word)
 	return true;
 }
 
-/* A number or a word: what needs neither quotes nor brackets. */
+/* A number, true, false or null. */
 static enum json_error scan_plain_value(struct json_walk *w, struct json_value *v)
 {
 	const uint8_t *start = w->at;
@@ -275,7 +275,7 @@ static enum json_error scan_plain_value(struct json_walk *w, struct json_value *
 	return ok ? JSON_OK : JSON_SYNTAX;
 }
 
-/* A key and its colon, up to the value, which is there. The cursor is where the quote should be. */
+/* Scans a key and its colon and stops at the value; fails when the text ends before it. The cursor is on the quote. */
 static enum json_error scan_key(struct json_walk *w, struct json_value *key)
 {
 	enum json_error err;
@@ -291,13 +291,13 @@ static enum json_error scan_key(struct json_walk *w, struct json_value *key)
 	return skip_space(w) ? JSON_OK : JSON_SYNTAX;
 }
 
-/* The levels that are open: the innermost is the lowest bit, set for an object. */
+/* The open levels, one bit each: the innermost is the lowest bit; a set bit is an object. */
 struct nest {
 	uint64_t objects;
 	unsigned depth;
 };
 
-/* Behind the opening bracket under the cursor, and for an object that has members behind the first key. */
+/* Moves past the opening bracket under the cursor; in an object that has members also past the first key. */
 static enum json_error open_level(struct json_walk *w, struct nest *n, bool *is_empty)
 {
 	bool object = *w->at == '{';
@@ -314,7 +314,7 @@ static enum json_error open_level(struct json_walk *w, struct nest *n, bool *is_
 	return object && !*is_empty ? scan_key(w, &key) : JSON_OK;
 }
 
-/* Behind a value: closes levels until a comma leads to the next value, or until only @outer are left. */
+/* Called after a value: closes levels until a comma leads to the next value, or until only @outer are left. */
 static enum json_error close_levels(struct json_walk *w, struct nest *n, unsigned outer)
 {
 	struct json_value key;
@@ -339,7 +339,7 @@ static enum json_error close_levels(struct json_walk *w, struct nest *n, unsigne
 	return JSON_OK;
 }
 
-/* A whole array or object inside of @outer levels. */
+/* Scans a whole array or object that is inside @outer levels. */
 static enum json_error scan_nested(struct json_walk *w, unsigned outer)
 {
 	struct nest n = { .depth = outer };
@@ -386,7 +386,7 @@ static enum json_error scan_value(struct json_walk *w, struct json_value *v, uns
 	return err;
 }
 
-/* On the first byte that is not white space. */
+/* Puts the cursor on the first byte that is not white space. */
 static enum json_error begin(struct json_walk *w, struct bytes text)
 {
 	*w = (struct json_walk){ .max_depth = JSON_MAX_DEPTH };
@@ -399,12 +399,12 @@ static enum json_error begin(struct json_walk *w, struct bytes text)
 
 enum json_error json_check(struct bytes text, struct json_value *v)
 {
-	struct json_value unasked;
+	struct json_value ignored;
 	struct json_walk w;
 	enum json_error err = begin(&w, text);
 
 	if (!err)
-		err = scan_value(&w, v ? v : &unasked, 0);
+		err = scan_value(&w, v ? v : &ignored, 0);
 	if (!err && skip_space(&w))
 		err = JSON_SYNTAX;
 	return err;
@@ -425,7 +425,7 @@ enum json_error json_object_begin(struct json_walk *w, struct bytes text)
 	return err;
 }
 
-/* The object closes under the cursor: nothing may follow. */
+/* The cursor is on the brace that closes the object: only white space may follow. */
 static int end_of_object(struct json_walk *w)
 {
 	w->at++;
@@ -475,7 +475,7 @@ int json_object_next(struct json_walk *w, struct json_member *m)
 	return r;
 }
 
-/* The escape at @p of a valid string as UTF-8 in @out; returns where it ends. */
+/* Writes the escape at @p of a valid string as UTF-8 to @out; returns the end of the escape. */
 static const uint8_t *unescape_one(const uint8_t *p, const uint8_t *end, uint8_t out[4], size_t *n)
 {
 	static const uint8_t short_forms[] = { ['b'] = '\b', ['f'] = '\f', ['n'] = '\n', ['r'] = '\r', ['t'] = '\t' };
@@ -518,7 +518,7 @@ size_t json_unescape(struct bytes raw_with_quotes, uint8_t *out)
 	return (size_t)(o - out);
 }
 
-/* The escaped text from @p to @end against @want, one character at a time. */
+/* Compares the escaped text from @p to @end with @want, one character at a time. */
 static bool escaped_eq(const uint8_t *p, const uint8_t *end, struct bytes want)
 {
 	while (p < end) {
@@ -569,14 +569,14 @@ bool json_int64(const struct json_value *v, int64_t *out)
 	return true;
 }
 
-/* Must @c be looked at before it may stand in a string that we write? */
-static bool needs_care(uint8_t c)
+/* False: @c may be copied unchanged into a string that we write. */
+static bool needs_check(uint8_t c)
 {
 	return is_special(c) || c == 0x7f;
 }
 
 #ifdef __SSE2__
-static bool care_in_16(__m128i v)
+static bool needs_check_16(__m128i v)
 {
 	return special_mask(v) | (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8(0x7f)));
 }
@@ -591,21 +591,21 @@ static __m128i load_8_to_15(struct bytes s)
 }
 #endif
 
-/* No byte of @s needs care, so it may be copied as it is: what nearly every string is. Ends are looked at twice. */
+/* True for nearly every string: no byte needs a check, so @s may be copied as it is. Loads overlap at the end of @s. */
 static bool is_clean(struct bytes s)
 {
 #ifdef __SSE2__
 	if (s.len >= 16) {
 		for (size_t i = 0; i < s.len - 16; i += 16)
-			if (care_in_16(load16(s.at + i)))
+			if (needs_check_16(load16(s.at + i)))
 				return false;
-		return !care_in_16(load16(s.at + s.len - 16));
+		return !needs_check_16(load16(s.at + s.len - 16));
 	}
 	if (s.len >= 8)
-		return !care_in_16(load_8_to_15(s));
+		return !needs_check_16(load_8_to_15(s));
 #endif
 	for (size_t i = 0; i < s.len; i++)
-		if (needs_care(s.at[i]))
+		if (needs_check(s.at[i]))
 			return false;
 	return true;
 }
@@ -628,7 +628,9 @@ static size_t put_escape(uint8_t c, uint8_t out[6])
 	return 6;
 }
 
-/* Writes the first character of @s, escaped where it must be, takes it off and returns the bytes written. */
+/*
+ * Takes the first character off @s, writes it to @out, escaped if necessary, and returns the number of bytes written.
+ */
 static size_t escape_one(struct bytes *s, uint8_t out[6])
 {
 	uint8_t c = s->at[0];
@@ -641,7 +643,7 @@ static size_t escape_one(struct bytes *s, uint8_t out[6])
 		return n ? n : 3;
 	}
 	bytes_skip(s, 1);
-	if (needs_care(c))
+	if (needs_check(c))
 		return put_escape(c, out);
 	out[0] = c;
 	return 1;

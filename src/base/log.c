@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * log: a line is built on the stack out of pieces that are put whole or not at all. The first piece that does not fit
- * cuts the line: nothing is put behind it but the ending, for which there is always room. So a line is well-formed
- * however long its fields are. No allocation, no lock, no state but the count of dropped lines.
+ * log: a line is built on the stack from parts; each part is written whole or not at all. The first part that does not
+ * fit cuts the line: only the ending is written after it, and there is always room for the ending. So a line is
+ * well-formed however long its fields are. No allocation, no lock; the only state is the count of dropped lines.
  */
 #include "base/log.h"
 
@@ -28,13 +28,13 @@ struct line {
 	bool cut;
 };
 
-static void put(struct line *l, struct bytes piece)
+static void put(struct line *l, struct bytes part)
 {
-	l->cut |= l->len + piece.len > sizeof(l->at) - ENDING;
+	l->cut |= l->len + part.len > sizeof(l->at) - ENDING;
 	if (l->cut)
 		return;
-	memcpy(l->at + l->len, piece.at, piece.len);
-	l->len += piece.len;
+	memcpy(l->at + l->len, part.at, part.len);
+	l->len += part.len;
 }
 
 static void put_str(struct line *l, const char *s)
@@ -42,16 +42,16 @@ static void put_str(struct line *l, const char *s)
 	put(l, bytes_str(s));
 }
 
-/* Into the room that put() leaves. */
-static void put_ending(struct line *l, struct bytes piece)
+/* Uses the ENDING bytes that put() leaves free. */
+static void put_ending(struct line *l, struct bytes part)
 {
-	memcpy(l->at + l->len, piece.at, piece.len);
-	l->len += piece.len;
+	memcpy(l->at + l->len, part.at, part.len);
+	l->len += part.len;
 }
 
 /* Characters */
 
-/* Takes one character; false when what is there is none: one byte is taken then. */
+/* Takes one character off @in. Takes one byte and returns false when the bytes there are not valid UTF-8. */
 static bool take_char(struct bytes *in, struct bytes *c)
 {
 	utf8_state s = UTF8_START;
@@ -65,8 +65,8 @@ static bool take_char(struct bytes *in, struct bytes *c)
 	return s == UTF8_START;
 }
 
-/* Of two or three bytes, valid. C1 controls, line separators, bidirectional controls. */
-static bool steers(struct bytes c, uint32_t *cp)
+/* Is the valid character @c (of two or three bytes) a C1 control, a line separator or a bidirectional control? */
+static bool is_control(struct bytes c, uint32_t *cp)
 {
 	if (c.len == 2)
 		*cp = (uint32_t)(c.at[0] & 0x1f) << 6 | (c.at[1] & 0x3f);
@@ -104,7 +104,7 @@ static void put_ascii(struct line *l, uint8_t c)
 		put_escape(l, "\\x", c, 2);
 }
 
-/* One character of a text, escaped where it has to be. */
+/* Takes one character off @text and writes it, escaped if necessary. */
 static void put_next_char(struct line *l, struct bytes *text)
 {
 	struct bytes c;
@@ -117,14 +117,14 @@ static void put_next_char(struct line *l, struct bytes *text)
 			put_escape(l, "\\x", c.at[0], 2);
 	} else if (c.len == 1) {
 		put_ascii(l, c.at[0]);
-	} else if (steers(c, &cp)) {
+	} else if (is_control(c, &cp)) {
 		put_escape(l, "\\u", cp, 4);
 	} else {
 		put(l, c);
 	}
 }
 
-/* Every byte makes at least one, so that even of a huge text only so much is looked at. */
+/* Each byte of @text makes at least one byte of the line, so even a huge text is read only up to the line's limit. */
 static void put_escaped(struct line *l, struct bytes text)
 {
 	while (text.len && !l->cut)
@@ -133,7 +133,7 @@ static void put_escaped(struct line *l, struct bytes text)
 		put_ending(l, BYTES(ELLIPSIS));
 }
 
-/* Would @text stand in a text line as it is, without quotes? */
+/* May a text line hold @text as it is, without quotes? */
 static bool is_plain(struct bytes text)
 {
 	struct bytes c;
@@ -142,7 +142,7 @@ static bool is_plain(struct bytes text)
 	if (text.len == 0 || text.len > LOG_LINE_MAX)
 		return false;
 	while (text.len) {
-		if (!take_char(&text, &c) || steers(c, &cp))
+		if (!take_char(&text, &c) || is_control(c, &cp))
 			return false;
 		if (c.len == 1 && (c.at[0] <= ' ' || c.at[0] == 0x7f || strchr("\"\\=", c.at[0])))
 			return false;
@@ -150,7 +150,7 @@ static bool is_plain(struct bytes text)
 	return true;
 }
 
-/* False when there was no room to begin. */
+/* False when there was no room for the first byte. */
 static bool put_text(struct line *l, struct bytes text)
 {
 	bool quotes = l->json || !is_plain(text);
@@ -167,7 +167,7 @@ static bool put_text(struct line *l, struct bytes text)
 
 /* Fields */
 
-/* False when there was no room; a string may be there in part. */
+/* False when there was no room; a string may be cut. */
 static bool put_value(struct line *l, const struct log_field *f)
 {
 	char text[24];
@@ -255,15 +255,15 @@ static void format(struct line *l, enum log_level level, const char *what, const
 	put_end(l);
 }
 
-/* Whole and without waiting, or not at all. */
+/* Writes the whole line without waiting; false when that was not possible. */
 static bool write_line(int fd, const struct line *l)
 {
 	struct pollfd ready = { .fd = fd, .events = POLLOUT };
 	ssize_t n;
 
 	/*
-	 * It may be somebody's terminal or pipe, not ours to make non-blocking; one whose reader is gone would raise
-	 * SIGPIPE.
+	 * Other processes may share this terminal or pipe, so we do not make it non-blocking. poll() also tells when a
+	 * pipe has no reader any more; a write to it would raise SIGPIPE.
 	 */
 	if (poll(&ready, 1, 0) != 1 || ready.revents != POLLOUT)
 		return false;

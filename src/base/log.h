@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * log: one event, one line, at most LOG_LINE_MAX bytes; text for people or JSON for machines. A fixed sentence first,
- * the data in fields. Bytes below 0x20, 0x7f, broken UTF-8 and the characters that steer a terminal or a line (C1
- * controls, U+2028, U+2029, bidirectional marks) are escaped, so that nobody outside can forge a line or drive a
- * terminal. Lines may come from any thread: each is one write(2). Whatever cannot be written without waiting is
- * counted and dropped, and the next line says how many. Stamps are the system's wall clock.
+ * the data in fields. Bytes below 0x20, 0x7f, invalid UTF-8 and the characters that control a terminal or a line (C1
+ * controls, U+2028, U+2029, bidirectional marks) are escaped, so that no client can forge a log line or control a
+ * terminal. Any thread may write lines: each is one write(2). A line that cannot be written without waiting is dropped
+ * and counted, and the next line tells how many were dropped. Timestamps come from the system's wall clock.
  *
  *	2026-01-31T12:00:00.000Z info  listening  address=127.0.0.1 port=8080
  *	{"time":"2026-01-31T12:00:00.000Z","level":"info","msg":"listening","address":"127.0.0.1","port":8080}
@@ -17,24 +17,24 @@
 
 #include "base/bytes.h"
 
-/* Newline included. No more than PIPE_BUF, so that lines of several processes on one pipe stay whole. */
+/* Includes the newline. At most PIPE_BUF, so that lines of several processes on one pipe are not mixed. */
 #define LOG_LINE_MAX 4096
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 enum log_format { LOG_TEXT, LOG_JSON };
 
 struct log {
-	int fd;               /* -1: nowhere. Need not be non-blocking */
-	enum log_level level; /* lower ones are dropped */
+	int fd;               /* -1: no output. Need not be non-blocking */
+	enum log_level level; /* lines below this level are not written */
 	enum log_format format;
 	/*
-	 * When set, the lines go here instead of @fd (the library's host program). @line is without newline. Any
+	 * When set, it gets the lines instead of @fd (the program sets it). @line has no newline. Called on any
 	 * thread.
 	 */
 	void (*sink)(void *user, enum log_level level, const char *line, size_t len);
 	void *user;
 	struct {
-		_Atomic uint64_t dropped; /* since the last line that could be written */
+		_Atomic uint64_t dropped; /* lines since the last one that was written */
 	} shared;
 };
 
@@ -51,7 +51,7 @@ struct log_field {
 #define KV_I64(k, n) ((struct log_field){ .key = (k), .kind = LOG_FIELD_I64, .num = (uint64_t)(int64_t)(n) })
 #define KV_BOOL(k, b) ((struct log_field){ .key = (k), .kind = LOG_FIELD_BOOL, .num = (b) })
 
-/* Borrows everything until it returns; leaves errno alone. Keys are the program's own words: letters and '_'. */
+/* Borrows everything until it returns; does not change errno. Keys come from this code: letters and '_'. */
 void log_write(struct log *lg, enum log_level level, const char *what, const struct log_field *fields, size_t n);
 
 #define LOG_WRITE(lg, level, what, ...)                                             \

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* machine: see machine.h. The limit of a control group holds for all below it, so every ancestor is asked. */
+/* machine: see machine.h. The limit of a control group holds for all groups below it, so every ancestor is read. */
 #include "base/machine.h"
 
 #include <errno.h>
@@ -31,7 +31,7 @@ uint64_t machine_memory_held(int fd)
 	return second ? strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
-/* What a small file of the system says, cut to @size. False: it is not there, or empty. */
+/* Reads a small system file, cut to @size bytes with the NUL. False when it is missing or empty. */
 static bool read_text(const char *path, char *text, size_t size)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -51,7 +51,7 @@ static bool read_text(const char *path, char *text, size_t size)
 	return len > 0;
 }
 
-/* "max" is no number: no limit. */
+/* False for "max", which means no limit. */
 static bool read_number(const char *path, uint64_t *out)
 {
 	char text[64];
@@ -67,7 +67,9 @@ static uint64_t least(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-/* The least limit of @group, "/a/b", and of all above it. Where the group is not to be seen, those above it may be. */
+/*
+ * The lowest limit of @group ("/a/b") and its ancestors. A file that cannot be read is skipped: an ancestor's may be.
+ */
 static uint64_t group_limit(const char *root, const char *tree, const char *group, const char *file)
 {
 	uint64_t limit = UINT64_MAX, n;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * map: buckets are slices of the hash space in rising order, and a resize moves them in that order. So @old below
- * @moved is empty, everything there has a smaller hash than what is still in @old, and a walk goes through the new
- * table up to the first bucket that has not been moved and through the old one from there. Knows nodes and their keys,
+ * @moved is empty and the moved nodes have smaller hashes than the nodes still in @old. A walk goes through the new
+ * table up to the first bucket that has not been moved and then on through the old table. Knows nodes and their keys,
  * never values.
  */
 #include "base/map.h"
@@ -14,8 +14,9 @@
 #define MAX_BITS 40
 
 /*
- * Buckets moved per insert or remove. A table of N grows at N nodes and is done long before N more have come. It
- * shrinks at N / 8 nodes and is done when half of those have gone, which is when the half table would shrink again.
+ * Buckets moved per insert or remove. A table of N buckets grows at N nodes, and growing ends long before N more nodes
+ * are inserted. It shrinks at N / 8 nodes, and shrinking ends when half of those are removed, which is the earliest
+ * moment at which the table of half the size would shrink again.
  */
 #define GROW_STEP 4
 #define SHRINK_STEP 16
@@ -57,7 +58,7 @@ static struct map_node **chain_of(const struct map *m, uint64_t hash)
 	return &m->slots[bucket_of(hash, m->bits)];
 }
 
-/* Does @n stand before (hash, key)? */
+/* Does @n sort before (hash, key)? */
 static bool before(const struct map *m, const struct map_node *n, uint64_t hash, struct bytes key)
 {
 	return n->hash < hash || (n->hash == hash && bytes_cmp(m->key_of(n), key) < 0);
@@ -86,7 +87,7 @@ struct map_node *map_find(const struct map *m, struct bytes key, uint64_t hash)
 
 /* Resizing */
 
-/* The pieces of a bucket's chain go to the ends of their new chains: those only hold smaller hashes so far. */
+/* Splits a bucket's chain and appends each part to its new chain, which holds only smaller hashes so far. */
 static void move_bucket(struct map *m, size_t i)
 {
 	struct map_node *n = m->old[i];
@@ -124,7 +125,7 @@ static void begin_resize(struct map *m, uint8_t bits)
 {
 	struct map_node **slots = mem_calloc((size_t)1 << bits, sizeof(struct map_node *));
 
-	/* No memory: chains get longer, or space is wasted, and the next operation asks again. */
+	/* No memory: chains get longer, or space is wasted, and the next operation tries again. */
 	if (!slots)
 		return;
 	m->old = m->slots;
@@ -179,32 +180,32 @@ static struct map_node *scan(struct map_node *const *slots, size_t i, size_t end
 	return NULL;
 }
 
-/* While a resize is under way: the new table holds the hashes below this one, the old table the others. */
-static uint64_t seam_of(const struct map *m)
+/* During a resize: the new table holds the hashes below this one, the old table the others. */
+static uint64_t first_old_hash(const struct map *m)
 {
 	return (uint64_t)m->moved << (64 - m->old_bits);
 }
 
-/* The first node of the first chain that begins at @hash or behind it; @hash is where some bucket begins. */
+/* The first node of the first chain that begins at @hash or after it; @hash is the beginning of a bucket. */
 static struct map_node *first_from(const struct map *m, uint64_t hash)
 {
 	struct map_node *n = NULL;
-	uint64_t seam;
+	uint64_t limit;
 
 	if (!m->old)
 		return scan(m->slots, bucket_of(hash, m->bits), (size_t)1 << m->bits);
-	seam = seam_of(m);
-	if (hash < seam)
-		n = scan(m->slots, bucket_of(hash, m->bits), bucket_of(seam - 1, m->bits) + 1);
+	limit = first_old_hash(m);
+	if (hash < limit)
+		n = scan(m->slots, bucket_of(hash, m->bits), bucket_of(limit - 1, m->bits) + 1);
 	if (n)
 		return n;
 	return scan(m->old, bucket_of(hash, m->old_bits), (size_t)1 << m->old_bits);
 }
 
-/* Where the chain that @hash belongs to ends and the next one begins; 0 behind the last. */
+/* The hash at which the chain of @hash ends and the next one begins; 0 after the last chain. */
 static uint64_t next_begin(const struct map *m, uint64_t hash)
 {
-	uint8_t bits = m->old && hash >= seam_of(m) ? m->old_bits : m->bits;
+	uint8_t bits = m->old && hash >= first_old_hash(m) ? m->old_bits : m->bits;
 
 	return ((uint64_t)bucket_of(hash, bits) + 1) << (64 - bits);
 }

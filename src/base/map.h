@@ -4,8 +4,8 @@
  *
  * The bucket is taken from the TOP bits of a 64-bit keyed hash and each chain is sorted by (hash, key), so a walk
  * yields the nodes in (hash, key) order whatever the size of the table: a page position (the last key) survives growth,
- * shrinking and the removal of that very key. Growth moves a few buckets per operation: while it is under way a key
- * lives in the new table if its old bucket has been moved, else in the old one, so it is always in just one place.
+ * shrinking and the removal of that very key. Growth moves a few buckets per operation: meanwhile a key is in the new
+ * table if its old bucket has been moved, else in the old one, so it is always in exactly one place.
  */
 #ifndef WSC_BASE_MAP_H
 #define WSC_BASE_MAP_H
@@ -27,23 +27,23 @@ struct map {
 	uint64_t seed[2]; /* SipHash key, random per process */
 };
 
-/* 0 or -WSC_ENOMEM. @key_of yields the key of a node, alive as long as the node. */
+/* 0 or -WSC_ENOMEM. @key_of returns the key of a node; the key is valid as long as the node. */
 int map_init(struct map *m, const uint64_t seed[2], struct bytes (*key_of)(const struct map_node *n));
-/* The nodes are the caller's; only the table goes. */
+/* Frees the table only; the nodes belong to the caller. */
 void map_deinit(struct map *m);
 /* SipHash-1-3 of @key under the seed of @m. */
 uint64_t map_hash(const struct map *m, struct bytes key);
 struct map_node *map_find(const struct map *m, struct bytes key, uint64_t hash);
-/* Sets n->hash. The key must not be there yet. Never fails: a growth that finds no memory is put off. */
+/* Sets n->hash. The key must not be in the map yet. Never fails: without memory to grow, the table grows later. */
 void map_insert(struct map *m, struct map_node *n, uint64_t hash);
-/* @n must be there. */
+/* @n must be in the map. */
 void map_remove(struct map *m, struct map_node *n);
 /*
- * First node in (hash, key) order, or NULL. Passes over empty buckets: to empty a table, go on with map_after() from
- * the key just removed rather than ask for the first again and again.
+ * First node in (hash, key) order, or NULL. It searches through the empty buckets, so to empty a table, continue with
+ * map_after() from the key just removed instead of calling map_first() again and again.
  */
 struct map_node *map_first(const struct map *m);
-/* First node behind (hash, key) in that order, whether or not the key is there; NULL at the end. */
+/* First node after (hash, key) in that order, whether or not the key is in the map; NULL at the end. */
 struct map_node *map_after(const struct map *m, struct bytes key, uint64_t hash);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mem: malloc behind one door. Every allocation passes refuse() first; in an ordinary build that is nothing at all, in
- * one with WSC_FAULTS it is the place where memory runs out on request. Knows nothing of who asks.
+ * mem: the only callers of malloc() and its relatives. Every allocation calls refuse() first; in an ordinary build that
+ * does nothing, in a build with WSC_FAULTS it makes allocations fail on request. Does not know its callers.
  */
 #include "base/mem.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * rng: ChaCha20 in counter mode with a 64-bit counter. Bytes are handed out once and in order, however they are asked
- * for. Also the ULIDs, which are nothing but time and chance. Knows no device and no file, only getrandom(2).
+ * rng: ChaCha20 in counter mode with a 64-bit counter. Each byte is used once and in order, whatever the sizes of the
+ * requests. Also makes ULIDs, which consist of the time and random bits. Reads no device and no file, only
+ * getrandom(2).
  */
 #include "base/rng.h"
 
@@ -27,7 +28,7 @@ static inline void quarter_round(uint32_t x[16], int a, int b, int c, int d)
 	x[b] = rotl(x[b] ^ x[c], 7);
 }
 
-/* RFC 8439 §2.3, then the counter moves on. */
+/* RFC 8439 §2.3, then increments the counter. */
 static void next_block(struct rng *r)
 {
 	uint32_t x[16];
@@ -111,7 +112,7 @@ uint64_t rng_u64(struct rng *r)
 
 uint64_t rng_below(struct rng *r, uint64_t n)
 {
-	/* 2^64 mod n: as many values at the bottom are left out, so that what remains is a whole number of n. */
+	/* Skip the lowest 2^64 mod n values, so that the number of the remaining values is a multiple of n. */
 	uint64_t skip = -n % n, v;
 
 	do
@@ -120,7 +121,7 @@ uint64_t rng_below(struct rng *r, uint64_t n)
 	return v % n;
 }
 
-/* 5 bits a character, the last ones first. */
+/* 5 bits per character, the lowest bits in the last character. */
 static void put_base32(char *out, int count, uint64_t value)
 {
 	static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -139,14 +140,14 @@ void ulid_make(struct ulid_gen *g, struct rng *r, uint64_t wall_ms, char out[ULI
 	if (wall_ms != g->wall_ms || !g->time_part[0]) {
 		g->wall_ms = wall_ms;
 		put_base32(g->time_part, sizeof(g->time_part), wall_ms & 0xffffffffffff);
-		rng_fill(r, g->chance, sizeof(g->chance));
-		/* Room for 2^79 more in this millisecond. */
-		g->chance[0] &= 0x7f;
+		rng_fill(r, g->random, sizeof(g->random));
+		/* Leaves room for 2^79 more ids in this millisecond. */
+		g->random[0] &= 0x7f;
 	} else {
-		for (size_t i = sizeof(g->chance); i-- && ++g->chance[i] == 0;)
+		for (size_t i = sizeof(g->random); i-- && ++g->random[i] == 0;)
 			;
 	}
 	memcpy(out, g->time_part, sizeof(g->time_part));
-	put_base32(out + 10, 8, load_be40(g->chance));
-	put_base32(out + 18, 8, load_be40(g->chance + 5));
+	put_base32(out + 10, 8, load_be40(g->random));
+	put_base32(out + 18, 8, load_be40(g->random + 5));
 }

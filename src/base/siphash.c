@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * siphash: one round per eight bytes, three at the end. The result is the same on every machine; equal keys and equal
- * bytes give equal hashes, and nothing else is promised to those who do not know the key.
+ * bytes give equal hashes. A client that does not know the key cannot predict a hash.
  */
 #include "base/siphash.h"
 
@@ -26,7 +26,7 @@ static inline void sip_round(uint64_t v[4])
 	v[2] = rotl(v[2], 32);
 }
 
-static inline void eat(uint64_t v[4], uint64_t word)
+static inline void absorb(uint64_t v[4], uint64_t word)
 {
 	v[3] ^= word;
 	sip_round(v);
@@ -53,9 +53,9 @@ uint64_t siphash13(const uint64_t key[2], struct bytes in)
 		uint64_t word;
 
 		memcpy(&word, in.at + i, 8);
-		eat(v, le64toh(word));
+		absorb(v, le64toh(word));
 	}
-	eat(v, last_word(whole ? in.at + whole : in.at, in.len - whole, in.len));
+	absorb(v, last_word(whole ? in.at + whole : in.at, in.len - whole, in.len));
 	v[2] ^= 0xff;
 	sip_round(v);
 	sip_round(v);

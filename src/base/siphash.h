@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* siphash: SipHash-1-3 (Aumasson, Bernstein), 64 bits, for tables whose keys a stranger chooses. */
+/* siphash: SipHash-1-3 (Aumasson, Bernstein), 64 bits, for hash tables whose keys a client may choose. */
 #ifndef WSC_BASE_SIPHASH_H
 #define WSC_BASE_SIPHASH_H
 

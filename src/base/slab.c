@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * slab: an index is a page number and a place on that page. A page is in just one of four places: on the list of
- * partial pages, the spare, full (on no list), or given back (its number is a hole, to be used again). The generations
- * of its objects belong to the number, not to the page. Knows sizes, never what is stored.
+ * slab: an index is a page number and a place on that page. A page is in exactly one of four states: on the list of
+ * partial pages, the spare, full (on no list), or returned to the system (its number is a hole, to be used again). The
+ * generations of its objects belong to the number, not to the page. Knows sizes, never what is stored.
  */
 #include "base/slab.h"
 
@@ -13,14 +13,14 @@
 #include "base/mem.h"
 
 #if defined(__SANITIZE_ADDRESS__)
-#define WATCHED 1
+#define WITH_ASAN 1
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
-#define WATCHED 1
+#define WITH_ASAN 1
 #endif
 #endif
-#ifdef WATCHED
-/* Free objects are out of bounds to everybody. */
+#ifdef WITH_ASAN
+/* An access to a free object is an error. */
 #include <sanitizer/asan_interface.h>
 #else
 #define ASAN_POISON_MEMORY_REGION(at, size) ((void)(at), (void)(size))
@@ -35,7 +35,7 @@
 #define NONE UINT32_MAX
 
 _Static_assert((PAGE_SIZE - HEAD_SIZE) / 16 <= MAX_PER_PAGE, "every place has an index");
-_Static_assert(SLAB_MAX_SIZE == PAGE_SIZE - HEAD_SIZE, "what the header says");
+_Static_assert(SLAB_MAX_SIZE == PAGE_SIZE - HEAD_SIZE, "slab.h gives the same number");
 
 struct slab_page {
 	struct slab_page *next, **pprev; /* on the list of partial pages, or pprev is NULL */
@@ -52,7 +52,7 @@ struct free_object {
 };
 
 struct slab_entry {
-	struct slab_page *page; /* NULL: given back */
+	struct slab_page *page; /* NULL: returned to the system */
 	uint32_t *generations;  /* per_page of them */
 	uint32_t next_hole;
 };
@@ -68,7 +68,7 @@ int slab_init(struct slab *s, size_t size)
 static void page_free(struct slab_page *page)
 {
 	ASAN_UNPOISON_MEMORY_REGION(page, PAGE_SIZE);
-	/* The heap may keep the address range for itself; the memory behind it goes back in any case. */
+	/* The heap may keep the address range; the pages of memory are returned to the system in any case. */
 	madvise(page, PAGE_SIZE, MADV_DONTNEED);
 	mem_free(page);
 }
@@ -135,7 +135,7 @@ static int reserve_entry(struct slab *s)
 	return 0;
 }
 
-/* Makes @s->hole a number that can take a page. */
+/* Makes sure that @s->hole is a number without a page. */
 static int find_hole(struct slab *s)
 {
 	uint32_t *generations;
@@ -170,7 +170,7 @@ static struct slab_page *page_new(struct slab *s)
 	return page;
 }
 
-static void page_give_back(struct slab *s, struct slab_page *page)
+static void page_return(struct slab *s, struct slab_page *page)
 {
 	uint32_t number = page->number;
 
@@ -243,7 +243,7 @@ static void page_emptied(struct slab *s, struct slab_page *page)
 {
 	partial_remove(page);
 	if (s->spare)
-		page_give_back(s, page);
+		page_return(s, page);
 	else
 		s->spare = page;
 }
@@ -260,7 +260,7 @@ void slab_free(struct slab *s, slab_handle h)
 	page->free = obj;
 	ASAN_POISON_MEMORY_REGION(obj, s->size);
 	s->live--;
-	/* The fullest page comes first, so that the others have a chance to become empty. */
+	/* The fullest page is used first, so that the others can become empty. */
 	if (page->used-- == s->per_page)
 		partial_push(s, page);
 	if (page->used == 0)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * timers: level l has 64 slots of 64^l ms. A timer that is d ms away sits on the level whose slots are the widest not
- * wider than d, in the slot of its deadline, which is then 1 to 64 slots ahead; level 0 fires, the others hand down to
- * lower levels when time reaches the beginning of the slot. Deadlines behind the horizon (2^30 ms, 12 days) wait in the
- * last slot and are put back from there. Knows nodes and deadlines, never what they are for.
+ * timers: level l has 64 slots of 64^l ms. A timer that is d ms away is on the level with the widest slots that are not
+ * wider than d, in the slot of its deadline, which is then 1 to 64 slots ahead. Timers of level 0 fire; timers of the
+ * other levels move to lower levels when time reaches the beginning of their slot. A deadline beyond the horizon (2^30
+ * ms, 12 days) waits in the last slot and is placed again from there. Knows nodes and deadlines, not their purpose.
  */
 #include "base/timers.h"
 
@@ -58,7 +58,7 @@ static void put(struct timers *w, struct timer *t, uint64_t wait_ms)
 	w->used[level] |= 1ull << slot;
 }
 
-/* @when_due takes @t when its time has come. */
+/* Puts @t on the queue @when_due when it is due, else into a slot. */
 static void place(struct timers *w, struct timer *t, struct timer_queue *when_due)
 {
 	if (t->due_ms <= w->now_ms)
@@ -121,7 +121,7 @@ static uint64_t next_slot_ms(const struct timers *w, unsigned level)
 
 	if (!used)
 		return UINT64_MAX;
-	/* The slot where we are was handed down when we came, so what is in it now is a whole turn ahead. */
+	/* The current slot was emptied when time reached it, so timers in it now are due a whole turn later. */
 	used = used >> turn | used << (TIMERS_SLOTS - turn) % TIMERS_SLOTS;
 	return (here + 1 + (unsigned)__builtin_ctzll(used)) << shift;
 }
@@ -144,8 +144,8 @@ uint64_t timers_next_ms(const struct timers *w)
 	return w->late.first || w->expired.first ? w->now_ms : next_event_ms(w);
 }
 
-/* Time has just come to the beginning of this slot. */
-static void hand_down(struct timers *w, unsigned level)
+/* Moves the timers of the current slot of @level to lower levels: time has just reached the beginning of the slot. */
+static void cascade(struct timers *w, unsigned level)
 {
 	unsigned slot = (unsigned)(w->now_ms >> (SLOT_BITS * level)) % TIMERS_SLOTS;
 	struct timer *t = w->slots[level][slot];
@@ -169,7 +169,7 @@ void timers_advance(struct timers *w, uint64_t now_ms)
 		w->now_ms = next;
 		for (unsigned level = 0; level < TIMERS_LEVELS; level++)
 			if (next % (1ull << (SLOT_BITS * level)) == 0)
-				hand_down(w, level);
+				cascade(w, level);
 	}
 	if (now_ms > w->now_ms)
 		w->now_ms = now_ms;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * utf8: the state inside a character is what the next byte may be and how many bytes are still to come, so it is all
- * that is kept between pieces and where the pieces are cut makes no difference. Knows bytes, not what they say.
+ * utf8: the state inside a character is the allowed range of the next byte and the number of bytes still to come.
+ * Nothing else is kept between calls, so the input may be cut anywhere. Knows bytes, not what they mean.
  */
 #include "base/utf8.h"
 
@@ -44,7 +44,7 @@ static utf8_state continuation(utf8_state s, uint8_t c)
 	return left == 1 ? UTF8_START : EXPECT(0x80, 0xbf, left - 1);
 }
 
-/* Over whole blocks of ASCII; what is left begins with a block that is not all ASCII, or is short. */
+/* Skips whole blocks of ASCII; stops at a block that is not all ASCII, or at a last block that is short. */
 static const uint8_t *skip_ascii(const uint8_t *at, const uint8_t *end)
 {
 #ifdef __SSE2__

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* utf8: validation (Unicode 15 Table 3-7: no overlong forms, no surrogates, at most U+10FFFF), whole or in pieces. */
+/* utf8: validation (Unicode 15 Table 3-7: no overlong forms, no surrogates, at most U+10FFFF), in one or many calls. */
 #ifndef WSC_BASE_UTF8_H
 #define WSC_BASE_UTF8_H
 
 #include "base/bytes.h"
 
-/* State between pieces; 0 (UTF8_START) when between characters. */
+/* State between calls; 0 (UTF8_START) when between characters. */
 typedef uint32_t utf8_state;
 #define UTF8_START 0u
 #define UTF8_BAD 1u
 
 /*
- * Feeds @in; returns the new state: UTF8_START: valid so far and complete; UTF8_BAD: bad for ever; else inside a
- * character. Fails at the first byte that cannot be right (RFC 6455 §8.1, fail fast). ASCII runs take a fast way.
+ * Feeds @in; returns the new state: UTF8_START: valid so far and complete; UTF8_BAD: not valid, whatever follows; else
+ * inside a character. Fails at the first byte that cannot be valid (RFC 6455 §8.1, fail fast). ASCII runs are fast.
  */
 utf8_state utf8_feed(utf8_state s, struct bytes in);
 

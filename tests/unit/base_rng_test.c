@@ -141,8 +141,8 @@ TEST(a_ulid_counts_on_over_all_its_characters)
 
 	rng_init_seed(&r, 6);
 	ulid_make(&g, &r, 1, id);
-	memset(g.chance, 0xff, sizeof(g.chance));
-	g.chance[0] = 0x3f;
+	memset(g.random, 0xff, sizeof(g.random));
+	g.random[0] = 0x3f;
 	ulid_make(&g, &r, 1, id);
 	CHECK_BYTES(bytes_of(id + 10, 16), "8000000000000000");
 	ulid_make(&g, &r, 1, id);

@@ -23,7 +23,7 @@ static int listen_on(int fd, const struct sockaddr *sa, socklen_t len, int backl
 	return fd;
 }
 
-/* Somebody answers there: the address is in use; nobody does: a crashed server left the file behind. */
+/* True when no server listens on this socket file: a server that crashed left it. Otherwise the address is in use. */
 static bool unix_stale(const struct sockaddr_un *un, socklen_t len)
 {
 	struct stat st;
@@ -31,7 +31,7 @@ static bool unix_stale(const struct sockaddr_un *un, socklen_t len)
 
 	if (lstat(un->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
 		return false;
-	/* Not blocking: a server whose backlog is full answers EAGAIN, and it is one. */
+	/* Non-blocking: EAGAIN means that a server is there and its backlog is full. */
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return false;
@@ -55,11 +55,14 @@ static int listen_unix(const char *path, const struct listen_options *o)
 		return -errno;
 	if (unix_stale(&un, len))
 		unlink(path);
-	/* Never open to others, not even until a chmod (CVE-2023-45145); umask() would be the whole program's. */
+	/*
+	 * Other users must not reach the socket, not even for the moment before a chmod() (CVE-2023-45145). umask()
+	 * would change the whole program.
+	 */
 	(void)fchmod(fd, 0660);
 	fd = listen_on(fd, (const struct sockaddr *)&un, len, o->backlog);
 	if (fd >= 0)
-		(void)chmod(path, 0660); /* what the umask took off */
+		(void)chmod(path, 0660); /* sets the bits that the umask removed */
 	return fd;
 }
 
@@ -67,7 +70,7 @@ void addr_tune(int fd, const struct listen_options *o)
 {
 	int one = 1;
 
-	/* On a Unix socket these fail, which is right. */
+	/* On a Unix socket these fail, and that is fine. */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 	if (o->kernel_queue)
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &o->kernel_queue, sizeof o->kernel_queue);
@@ -117,14 +120,14 @@ int addr_listen(const char *ip, uint16_t port, const struct listen_options *o, u
 	if (fd < 0)
 		return -errno;
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-	if (o->v6_only) /* fails on IPv4, which is right */
+	if (o->v6_only) /* fails on IPv4, and that is fine */
 		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
 	addr_tune(fd, o);
 	fd = listen_on(fd, (struct sockaddr *)&ss, len, o->backlog);
 	if (fd < 0)
 		return fd;
 	len = sizeof ss;
-	if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0) { /* nobody would find a port that nobody knows */
+	if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0) { /* an unknown port is of no use */
 		int r = -errno;
 
 		close(fd);

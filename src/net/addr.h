@@ -9,16 +9,16 @@ struct listen_options {
 	int backlog;
 	uint32_t kernel_queue;    /* TCP_NOTSENT_LOWAT, bytes; accepted sockets inherit it */
 	uint32_t user_timeout_ms; /* TCP_USER_TIMEOUT, inherited */
-	bool v6_only;             /* "::" is not IPv4 too: IPv4 has an address of its own */
+	bool v6_only;             /* "::" does not accept IPv4 too, because IPv4 has its own listening socket */
 };
 
 /*
- * A listening, non-blocking socket at @ip (an IPv4 or IPv6 address, or "unix:/path") and @port (0: a free one). A Unix socket is made
- * readable for its owner and group alone, a stale one (nobody listens) is replaced. @port_out: the port taken.
- * The descriptor or -errno.
+ * Opens a listening, non-blocking socket at @ip (an IPv4 or IPv6 address, or "unix:/path") and @port (0: a free one).
+ * Only owner and group may connect to a Unix socket; a stale one (no server listens on it) is replaced.
+ * @port_out: the port that is used. Returns the descriptor or -errno.
  */
 int addr_listen(const char *ip, uint16_t port, const struct listen_options *o, uint16_t *port_out);
-/* Sets on an accepted or adopted socket what is not inherited. */
+/* Sets the options that an accepted or adopted socket does not inherit. */
 void addr_tune(int fd, const struct listen_options *o);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* loop: see loop.h. epoll, edge-triggered; the listening socket alone is level-triggered, woken exclusively. */
+/* loop: see loop.h. Streams are edge-triggered in epoll; listening sockets are level-triggered, with EPOLLEXCLUSIVE. */
 #include "net/loop.h"
 
 #include <errno.h>
@@ -12,12 +12,12 @@
 #include "base/mem.h"
 #include "net/tls.h"
 
-#define ACCEPTS_PER_TURN 16 /* each costs several times what a message does */
-#define TURN_AWAY_MAX 4u    /* told 503 in one go when there is no descriptor for them */
+#define ACCEPTS_PER_TURN 16 /* an accept costs several times as much as a message */
+#define TURN_AWAY_MAX 4u    /* connections that are refused with 503 at once when descriptors are missing */
 #define BACKOFF_MIN_MS 10u
 #define BACKOFF_MAX_MS 1000u
 #define WAKE_TRIES 8
-/* What a step of a handshake takes from the turn's bytes: it costs as much time as reading so many. Also when it fails. */
+/* A handshake step, failed or not, counts as so many bytes read in the turn, because it takes as much time. */
 #define STEP_BYTES 32768u
 
 static void count(_Atomic uint64_t *c)
@@ -112,7 +112,7 @@ void loop_wake(struct loop *l)
 	int saved = errno;
 
 	for (int i = 0; i < WAKE_TRIES && write(l->wake.fd, &one, sizeof one) < 0; i++)
-		if (errno == EAGAIN) /* full: nobody has seen this edge, so it is emptied to make another */
+		if (errno == EAGAIN) /* the counter is full: empty it, so that the next write makes a new edge */
 			(void)!read(l->wake.fd, &n, sizeof n);
 	errno = saved;
 }
@@ -171,11 +171,11 @@ static void drain(struct source *src)
 	(void)!read(src->fd, &n, sizeof n);
 }
 
-/* The socket stays readable, so it is not looked at for a while. */
+/* Takes the listener out of the poll set for a while, because its socket stays readable. */
 static void pause_listener(struct listener *ln, uint32_t backoff_ms)
 {
 	ln->backoff_ms = backoff_ms;
-	ln->resume_ms = UINT64_MAX - 1; /* listener_tick() makes it a time */
+	ln->resume_ms = UINT64_MAX - 1; /* listener_tick() replaces it with a time */
 	if (!ln->stopped)
 		unwatch(ln->loop, &ln->src);
 }
@@ -188,14 +188,14 @@ static void accept_error(struct listener *ln, int error)
 	if (error == EAGAIN || error == EINTR || error == ECONNABORTED)
 		return;
 	/*
-	 * EMFILE, ENFILE, ENOBUFS, ENOMEM and the network's errors. Those that say the socket is none (EBADF, ENOTSOCK, EINVAL)
-	 * too: one look a second costs nothing, and no error of accept ends accepting.
+	 * EMFILE, ENFILE, ENOBUFS, ENOMEM and network errors. Errors that mean a bad socket (EBADF, ENOTSOCK, EINVAL)
+	 * are treated the same: one attempt per second costs nothing, and no error of accept() may end accepting.
 	 */
 	pause_listener(ln, twice < BACKOFF_MIN_MS ? BACKOFF_MIN_MS : twice > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : twice);
 	l->ops->on_accept_error(l, error);
 }
 
-/* Out of descriptors: a few are told so, then there is a pause. Bounded, so that those who knock without end cost little. */
+/* No free descriptor: refuses a few connections, then pauses, so that a flood of connections costs little. */
 static void accept_none(struct listener *ln, int error)
 {
 	struct loop *l = ln->loop;
@@ -242,7 +242,7 @@ static void dispatch(struct loop *l, struct source *src, uint32_t events)
 		accept_some((struct listener *)(void *)src);
 		break;
 	case SOURCE_WAKE:
-		/* Edge-triggered: every write shows again, so it need not be read. */
+		/* Edge-triggered: every write makes a new event, so the counter need not be read. */
 		l->woken = true;
 		break;
 	case SOURCE_TIMER:
@@ -259,7 +259,7 @@ int loop_wait(struct loop *l, int timeout_ms)
 	count(&l->n_wait);
 	l->polled = 0;
 	n = epoll_wait(l->epfd, ev, LOOP_EVENTS, timeout_ms);
-	/* A process that was stopped and goes on: what came meanwhile must be seen before anybody is called silent. */
+	/* The process was stopped and continues: fetch what came meanwhile before a connection is taken for silent. */
 	if (n < 0 && errno == EINTR)
 		n = epoll_wait(l->epfd, ev, LOOP_EVENTS, 0);
 	if (n < 0)
@@ -269,7 +269,7 @@ int loop_wait(struct loop *l, int timeout_ms)
 	return 0;
 }
 
-/* One recv. Returns the bytes read, or what they cost. */
+/* One recv. Returns the bytes read, plus STEP_BYTES for each handshake step. */
 static size_t read_once(struct loop *l, struct stream *s)
 {
 	size_t want = l->chop ? l->chop : s->src.flags & STREAM_BULK ? LOOP_RECV_BYTES : LOOP_READ_BYTES;
@@ -284,7 +284,7 @@ static size_t read_once(struct loop *l, struct stream *s)
 			s->src.flags |= STREAM_BULK;
 		else
 			s->src.flags &= (uint8_t)~STREAM_BULK;
-		/* Short: it was all. Behind a hang-up the end itself must still be read. */
+		/* A short read: no more bytes wait. After a hang-up the end itself must still be read. */
 		if ((size_t)n < want && !(s->src.flags & STREAM_HANGUP))
 			s->src.flags &= (uint8_t)~STREAM_READABLE;
 		else
@@ -308,8 +308,8 @@ static size_t read_once(struct loop *l, struct stream *s)
 }
 
 /*
- * One buffer of each on @now, which was taken off @list, until @budget is used up, of @bulk ones also the turn's time; the rest
- * comes first the next time.
+ * Reads one buffer from each stream on @now (taken off @list) until @budget is used up; for @bulk also until the turn's
+ * time is used up. The streams left are read first in the next turn.
  */
 static void read_list(struct loop *l, struct list *list, struct list *now, size_t budget, bool bulk)
 {
@@ -336,7 +336,7 @@ void loop_read(struct loop *l)
 		dispatch(l, ev[i].data.ptr, ev[i].events);
 	list_init(&now);
 	list_init(&bulk);
-	/* Both at once: who turns out to have more now has had its turn. */
+	/* Take both lists now: a stream that becomes bulk in this turn must not be read twice. */
 	list_splice(&now, &l->ready);
 	list_splice(&bulk, &l->bulk);
 	read_list(l, &l->ready, &now, LOOP_TURN_BYTES, false);
@@ -390,7 +390,7 @@ void stream_close(struct stream *s)
 	if (s->tls)
 		tls_close(s);
 	unready(s);
-	/* Closing takes it out of epoll only when nobody else holds the socket: a child that the program has just forked may. */
+	/* close() does not remove it from epoll while a child that the program has just forked holds the socket too. */
 	unwatch(s->loop, &s->src);
 	close(s->src.fd);
 	s->src.fd = -1;
@@ -418,14 +418,14 @@ void stream_resume(struct stream *s)
 		make_ready(s);
 }
 
-static ptrdiff_t send_now(struct stream *s, const struct iovec *piece, int n, size_t want)
+static ptrdiff_t send_now(struct stream *s, const struct iovec *segment, int n, size_t want)
 {
-	struct msghdr mh = { .msg_iov = (struct iovec *)(uintptr_t)piece, .msg_iovlen = (size_t)n };
+	struct msghdr mh = { .msg_iov = (struct iovec *)(uintptr_t)segment, .msg_iovlen = (size_t)n };
 	struct iovec chopped;
 
 	if (s->loop->chop && want > s->loop->chop) {
-		chopped = (struct iovec){ piece[0].iov_base,
-					  piece[0].iov_len < s->loop->chop ? piece[0].iov_len : s->loop->chop };
+		chopped = (struct iovec){ segment[0].iov_base,
+					  segment[0].iov_len < s->loop->chop ? segment[0].iov_len : s->loop->chop };
 		mh.msg_iov = &chopped;
 		mh.msg_iovlen = 1;
 	}
@@ -435,17 +435,17 @@ static ptrdiff_t send_now(struct stream *s, const struct iovec *piece, int n, si
 	return sendmsg(s->src.fd, &mh, MSG_NOSIGNAL);
 }
 
-ptrdiff_t stream_send_raw(struct stream *s, const struct iovec *piece, int n)
+ptrdiff_t stream_send_raw(struct stream *s, const struct iovec *segment, int n)
 {
 	size_t want = 0;
 	ptrdiff_t sent;
 
 	for (int i = 0; i < n; i++)
-		want += piece[i].iov_len;
+		want += segment[i].iov_len;
 	if (s->src.fd < 0)
 		return -EPIPE;
 	do
-		sent = send_now(s, piece, n, want);
+		sent = send_now(s, segment, n, want);
 	while (sent < 0 && errno == EINTR);
 	if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
 		return -errno;
@@ -453,18 +453,17 @@ ptrdiff_t stream_send_raw(struct stream *s, const struct iovec *piece, int n)
 		sent = 0;
 	if (sent > 0)
 		s->src.flags |= STREAM_MOVED;
-	/* Cut by the test mode, the socket is not full. */
+	/* When the test mode has cut the send, the socket is not full. */
 	if ((size_t)sent < want && !(s->loop->chop && sent > 0))
 		s->src.flags |= STREAM_BLOCKED;
 	else
-		s->src.flags &=
-			(uint8_t)~STREAM_BLOCKED; /* it was tried before its event came: that one is no news any more */
+		s->src.flags &= (uint8_t)~STREAM_BLOCKED; /* sent before EPOLLOUT came: ignore that event then */
 	return sent;
 }
 
-ptrdiff_t stream_send(struct stream *s, const struct iovec *piece, int n)
+ptrdiff_t stream_send(struct stream *s, const struct iovec *segment, int n)
 {
-	return s->tls ? tls_send(s, piece, n) : stream_send_raw(s, piece, n);
+	return s->tls ? tls_send(s, segment, n) : stream_send_raw(s, segment, n);
 }
 
 void stream_shutdown(struct stream *s)
@@ -495,7 +494,7 @@ void listener_stop(struct listener *ln)
 	ln->stopped = true;
 }
 
-/* Where the system has no memory for it, it is paused once more: or nobody would ever be let in here again. */
+/* Puts the listener back into the poll set. Without memory for that it pauses again, or it would never accept again. */
 static void watch_again(struct listener *ln)
 {
 	if (watch(ln->loop, &ln->src, EPOLLIN | EPOLLEXCLUSIVE) == 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tls: see tls.h. Everything that OpenSSL can answer is looked at; its queue of errors is empty before each call, and behind
- * one that has failed.
+ * tls: see tls.h. Every result of OpenSSL is checked; its error queue is empty before each call and after each call
+ * that has failed.
  */
 #include "net/tls.h"
 
@@ -23,18 +23,18 @@
 #include <openssl/x509v3.h>
 #include "base/mem.h"
 
-/* One record as it goes over the wire, and some of the protocol's own. */
+/* One encrypted record, and some bytes of the protocol itself. */
 #define OUT_BYTES (TLS_RECORD_BYTES + 2048u)
-/* All that one recv can decrypt to: its own bytes and a record that had begun before. */
+/* The most that one recv can decrypt to: its own bytes and a record that had begun before. */
 #define PLAIN_BYTES (LOOP_RECV_BYTES + TLS_RECORD_BYTES + 2048u)
-/* What may wait for the socket, alerts, key updates and the whole of a handshake's flight included. */
+/* The most that may wait for the socket, including alerts, key updates and a whole flight of a handshake. */
 #define PENDING_MAX 65536u
 #define NAMES_MAX 256
-#define KEYS 2 /* the one that encrypts, and the one before */
-/* Key updates that one recv may bring. Nobody needs more than one in a gigabyte, and each costs a dozen records. */
+#define KEYS 2 /* the one that encrypts, and the one before it */
+/* Key updates that one recv may bring. No client needs more than one per gigabyte; each costs as much as 12 records. */
 #define UPDATES_AT_ONCE 8u
 
-/* RFC 9325 §4.2, Mozilla's "intermediate": forward secrecy and AEAD, nothing else. */
+/* RFC 9325 §4.2, Mozilla's "intermediate": only suites with forward secrecy and AEAD. */
 static const char ciphers_1_2[] =
 	"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
 	"ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
@@ -53,7 +53,7 @@ struct tls_cert {
 	int64_t not_before, not_after;
 };
 
-/* Never changes once made; counted by the server and by each of its streams. */
+/* Never changes after it is made; the server and each of its streams hold a reference. */
 struct tls_set {
 	struct tls_server *server;
 	BIO_METHOD *method;
@@ -85,19 +85,19 @@ struct tls {
 	SSL *ssl;
 	struct stream *s;
 	struct tls_set *set;
-	struct bytes raw; /* lent by the loop, while it feeds */
-	uint8_t *pending; /* ciphertext that the socket did not take; NULL: none */
+	struct bytes raw; /* borrowed from the loop during tls_feed() */
+	uint8_t *pending; /* ciphertext that the socket did not accept; NULL: none */
 	uint32_t pending_len, pending_sent;
 	const char *fault; /* NULL: none */
-	int error;         /* errno of what broke it */
-	uint32_t updates;  /* key updates in what the loop has lent */
-	bool settled;      /* the handshake is over */
-	bool ended;        /* the peer's end has come, in good order or not */
-	bool shut;         /* we have no more to say */
-	bool notified;     /* and have said so */
+	int error;         /* errno of the first failure */
+	uint32_t updates;  /* key updates in @raw */
+	bool settled;      /* the handshake is complete */
+	bool ended;        /* the peer has ended, with close_notify or by a failure */
+	bool shut;         /* the owner has called tls_shutdown() */
+	bool notified;     /* close_notify was sent */
 };
 
-static int break_off(struct tls *t, int error, const char *why)
+static int fail(struct tls *t, int error, const char *why)
 {
 	if (!t->error) {
 		t->error = error;
@@ -107,7 +107,7 @@ static int break_off(struct tls *t, int error, const char *why)
 	return -t->error;
 }
 
-/* ---- tickets (RFC 5077, RFC 8446 §4.6.1) ---------------------------------------------------------------------------- */
+/* ---- tickets (RFC 5077, RFC 8446 §4.6.1) ------------------------------------------------------------------------- */
 
 static void new_key(struct ticket_key *k)
 {
@@ -124,7 +124,7 @@ static void rotate(struct tls_server *server, uint64_t now_ms)
 	if (now_ms >= server->shared.due_ms) {
 		uint64_t late = now_ms - server->shared.due_ms;
 
-		/* Nobody came for a whole rotation: the newest is too old as well. */
+		/* No client connected for a whole rotation: the newest key is too old as well. */
 		if (late >= server->rotation_ms)
 			key[0].live = false;
 		key[1] = key[0];
@@ -134,7 +134,7 @@ static void rotate(struct tls_server *server, uint64_t now_ms)
 	pthread_mutex_unlock(&server->shared.lock);
 }
 
-/* 0: there is no such key any more. 1: it is the newest. 2: it is an older one. */
+/* 0: there is no such key any more. 1: it is the newest. 2: it is the older one. */
 static int find_key(struct tls_server *server, const uint8_t *name, struct ticket_key *out)
 {
 	int found = 0;
@@ -149,7 +149,7 @@ static int find_key(struct tls_server *server, const uint8_t *name, struct ticke
 	return found;
 }
 
-/* What OpenSSL expects: 0: no ticket, 1: good, 2: good, and a new one is to be given. */
+/* Returns to OpenSSL: 0: no ticket, 1: the ticket is valid, 2: it is valid and the client gets a new one. */
 static int on_ticket(SSL *ssl, uint8_t *name, uint8_t *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int enc)
 {
 	const struct tls *t = SSL_get_app_data(ssl);
@@ -175,7 +175,7 @@ static int on_ticket(SSL *ssl, uint8_t *name, uint8_t *iv, EVP_CIPHER_CTX *ciphe
 	return found;
 }
 
-/* ---- certificates -------------------------------------------------------------------------------------------------- */
+/* ---- certificates ------------------------------------------------------------------------------------------------ */
 
 static int on_name(SSL *ssl, int *alert, void *arg)
 {
@@ -193,10 +193,10 @@ static int on_name(SSL *ssl, int *alert, void *arg)
 			continue;
 		return SSL_set_SSL_CTX(ssl, ctx) ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
 	}
-	return SSL_TLSEXT_ERR_NOACK; /* unknown: the first certificate, and the client decides */
+	return SSL_TLSEXT_ERR_NOACK; /* unknown name: use the first certificate and let the client decide */
 }
 
-/* RFC 7301: whoever says what it speaks and does not speak HTTP/1.1 is told no_application_protocol. */
+/* RFC 7301: a client that sends a list of protocols without HTTP/1.1 gets the alert no_application_protocol. */
 static int on_alpn(SSL *ssl, const uint8_t **out, uint8_t *out_len, const uint8_t *in, unsigned in_len, void *arg)
 {
 	uint8_t *chosen;
@@ -209,8 +209,8 @@ static int on_alpn(SSL *ssl, const uint8_t **out, uint8_t *out_len, const uint8_
 }
 
 /*
- * OpenSSL tells of each message of the protocol, and follows key updates as long as there are any (RFC 8446 §4.6.3). What the
- * loop has lent ends here when they are too many.
+ * OpenSSL calls this for each TLS message. It would process any number of key updates (RFC 8446 §4.6.3), so when there
+ * are too many, @raw is emptied and OpenSSL reads no more.
  */
 static void on_message(int sent, int version, int type, const void *at, size_t len, SSL *ssl, void *arg)
 {
@@ -222,7 +222,7 @@ static void on_message(int sent, int version, int type, const void *at, size_t l
 	t->s->loop->steps++;
 	if (++t->updates <= UPDATES_AT_ONCE)
 		return;
-	(void)break_off(t, EPROTO, "the peer updates its keys without end");
+	(void)fail(t, EPROTO, "the peer sends too many key updates");
 	t->raw = bytes_of(NULL, 0);
 }
 
@@ -257,8 +257,8 @@ static const char *reason(void)
 
 	if ((ERR_GET_LIB(first) == ERR_LIB_PEM && ERR_GET_REASON(first) == PEM_R_NO_START_LINE) ||
 	    ERR_GET_REASON(first) == ERR_R_UNSUPPORTED)
-		return "there is none in it that is understood";
-	return text ? text : "not understood";
+		return "the file contains none, or none of a known type";
+	return text ? text : "unknown error";
 }
 
 static int readable(const char *key, const char *path, char why[TLS_WHY_MAX])
@@ -290,7 +290,7 @@ static int load_files(SSL_CTX *ctx, const struct tls_files *f, char why[TLS_WHY_
 	if (asked)
 		return fault(
 			why,
-			"tls.key: %s is locked with a passphrase; unlock a copy of it: openssl pkey -in %s -out ...",
+			"tls.key: %s is encrypted with a passphrase; make a copy without one: openssl pkey -in %s -out ...",
 			f->key, f->key);
 	if (r != 1 && ERR_GET_REASON(ERR_peek_last_error()) != X509_R_KEY_VALUES_MISMATCH &&
 	    ERR_GET_REASON(ERR_peek_last_error()) != X509_R_KEY_TYPE_MISMATCH)
@@ -305,7 +305,7 @@ static void add_name(char names[NAMES_MAX], const uint8_t *at, int len)
 {
 	size_t n = strlen(names);
 
-	/* What a certificate holds is anybody's bytes. */
+	/* A certificate may contain any bytes. */
 	for (int i = 0; i < len; i++)
 		if (at[i] <= ' ' || at[i] > '~' || at[i] == ',')
 			return;
@@ -313,7 +313,7 @@ static void add_name(char names[NAMES_MAX], const uint8_t *at, int len)
 		snprintf(names + n, NAMES_MAX - n, "%s%.*s", n ? ", " : "", len, (const char *)at);
 }
 
-/* What X509_check_host() goes by: the DNS names, else the common name. */
+/* Collects the names that X509_check_host() uses: the DNS names, else the common name. */
 static void collect_names(X509 *x, char names[NAMES_MAX])
 {
 	GENERAL_NAMES *all = X509_get_ext_d2i(x, NID_subject_alt_name, NULL, NULL);
@@ -354,7 +354,7 @@ static int describe(struct tls_cert *c, const char *file)
 	return c->file && c->names ? 0 : -ENOMEM;
 }
 
-/* What every connection gets, whatever its certificate. */
+/* The settings of every connection, whatever its certificate. */
 static bool set_policy(SSL_CTX *ctx, const struct tls_options *o, uint64_t rotation_ms)
 {
 	static const uint8_t context[] = "wsc";
@@ -388,7 +388,7 @@ static int load_one(struct tls_set *set, const struct tls_options *o, size_t i, 
 		return no_memory(why);
 	set->n++;
 	if (!set_policy(c->ctx, o, set->server->rotation_ms))
-		return fault(why, "OpenSSL does not take the gateway's settings: %s", reason());
+		return fault(why, "OpenSSL refuses the gateway's settings: %s", reason());
 	r = load_files(c->ctx, &o->files[i], why);
 	if (r < 0)
 		return r;
@@ -408,27 +408,27 @@ static void set_unref(struct tls_set *set)
 	mem_free(set);
 }
 
-/* ---- where OpenSSL's bytes come from and go to ------------------------------------------------------------------------ */
+/* ---- OpenSSL's reads and writes ---------------------------------------------------------------------------------- */
 
-/* Behind what waits already. */
-static int keep(struct tls *t, const uint8_t *at, size_t len)
+/* Appends bytes to the ciphertext that waits. */
+static int add_pending(struct tls *t, const uint8_t *at, size_t len)
 {
 	uint8_t *grown;
 
 	if (!len)
 		return 0;
 	if (t->pending_len + len > PENDING_MAX)
-		return break_off(t, EPROTO, "the peer makes us answer and does not read");
+		return fail(t, EPROTO, "the peer does not read our answers");
 	grown = mem_realloc(t->pending, t->pending_len + len);
 	if (!grown)
-		return break_off(t, ENOMEM, "out of memory");
+		return fail(t, ENOMEM, "out of memory");
 	memcpy(grown + t->pending_len, at, len);
 	t->pending = grown;
 	t->pending_len += (uint32_t)len;
 	return 0;
 }
 
-/* As much as the socket takes. Returns how much that was, or -errno. */
+/* Sends until the socket is full. Returns how many bytes it accepted, or -errno. */
 static ptrdiff_t put(struct tls *t, const uint8_t *at, size_t len)
 {
 	size_t sent = 0;
@@ -438,7 +438,7 @@ static ptrdiff_t put(struct tls *t, const uint8_t *at, size_t len)
 		ptrdiff_t n = stream_send_raw(t->s, &iov, 1);
 
 		if (n < 0)
-			return break_off(t, (int)-n, NULL);
+			return fail(t, (int)-n, NULL);
 		sent += (size_t)n;
 		if (stream_blocked(t->s))
 			break;
@@ -446,7 +446,7 @@ static ptrdiff_t put(struct tls *t, const uint8_t *at, size_t len)
 	return (ptrdiff_t)sent;
 }
 
-/* What OpenSSL has written goes out: one send, and the rest waits. 0 or -errno. */
+/* Sends what OpenSSL has written: one send, and the rest waits. 0 or -errno. */
 static int push(struct tls *t)
 {
 	struct tls_buffers *b = t->s->loop->tls;
@@ -456,8 +456,8 @@ static int push(struct tls *t)
 	b->out_len = 0;
 	if (!len)
 		return 0;
-	n = put(t, b->out, len); /* also after an error: it may be the alert that tells the peer */
-	return n < 0 ? (int)n : keep(t, b->out + n, len - (size_t)n);
+	n = put(t, b->out, len); /* also after an error: it may be the alert for the peer */
+	return n < 0 ? (int)n : add_pending(t, b->out + n, len - (size_t)n);
 }
 
 static int bio_write(BIO *bio, const char *from, int n)
@@ -478,7 +478,7 @@ static int bio_write(BIO *bio, const char *from, int n)
 		if (left)
 			(void)push(t);
 	}
-	if (t->error || keep(t, at, left) < 0)
+	if (t->error || add_pending(t, at, left) < 0)
 		return -1;
 	return n;
 }
@@ -516,7 +516,7 @@ static BIO_METHOD *make_method(void)
 	return NULL;
 }
 
-/* ---- what all loops share --------------------------------------------------------------------------------------------- */
+/* ---- shared by all loops ----------------------------------------------------------------------------------------- */
 
 struct tls_server *tls_server_new(uint64_t rotation_ms)
 {
@@ -588,7 +588,7 @@ void tls_server_tell(struct tls_server *server, void (*tell)(void *user, const s
 	set_unref(set);
 }
 
-/* ---- streams: life ------------------------------------------------------------------------------------------------------ */
+/* ---- streams: life ----------------------------------------------------------------------------------------------- */
 
 void tls_buffers_free(struct tls_buffers *b)
 {
@@ -631,8 +631,8 @@ static int make_ssl(struct tls *t)
 	return 0;
 }
 
-/* What a call that did not succeed means. */
-static void look_at(struct tls *t, int result)
+/* Sorts out why a call of OpenSSL did not succeed: more bytes are needed, the peer has ended, or TLS has failed. */
+static void read_failure(struct tls *t, int result)
 {
 	unsigned long e = ERR_peek_error();
 
@@ -643,14 +643,13 @@ static void look_at(struct tls *t, int result)
 		t->ended = true;
 		break;
 	default:
-		(void)break_off(t, ERR_GET_REASON(e) == ERR_R_MALLOC_FAILURE ? ENOMEM : EPROTO,
-				ERR_reason_error_string(e) ? ERR_reason_error_string(e)
-							   : "the record layer has failed");
-		ERR_clear_error(); /* the thread may be a host program's, whose own TLS looks there */
+		(void)fail(t, ERR_GET_REASON(e) == ERR_R_MALLOC_FAILURE ? ENOMEM : EPROTO,
+			   ERR_reason_error_string(e) ? ERR_reason_error_string(e) : "the record layer has failed");
+		ERR_clear_error(); /* the thread may belong to the program, whose own TLS reads the same error queue */
 	}
 }
 
-/* All of t->raw, decrypted into the loop's buffer. Returns how much that is. */
+/* Decrypts all of t->raw into the loop's buffer. Returns the number of bytes. */
 static size_t decrypt(struct tls *t)
 {
 	struct tls_buffers *b = t->s->loop->tls;
@@ -666,7 +665,7 @@ static size_t decrypt(struct tls *t)
 			got += n;
 	} while (r > 0 && got < sizeof b->plain);
 	if (r <= 0)
-		look_at(t, r);
+		read_failure(t, r);
 	t->raw = bytes_of(NULL, 0);
 	if (!t->settled && SSL_is_init_finished(t->ssl))
 		t->settled = true;
@@ -700,9 +699,9 @@ int stream_secure(struct stream *s, struct tls_server *server, uint64_t now_ms, 
 	}
 	s->tls = t;
 	t->raw = first;
-	/* Whatever a client sends before it has heard from us cannot be application data. */
+	/* Bytes that a client sends before our first answer cannot be application data. */
 	if (decrypt(t) > 0)
-		return break_off(t, EPROTO, "data before the handshake");
+		return fail(t, EPROTO, "data before the handshake");
 	return t->ended ? -(t->error ? t->error : EPROTO) : 0;
 }
 
@@ -735,11 +734,11 @@ int stream_give_tls(struct stream *s, struct tls *t)
 	if (t->ended)
 		s->src.flags |= STREAM_READABLE;
 	if (lend_buffers(s->loop) < 0)
-		return break_off(t, ENOMEM, "out of memory"); /* without buffers not even a goodbye can be said */
+		return fail(t, ENOMEM, "out of memory"); /* without buffers not even close_notify can be sent */
 	return 0;
 }
 
-/* ---- streams: what comes ----------------------------------------------------------------------------------------------- */
+/* ---- streams: receiving ------------------------------------------------------------------------------------------ */
 
 bool tls_tell_end(struct stream *s)
 {
@@ -757,18 +756,18 @@ void tls_feed(struct stream *s, const uint8_t *data, size_t len)
 
 	t->raw = bytes_of(data, len);
 	got = decrypt(t);
-	/* The callback may close the stream or give it to another loop: @t is looked at only when it is still there. */
+	/* The callback may close the stream or move it to another loop: use @t only when it still belongs to @s. */
 	if (got)
 		s->loop->ops->on_data(s, s->loop->tls->plain, got);
 	if (s->src.fd < 0 || s->tls != t || !t->ended)
 		return;
 	if (stream_paused(s))
-		s->src.flags |= STREAM_READABLE; /* told when it is resumed */
+		s->src.flags |= STREAM_READABLE; /* on_end is called when the stream is resumed */
 	else
 		(void)tls_tell_end(s);
 }
 
-/* ---- streams: what goes ------------------------------------------------------------------------------------------------ */
+/* ---- streams: sending -------------------------------------------------------------------------------------------- */
 
 /* False: the socket is still full, or broken. */
 static bool flush(struct tls *t)
@@ -789,30 +788,30 @@ static bool flush(struct tls *t)
 	return true;
 }
 
-/* The next record's worth of @piece from byte @from of its first on: as it lies there, or gathered. */
-static struct bytes next_record(struct loop *l, const struct iovec *piece, int n, size_t from)
+/* The bytes of the next record, from byte @from of the first segment: a view of that segment, or a gathered copy. */
+static struct bytes next_record(struct loop *l, const struct iovec *segment, int n, size_t from)
 {
 	uint8_t *end = l->tls->gather;
 	size_t room = TLS_RECORD_BYTES;
 
-	if (n == 1 || piece[0].iov_len - from >= room) {
-		size_t len = piece[0].iov_len - from;
+	if (n == 1 || segment[0].iov_len - from >= room) {
+		size_t len = segment[0].iov_len - from;
 
-		return bytes_of((const uint8_t *)piece[0].iov_base + from, len < room ? len : room);
+		return bytes_of((const uint8_t *)segment[0].iov_base + from, len < room ? len : room);
 	}
 	for (int i = 0; i < n && room; i++, from = 0) {
-		size_t len = piece[i].iov_len - from;
+		size_t len = segment[i].iov_len - from;
 
 		len = len < room ? len : room;
 		if (len)
-			memcpy(end, (const uint8_t *)piece[i].iov_base + from, len);
+			memcpy(end, (const uint8_t *)segment[i].iov_base + from, len);
 		end += len;
 		room -= len;
 	}
 	return bytes_of(l->tls->gather, (size_t)(end - l->tls->gather));
 }
 
-ptrdiff_t tls_send(struct stream *s, const struct iovec *piece, int n)
+ptrdiff_t tls_send(struct stream *s, const struct iovec *segment, int n)
 {
 	struct tls *t = s->tls;
 	size_t taken = 0, from = 0, wrote;
@@ -823,16 +822,16 @@ ptrdiff_t tls_send(struct stream *s, const struct iovec *piece, int n)
 		struct bytes record;
 		int r;
 
-		for (; n > 0 && from >= piece[0].iov_len; piece++, n--)
-			from -= piece[0].iov_len;
+		for (; n > 0 && from >= segment[0].iov_len; segment++, n--)
+			from -= segment[0].iov_len;
 		if (n <= 0)
 			break;
-		record = next_record(s->loop, piece, n, from);
+		record = next_record(s->loop, segment, n, from);
 		ERR_clear_error();
 		r = SSL_write_ex(t->ssl, record.at, record.len, &wrote);
 		if (r <= 0) {
-			look_at(t, r);
-			return break_off(t, EPROTO, "nothing can be written");
+			read_failure(t, r);
+			return fail(t, EPROTO, "TLS cannot write any more");
 		}
 		taken += wrote;
 		from += wrote;
@@ -841,16 +840,16 @@ ptrdiff_t tls_send(struct stream *s, const struct iovec *piece, int n)
 	return t->error ? -t->error : (ptrdiff_t)taken;
 }
 
-/* All is out: close_notify (RFC 8446 §6.1), and the end behind it. */
+/* Everything is sent: sends close_notify (RFC 8446 §6.1) and then the end of the connection. */
 static void finish(struct tls *t)
 {
 	if (!t->notified) {
 		t->notified = true;
 		ERR_clear_error();
 		if (t->settled && !t->error)
-			(void)SSL_shutdown(t->ssl); /* it has been said; the answer is not waited for */
+			(void)SSL_shutdown(t->ssl); /* once: we do not wait for the answer */
 		else
-			t->ended = true; /* a handshake that goes on would make us write behind our end */
+			t->ended = true; /* a handshake that continues would make us write after our end */
 		(void)push(t);
 	}
 	if (!t->pending)
@@ -862,7 +861,7 @@ bool tls_flush(struct stream *s)
 	struct tls *t = s->tls;
 
 	if (!flush(t))
-		return t->error != 0; /* broken: the owner hears it from its next send, or as the end */
+		return t->error != 0; /* broken: the owner's next send fails, or on_end is called */
 	if (t->shut)
 		finish(t);
 	return !t->pending;

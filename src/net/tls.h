@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tls: TLS 1.2 and 1.3 on a stream (RFC 8446, RFC 5246), server side. OpenSSL is seen by tls.c alone.
+ * tls: TLS 1.2 and 1.3 on a stream (RFC 8446, RFC 5246), server side. Only tls.c uses OpenSSL.
  *
- * What always holds: a stream takes plain bytes and says how many it accepted; it accepts none while ciphertext waits, and
- * at most one record of 16 KiB waits (and the few bytes that the protocol itself owes). Bytes reach OpenSSL as a view of what
- * the loop has read and leave it into a buffer of the loop: there is no memory BIO, and an idle stream holds no buffer.
- * All that one recv has brought is one on_data. No session is kept on the server; tickets carry them.
+ * Always true: a stream is offered plain bytes and returns how many it accepted; it accepts none while ciphertext
+ * waits, and at most one record of 16 KiB waits (and the few bytes that the protocol itself must send). OpenSSL reads
+ * from the receive buffer of the loop and writes into a buffer of the loop: there is no memory BIO, and an idle stream
+ * holds no buffer. All bytes of one recv become one on_data. The server stores no TLS sessions; the tickets contain
+ * them.
  */
 #ifndef WSC_NET_TLS_H
 #define WSC_NET_TLS_H
@@ -14,88 +15,92 @@
 
 #define TLS_RECORD_BYTES 16384u /* plain bytes of one record, RFC 8446 §5.1 */
 #define TLS_WHY_MAX 512
-#define TLS_FIRST_BYTE 0x16 /* of a ClientHello's record; no HTTP request begins so */
+#define TLS_FIRST_BYTE 0x16 /* of a ClientHello's record; no HTTP request begins with it */
 
-/* ---- what all loops share ----------------------------------------------------------------------------------------- */
+/* ---- shared by all loops ----------------------------------------------------------------------------------------- */
 
 /* The certificates in use and the keys of the tickets. Any thread. */
 struct tls_server;
 
-/* PEM files, borrowed: a certificate with its chain behind it, and its key. */
+/* PEM files, borrowed: a certificate followed by its chain, and its key. */
 struct tls_files {
 	const char *certificate, *key;
 };
 
 struct tls_options {
-	const struct tls_files
-		*files; /* the first is for clients that ask for a name that no certificate has, or for none */
+	/* The first is also for clients that ask for no name, or for a name that no certificate has. */
+	const struct tls_files *files;
 	size_t n;
 	bool only_1_3;
 };
 
-/* One certificate, for people. Borrowed. */
+/* One certificate, for the log. Borrowed. */
 struct tls_certificate {
 	const char *file;
-	const char *names;             /* "a.example, *.b.example", cut when there are very many */
+	const char *names;             /* "a.example, *.b.example", cut when there are too many */
 	int64_t not_before, not_after; /* seconds since 1970 */
 };
 
-/* @rotation_ms: after this long a new key encrypts the tickets; the one before is good for as long again. NULL: no memory. */
+/*
+ * Every @rotation_ms a new key encrypts the tickets; the key before it decrypts for @rotation_ms more. NULL: no memory.
+ */
 struct tls_server *tls_server_new(uint64_t rotation_ms);
-/* No stream may use it any more. NULL is fine. */
+/* No stream may use @server any more. NULL is allowed. */
 void tls_server_free(struct tls_server *server);
 /*
- * Reads all files anew. Streams that come from now on get these certificates, the others keep theirs. Reads files: not on a
- * worker's thread. 0; -EINVAL, -ENOMEM: @why says which file and what to do, and the former certificates stay.
+ * Reads all files again. New streams get these certificates, the others keep theirs. Do not call it on a worker's
+ * thread, because it reads files. 0; -EINVAL, -ENOMEM: @why names the file and what to do, and the former certificates
+ * stay.
  */
 int tls_server_load(struct tls_server *server, const struct tls_options *o, char why[TLS_WHY_MAX]);
 /* Calls @tell for each certificate in use. */
 void tls_server_tell(struct tls_server *server, void (*tell)(void *user, const struct tls_certificate *c), void *user);
 
-/* ---- streams ------------------------------------------------------------------------------------------------------- */
+/* ---- streams ----------------------------------------------------------------------------------------------------- */
 
 /*
- * Is the first record of a client whole, or can it never be one? Before that nothing needs to be made for it: who stalls within
- * a ClientHello costs what has come of it.
+ * Is the first record of a client complete, or can it never be valid? Call stream_secure() only then, so that a client
+ * that stalls within its ClientHello costs no more than the bytes it has sent.
  */
 bool tls_first_whole(struct bytes first);
 /*
- * From here on @s speaks TLS; what it was sent so far is @first. It counts for the client's very first bytes: nothing that was
- * taken as plain text before is meant for what comes out of it. on_data, on_end, stream_send() and the rest are as before,
- * in plain text; nothing is taken before the first on_data. 0; -ENOMEM; -EPROTO: this is no beginning of TLS, close it.
+ * From now on @s uses TLS; @first is what the client has sent so far. @first must begin with the client's very first
+ * byte: nothing that was read as plain text before belongs to what TLS decrypts. on_data, on_end, stream_send() and the
+ * other functions work as before, with plain text; stream_send() accepts nothing before the first on_data. 0; -ENOMEM;
+ * -EPROTO: this is no beginning of TLS, close the stream.
  */
 int stream_secure(struct stream *s, struct tls_server *server, uint64_t now_ms, struct bytes first);
 static inline bool stream_is_secure(const struct stream *s)
 {
 	return s->tls != NULL;
 }
-/* Does ciphertext of accepted bytes wait for the socket? Then on_writable comes; closing now would cut them off. */
+/* Does ciphertext of accepted bytes wait for the socket? Closing now would lose it; on_writable is called later. */
 bool stream_holds(const struct stream *s);
-/* What was wrong with the peer's TLS, "" when nothing was. Static. */
+/* The fault of the peer's TLS, "" when there was none. Static. */
 const char *stream_tls_fault(const struct stream *s);
 /*
- * Moving to another loop: taken before stream_detach(), given after stream_open(); once given it is the stream's, also when
- * that fails (-ENOMEM). NULL for a stream without TLS.
+ * To move a stream to another loop: take the TLS state before stream_detach() and give it after stream_open(). The
+ * stream owns it then, also when giving fails (-ENOMEM). NULL for a stream without TLS.
  */
 struct tls *stream_take_tls(struct stream *s);
 int stream_give_tls(struct stream *s, struct tls *tls);
-/* Frees what was taken and has no stream to go to. */
+/* Frees a TLS state that was taken and was not given to a stream. */
 void tls_free(struct tls *tls);
 
-/* ---- for loop.c ---------------------------------------------------------------------------------------------------- */
+/* ---- for loop.c -------------------------------------------------------------------------------------------------- */
 
-/* The lent buffers of a loop. */
+/* The buffers of a loop that its TLS streams share. */
 struct tls_buffers;
 void tls_buffers_free(struct tls_buffers *b);
-/* @data has been read: plain text and the end are told. */
+/* Decrypts @data, which was read, and calls on_data and on_end. */
 void tls_feed(struct stream *s, const uint8_t *data, size_t len);
-/* Has the peer's end been seen already while the stream was paused? It is told now. */
+/* Calls on_end and returns true when the peer ended TLS while the stream was paused. */
 bool tls_tell_end(struct stream *s);
-ptrdiff_t tls_send(struct stream *s, const struct iovec *piece, int n);
-/* The socket takes bytes again. False: and is full again. */
+ptrdiff_t tls_send(struct stream *s, const struct iovec *segment, int n);
+/* Call it when the socket has room again. False: the socket is full again. */
 bool tls_flush(struct stream *s);
 void tls_shutdown(struct stream *s);
-/* Before its descriptor is closed: says goodbye if that can be said at once, and frees all. */
+/* Call it before the descriptor is closed: sends close_notify if that needs no waiting, and frees the TLS state. */
 void tls_close(struct stream *s);
 
 #endif

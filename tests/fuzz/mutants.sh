@@ -98,14 +98,14 @@ the shortest message for it is not looked at|conn/conn_deflate.c|s/return m->len
 nothing is deflated|conn/conn_deflate.c|s/return m->len \&\& m->len >= conn_shard(c)->set->opt.deflate.min_bytes;/return false;/
 the memory of contexts is never given back|conn/conn_deflate.c|s/atomic_fetch_sub(&conn_shard(c)->set->shared.context_bytes, .*/;/
 a context outlives its connection|conn/conn_deflate.c|s/		ws_inflater_free(c->contexts->in);/		;/
-ciphertext that waits is lost|net/tls.c|s/return n < 0 ? (int)n : keep(t, b->out + n, len - (size_t)n);/return n < 0 ? (int)n : 0;/
+ciphertext that waits is lost|net/tls.c|s/return n < 0 ? (int)n : add_pending(t, b->out + n, len - (size_t)n);/return n < 0 ? (int)n : 0;/
 what is left of the ciphertext is forgotten|net/tls.c|/^static bool flush/,/^}/ s/if (t->pending_sent < t->pending_len)/if (false)/
 plain text is taken while ciphertext waits, and not sent|net/tls.c|s/while (!t->error \&\& flush(t)) {/while (!t->error \&\& (flush(t) || true)) {/
 the goodbye is not said|net/tls.c|s/(void)SSL_shutdown(t->ssl);.*/;/
 the end comes in front of what waits|net/tls.c|/^static void finish/,/^}/ s/if (!t->pending)/if (true)/
 alerts are not sent|net/tls.c|s/n = put(t, b->out, len); .*/n = t->error ? (ptrdiff_t)len : put(t, b->out, len);/
-close_notify is not heard|net/tls.c|/^static void look_at/,/^}/ s/t->ended = true;/;/
-what breaks TLS is passed over|net/tls.c|/^static int break_off/,/^}/ s/t->ended = true;/;/
+close_notify is not heard|net/tls.c|/^static void read_failure/,/^}/ s/t->ended = true;/;/
+what breaks TLS is passed over|net/tls.c|/^static int fail/,/^}/ s/t->ended = true;/;/
 only the first record of a read is taken|net/tls.c|s/} while (r > 0 \&\& got < sizeof b->plain);/} while (false);/
 an end that comes while it is paused is lost|net/tls.c|/^void tls_feed/,/^}/ s/s->src.flags |= STREAM_READABLE;.*/;/
 an end that was not told is lost on the way to another worker|net/tls.c|/^int stream_give_tls/,/^}/ s/if (t->ended)/if (false)/
@@ -125,7 +125,7 @@ certificates outlive their use|net/tls.c|/^int tls_server_load/,/^}/ s/set_unref
 a reload that fails takes the certificates away|net/tls.c|/^int tls_server_load/,/^}/ s/		set_unref(set);/		set_unref(set), server->shared.set = NULL;/
 a handshake may take for ever|conn/conn_http.c|/^static bool step_tls/,/^}/ s/			begin_tls(c);/			begin_tls(c), timers_cancel(\&conn_shard(c)->timers, \&c->timer);/
 the end of a connection leaks its TLS|net/tls.c|/^void tls_close/,/^}/ s/tls_free(t);/;/
-a handshake goes on behind our end|net/tls.c|s/t->ended = true; \/\* a handshake that goes on .*/;/
+a handshake goes on behind our end|net/tls.c|s/t->ended = true; \/\* a handshake that continues .*/;/
 END
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * net_tls: a loop turned by hand on one end of a socket, OpenSSL's own client on the other. Certificates are made anew by
- * the program and live in a directory that goes with it. Time is a number, so tickets age at once.
+ * net_tls: a loop turned by hand on one end of a socket, OpenSSL's own client on the other. Certificates are made anew
+ * by the program and live in a directory that goes with it. Time is a number, so tickets age at once.
  */
 /* Shows: tls.stream */
 #include <errno.h>
@@ -617,7 +617,10 @@ TEST(a_stream_may_be_closed_or_shut_from_inside_a_callback)
 	}
 }
 
-/* 0: before the first byte, 1: within the handshake, 2: idle, 3: within a record, 4: while we write, 5: while we say goodbye. */
+/*
+ * 0: before the first byte, 1: within the handshake, 2: idle, 3: within a record, 4: while we write, 5: while we say
+ * goodbye.
+ */
 static void reset_at(int state, int version)
 {
 	static uint8_t out[200000];
@@ -915,7 +918,10 @@ TEST(http_1_1_is_agreed_to_and_a_client_that_only_speaks_something_else_is_told)
 
 /* ---- certificates and tickets ------------------------------------------------------------------------------------------- */
 
-/* The common name of the certificate that a client gets who asks for @name (NULL: for none); "" when there was no handshake. */
+/*
+ * The common name of the certificate that a client gets who asks for @name (NULL: for none); "" when there was no
+ * handshake.
+ */
 static void name_for(struct world *w, const char *name, char out[64])
 {
 	struct end e;
@@ -1145,11 +1151,11 @@ TEST(files_that_do_not_fit_are_named_and_the_former_certificates_stay)
 	static const char *const want[] = {
 		"tls.certificate: @/none.pem cannot be read: No such file or directory",
 		"tls.key: @/none.key cannot be read: No such file or directory",
-		"tls.certificate: @/text is not a usable certificate (PEM): there is none in it that is understood",
-		"tls.key: @/text is not a usable private key (PEM): there is none in it that is understood",
-		"tls.key: @/locked is locked with a passphrase; unlock a copy of it: openssl pkey -in ",
+		"tls.certificate: @/text is not a usable certificate (PEM): the file contains none, or none of a known type",
+		"tls.key: @/text is not a usable private key (PEM): the file contains none, or none of a known type",
+		"tls.key: @/locked is encrypted with a passphrase; make a copy without one: openssl pkey -in ",
 		"tls.key: @/second.key is not the key of the certificate @/first.pem; give both in the same order",
-		"tls.certificate: @/first.key is not a usable certificate (PEM): there is none in it that is understood",
+		"tls.certificate: @/first.key is not a usable certificate (PEM): the file contains none, or none of a known type",
 		"tls.certificate: @/directory is not a usable certificate (PEM): ",
 	};
 	struct pair_of_files good[2], bad[8];

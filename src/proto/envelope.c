@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * envelope: one scan over a message locates the known keys; the output is six strings written anew and the rest of the
- * source between the cuts. Keys that nobody knows are only remembered as keyed hashes, to find one that is there twice.
+ * source without the known keys that are left out. Unknown keys are stored only as keyed hashes, to find a key that
+ * appears twice.
  */
 #include "proto/envelope.h"
 
@@ -14,7 +15,7 @@
 #define LONGEST_KEY 15 /* reply_to_msg_id */
 #define BIT(key) (1u << (key))
 
-/* Written anew (or dropped, seq_no: no client numbers our log), never spliced. */
+/* Written anew, or dropped (seq_no, because only the gateway numbers its log); never copied with the rest. */
 #define NEVER_SPLICED                                                                                            \
 	(BIT(ENVELOPE_ID) | BIT(ENVELOPE_TYPE) | BIT(ENVELOPE_FROM) | BIT(ENVELOPE_TO) | BIT(ENVELOPE_CONTENT) | \
 	 BIT(ENVELOPE_CREATE_AT) | BIT(ENVELOPE_SEQ_NO))
@@ -82,8 +83,8 @@ static enum envelope_key find_key(const struct json_member *m)
 
 /*
  * The unknown keys of one message as a set of 64-bit keyed hashes, open addressing, at most half full. Two keys of one
- * message are taken for equal when their hashes are; n different keys do so by chance once in 2^65 / n^2 messages, and
- * without knowing the seed nobody can do better.
+ * message count as equal when their hashes are equal. With n different keys that happens by chance once in 2^65 / n^2
+ * messages, and a client that does not know the seed cannot make it happen more often.
  */
 struct key_set {
 	uint64_t *slots; /* 0: free */
@@ -99,7 +100,7 @@ static void key_set_deinit(struct key_set *s)
 		mem_free(s->slots);
 }
 
-/* The slot of @hash: its own or the free one where it belongs. */
+/* The slot that holds @hash, or the free slot for it. */
 static uint64_t *key_set_slot(struct key_set *s, uint64_t hash)
 {
 	for (size_t i = hash;; i++) {
@@ -187,7 +188,7 @@ bool envelope_id_ok(struct bytes s)
 	return s.len > 0 && s.len <= ENVELOPE_ADDRESS_MAX && !has_control(s) && utf8_valid(s);
 }
 
-/* A string value unescaped if that is at most @max bytes (itself at most ENVELOPE_ADDRESS_MAX). */
+/* Unescapes a string value; false when the result is longer than @max, which is at most ENVELOPE_ADDRESS_MAX. */
 static bool short_string(const struct json_value *v, size_t max, uint8_t scratch[ENVELOPE_ID_SCRATCH], struct bytes *s)
 {
 	*s = bytes_of(v->raw.at + 1, v->raw.len - 2);
@@ -282,7 +283,7 @@ static enum envelope_error check_value(struct envelope *e, enum envelope_key k, 
 	}
 }
 
-/* null is absent everywhere; "" where an empty name would name nobody. */
+/* null counts as absent for every key, "" for keys whose value is a name. */
 static bool counts_as_absent(enum envelope_key k, const struct json_value *v)
 {
 	const uint32_t names_something =
@@ -319,7 +320,7 @@ static enum envelope_error take_member(struct envelope *e, const struct json_mem
 	return add_unknown(unknown, m, seed);
 }
 
-/* Keeps account of where members begin and end. */
+/* Records where the members begin. */
 static void link_member(struct envelope *e, const struct json_member *m, bool prev_known)
 {
 	if (!e->first)
@@ -353,7 +354,7 @@ static enum envelope_error take_members(struct envelope *e, struct json_walk *w,
 _Static_assert((int)JSON_EMPTY == (int)ENVELOPE_EMPTY && (int)JSON_SYNTAX == (int)ENVELOPE_NOT_JSON &&
 		       (int)JSON_DEPTH == (int)ENVELOPE_TOO_DEEP && (int)JSON_UTF8 == (int)ENVELOPE_NOT_UTF8 &&
 		       (int)JSON_NOT_OBJECT == (int)ENVELOPE_NOT_OBJECT,
-	       "the scanner's errors are passed on as they are");
+	       "errors of the JSON scanner are returned unchanged");
 
 enum envelope_error envelope_parse(struct envelope *e, struct bytes text, unsigned max_depth, const uint64_t seed[2])
 {
@@ -419,17 +420,17 @@ enum envelope_error envelope_check_payload(const struct envelope *e)
 	return envelope_has(e, ENVELOPE_CONTENT) || envelope_has(e, ENVELOPE_DATA) ? ENVELOPE_OK : ENVELOPE_NO_PAYLOAD;
 }
 
-/* What to say, the culprit standing between @before and @after; without @after it is not named. */
+/* The sentence for each error: the culprit is written between @before and @after; without @after it is not named. */
 static const struct {
 	const char *before, *after;
 } sentences[] = {
-	[-ENVELOPE_OK] = { "the message is good", NULL },
+	[-ENVELOPE_OK] = { "the message is valid", NULL },
 	[-ENVELOPE_EMPTY] = { "the message is empty", NULL },
 	[-ENVELOPE_NOT_JSON] = { "the message is not valid JSON", NULL },
 	[-ENVELOPE_TOO_DEEP] = { "the message is nested deeper than limits.json_depth allows", NULL },
 	[-ENVELOPE_NOT_UTF8] = { "the message is not valid UTF-8", NULL },
 	[-ENVELOPE_NOT_OBJECT] = { "the message must be a JSON object", NULL },
-	[-ENVELOPE_KEY_TWICE] = { "the key \"", "\" is there twice" },
+	[-ENVELOPE_KEY_TWICE] = { "the key \"", "\" appears twice" },
 	[-ENVELOPE_LONE_SURROGATE] = { "\"", "\" has half of a surrogate pair: \\ud800 to \\udfff must come in pairs" },
 	[-ENVELOPE_NOT_STRING] = { "", " must be a string" },
 	[-ENVELOPE_DATA_NOT_OBJECT] = { "data must be an object", NULL },
@@ -507,7 +508,7 @@ void envelope_out_error(struct envelope_out *o, struct envelope_text to, struct 
 	};
 }
 
-/* The next piece of @source that is spliced: members with their commas between, none at either end. */
+/* A walk over the parts of @source that are copied: members with commas between them, no comma at either end. */
 struct splice {
 	const struct envelope *source;
 	uint32_t drop;
@@ -529,7 +530,7 @@ static struct splice splice_begin(const struct envelope_out *o)
 	return s;
 }
 
-static bool splice_next(struct splice *s, struct bytes *piece)
+static bool splice_next(struct splice *s, struct bytes *part)
 {
 	const uint8_t *from = s->at;
 
@@ -542,7 +543,7 @@ static bool splice_next(struct splice *s, struct bytes *piece)
 			continue;
 		s->at = c->next;
 		if (from != c->start) {
-			*piece = bytes_of(from, (size_t)(c->prev_end - from));
+			*part = bytes_of(from, (size_t)(c->prev_end - from));
 			return true;
 		}
 		from = c->next;
@@ -550,7 +551,7 @@ static bool splice_next(struct splice *s, struct bytes *piece)
 			return false;
 	}
 	s->at = NULL;
-	*piece = bytes_of(from, (size_t)(s->source->end - from));
+	*part = bytes_of(from, (size_t)(s->source->end - from));
 	return true;
 }
 
@@ -609,19 +610,19 @@ static uint8_t *put_fault(uint8_t *p, const struct envelope_fault *f)
 	return p;
 }
 
-/* All that stands before the six strings. */
+/* All bytes that are written in front of the six strings. */
 #define NAMES_SIZE (sizeof("{\"id\":,\"type\":,\"from\":,\"to\":,\"content\":,\"create_at\":") - 1)
 
 size_t envelope_size(const struct envelope_out *o)
 {
 	struct splice s = splice_begin(o);
-	struct bytes piece;
+	struct bytes part;
 	size_t n = NAMES_SIZE + 1;
 
 	n += text_size(&o->id) + text_size(&o->type) + text_size(&o->from) + text_size(&o->to) + text_size(&o->content);
 	n += text_size(&o->create_at) + o->create_at_add_z;
-	while (splice_next(&s, &piece))
-		n += 1 + piece.len;
+	while (splice_next(&s, &part))
+		n += 1 + part.len;
 	if (o->fault)
 		n += fault_size(o->fault);
 	else if (o->data.len)
@@ -634,11 +635,11 @@ size_t envelope_size(const struct envelope_out *o)
 static uint8_t *put_spliced(uint8_t *p, const struct envelope_out *o)
 {
 	struct splice s = splice_begin(o);
-	struct bytes piece;
+	struct bytes part;
 
-	while (splice_next(&s, &piece)) {
+	while (splice_next(&s, &part)) {
 		*p++ = ',';
-		p = o->source->line_breaks ? put_one_line(p, piece) : put(p, piece);
+		p = o->source->line_breaks ? put_one_line(p, part) : put(p, part);
 	}
 	return p;
 }

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * http1: request heads and bodies. A head is looked at byte by byte as it comes, only for line ends and control bytes;
- * each whole line is then judged at once, so a wrong request fails at its first wrong line however it was cut.
- * What concerns several lines (lengths, Host) is judged at the end. A head that came in several pieces is read once
- * more when it is whole, to take its views: twice over each byte is the most there is.
+ * http1: request heads and bodies. A head is scanned byte by byte as it comes, only for line ends and control bytes;
+ * each complete line is then checked at once, so a malformed request fails at its first malformed line wherever the
+ * input was cut. Rules that concern several lines (lengths, Host) are checked at the end. A head that came in several
+ * reads is parsed once more when it is complete, to set its views; so each byte is read twice at most.
  */
 #include "proto/http1.h"
 
 /* http1_parser.state */
 enum {
 	HEAD_START,      /* an empty line is still allowed here */
-	HEAD_AFTER_CRLF, /* it was there: now the request line */
+	HEAD_AFTER_CRLF, /* after that empty line: the request line must follow */
 	HEAD_FIELDS,
 	HEAD_END,
 };
 
-#define REQUEST_LINE_EXTRA 64u /* what a request line may have beside its target: method, version, spaces */
+#define REQUEST_LINE_EXTRA 64u /* bytes of a request line beside its target: method, version, spaces */
 
 static enum http1_result fail(struct http1_error *e, unsigned int status, const char *why)
 {
@@ -56,7 +56,7 @@ bool http1_token_valid(struct bytes b)
 	return b.len > 0;
 }
 
-/* How many bytes from the start of @in are no control bytes: eight at a time while none of the eight is one. */
+/* The number of bytes before the first control byte of @in; checks eight bytes at a time. */
 static size_t plain_run(struct bytes in)
 {
 	const uint64_t ones = 0x0101010101010101u;
@@ -154,12 +154,12 @@ static enum http1_result read_version(struct http1_parser *p, struct bytes v, st
 	    !is_digit(v.at[7]))
 		return fail(&p->error, 400, "the request line is malformed");
 	if (v.at[5] != '1' || v.at[7] > '1')
-		return fail(&p->error, 505, "only HTTP/1.0 and HTTP/1.1 are spoken here");
+		return fail(&p->error, 505, "only HTTP/1.0 and HTTP/1.1 are supported");
 	h->minor = (uint8_t)(v.at[7] - '0');
 	return HTTP1_MORE;
 }
 
-/* Visible ASCII without '#', which a client keeps for itself. */
+/* Visible ASCII without '#', because a client does not send the fragment of a URL. */
 static bool target_valid(struct bytes t)
 {
 	for (size_t i = 0; i < t.len; i++)
@@ -168,7 +168,7 @@ static bool target_valid(struct bytes t)
 	return t.len > 0;
 }
 
-/* §3.2.2: cuts scheme and authority off @rest, which is left empty, or at '/' or '?'. */
+/* §3.2.2: takes scheme and authority off @rest, which is then empty or begins with '/' or '?'. */
 static bool take_authority(struct bytes *rest, struct bytes *authority)
 {
 	static const char *const schemes[] = { "http://", "https://" };
@@ -206,7 +206,7 @@ static enum http1_result read_target(struct http1_parser *p, struct http1_head *
 
 	h->host = (struct bytes){ 0 };
 	if (!target_valid(rest))
-		return fail(&p->error, 400, "the request target has bytes that do not belong there");
+		return fail(&p->error, 400, "the request target has bytes that are not allowed");
 	if (h->method == HTTP1_OPTIONS && bytes_eq(rest, BYTES("*"))) {
 		h->path = rest;
 		h->query = (struct bytes){ 0 };
@@ -231,7 +231,7 @@ static enum http1_result read_request_line(struct http1_parser *p, const struct 
 	if (h->method_name.len > HTTP1_METHOD_MAX)
 		return fail(&p->error, 501, "the method is not known");
 	if (bytes_eq(h->method_name, BYTES("CONNECT")))
-		return fail(&p->error, 501, "CONNECT is not offered");
+		return fail(&p->error, 501, "CONNECT is not supported");
 	if (h->target.len > lim->max_target)
 		return fail(&p->error, 414, "the request target is too long");
 	return read_target(p, h);
@@ -291,16 +291,16 @@ bool http1_has_token(const struct http1_head *h, struct bytes name, struct bytes
 	return false;
 }
 
-/* The whole head: what several lines say together ----------------------------------------------------------------- */
+/* Rules that concern several lines of the head -------------------------------------------------------------------- */
 
-static enum http1_result judge_host(struct http1_parser *p, struct http1_head *h)
+static enum http1_result check_host(struct http1_parser *p, struct http1_head *h)
 {
 	const struct http1_field *f = http1_find(h, BYTES("Host"));
 
 	if (!f)
 		return h->minor ? fail(&p->error, 400, "Host is missing") : HTTP1_DONE;
 	if (http1_find_next(h, BYTES("Host"), f))
-		return fail(&p->error, 400, "Host is there twice");
+		return fail(&p->error, 400, "Host appears twice");
 	if (!http1_host_valid(f->value))
 		return fail(&p->error, 400, "Host is not a host name");
 	if (h->host.len == 0)
@@ -308,7 +308,7 @@ static enum http1_result judge_host(struct http1_parser *p, struct http1_head *h
 	return HTTP1_DONE;
 }
 
-/* RFC 9110 §8.6: digits alone, so that nobody else can read another number. */
+/* RFC 9110 §8.6: only digits, so that no other parser can read another number. */
 static bool read_content_length(struct bytes v, uint64_t *out)
 {
 	*out = 0;
@@ -320,8 +320,8 @@ static bool read_content_length(struct bytes v, uint64_t *out)
 	return v.len >= 1 && v.len <= 19;
 }
 
-/* RFC 9112 §6.1, §6.3: where the body ends must be beyond doubt. */
-static enum http1_result judge_length(struct http1_parser *p, struct http1_head *h)
+/* RFC 9112 §6.1, §6.3: there must be no doubt where the body ends. */
+static enum http1_result check_length(struct http1_parser *p, struct http1_head *h)
 {
 	const struct http1_field *te = http1_find(h, BYTES("Transfer-Encoding"));
 	const struct http1_field *cl = http1_find(h, BYTES("Content-Length"));
@@ -330,30 +330,30 @@ static enum http1_result judge_length(struct http1_parser *p, struct http1_head 
 	h->has_length = cl != NULL;
 	h->content_length = 0;
 	if (te && cl)
-		return fail(&p->error, 400, "Content-Length and Transfer-Encoding are both there");
+		return fail(&p->error, 400, "there are both Content-Length and Transfer-Encoding");
 	if (te && h->minor == 0)
 		return fail(&p->error, 400, "Transfer-Encoding is not part of HTTP/1.0");
 	if (te && (http1_find_next(h, BYTES("Transfer-Encoding"), te) || !bytes_eq_nocase(te->value, BYTES("chunked"))))
-		return fail(&p->error, 400, "Transfer-Encoding is not just \"chunked\"");
+		return fail(&p->error, 400, "Transfer-Encoding is not \"chunked\" alone");
 	if (cl && http1_find_next(h, BYTES("Content-Length"), cl))
-		return fail(&p->error, 400, "Content-Length is there twice");
+		return fail(&p->error, 400, "Content-Length appears twice");
 	if (cl && !read_content_length(cl->value, &h->content_length))
 		return fail(&p->error, 400, "Content-Length is not a number");
 	return HTTP1_DONE;
 }
 
-/* RFC 9110 §10.1.1; HTTP/1.0 knows no expectations. */
-static enum http1_result judge_expect(struct http1_parser *p, struct http1_head *h)
+/* RFC 9110 §10.1.1; HTTP/1.0 has no Expect. */
+static enum http1_result check_expect(struct http1_parser *p, struct http1_head *h)
 {
 	const struct http1_field *f = h->minor ? http1_find(h, BYTES("Expect")) : NULL;
 
 	h->expect_continue = f != NULL;
 	if (f && (http1_find_next(h, BYTES("Expect"), f) || !bytes_eq_nocase(f->value, BYTES("100-continue"))))
-		return fail(&p->error, 417, "only 100-continue can be expected");
+		return fail(&p->error, 417, "Expect is not 100-continue");
 	return HTTP1_DONE;
 }
 
-static void judge_connection(struct http1_head *h)
+static void read_connection(struct http1_head *h)
 {
 	bool close = http1_has_token(h, BYTES("Connection"), BYTES("close"));
 
@@ -361,14 +361,14 @@ static void judge_connection(struct http1_head *h)
 	h->upgrade = h->minor && http1_has_token(h, BYTES("Connection"), BYTES("upgrade"));
 }
 
-static enum http1_result judge_head(struct http1_parser *p, struct http1_head *h)
+static enum http1_result check_head(struct http1_parser *p, struct http1_head *h)
 {
 	h->nfields = p->nfields;
 	h->size = p->line;
-	if (judge_host(p, h) == HTTP1_ERROR || judge_length(p, h) == HTTP1_ERROR)
+	if (check_host(p, h) == HTTP1_ERROR || check_length(p, h) == HTTP1_ERROR)
 		return HTTP1_ERROR;
-	judge_connection(h);
-	return judge_expect(p, h);
+	read_connection(h);
+	return check_expect(p, h);
 }
 
 /* Lines ----------------------------------------------------------------------------------------------------------- */
@@ -387,14 +387,14 @@ static enum http1_result take_line(struct http1_parser *p, const struct http1_li
 		return read_request_line(p, lim, line, h);
 	}
 	if (p->state == HEAD_AFTER_CRLF)
-		return fail(&p->error, 400, "empty lines stand where a request should");
+		return fail(&p->error, 400, "there are empty lines before the request");
 	p->state = HEAD_AFTER_CRLF;
 	return HTTP1_MORE;
 }
 
 /*
- * Looks for the next line end in @in, which ends where the present limit does.
- * HTTP1_DONE: @line is set and eaten. HTTP1_MORE: not yet there.
+ * Looks for the next line end in @in, which the caller has cut at the present limit.
+ * HTTP1_DONE: @line is set and consumed. HTTP1_MORE: there is no line end yet.
  */
 static enum http1_result next_line(struct http1_parser *p, struct bytes in, struct bytes *line)
 {
@@ -461,7 +461,7 @@ enum http1_result http1_parse_head(struct http1_parser *p, const struct http1_li
 		http1_parser_init(p);
 		r = parse(p, lim, whole, out);
 	}
-	return r == HTTP1_DONE ? judge_head(p, out) : r;
+	return r == HTTP1_DONE ? check_head(p, out) : r;
 }
 
 /* Body (RFC 9112 §6.2, §7.1) -------------------------------------------------------------------------------------- */
@@ -509,8 +509,8 @@ static enum http1_result expect_byte(struct http1_body *b, uint8_t c, uint8_t wa
 	return HTTP1_MORE;
 }
 
-/* 1 to 16 hex digits and no extension: proxies disagree about those. */
-static enum http1_result eat_size(struct http1_body *b, uint8_t c)
+/* 1 to 16 hex digits and no chunk extension, because proxies disagree about extensions. */
+static enum http1_result consume_size(struct http1_body *b, uint8_t c)
 {
 	uint8_t low = bytes_lower(c);
 	uint64_t v;
@@ -529,7 +529,7 @@ static enum http1_result eat_size(struct http1_body *b, uint8_t c)
 	return HTTP1_MORE;
 }
 
-static enum http1_result eat_size_lf(struct http1_body *b, uint8_t c)
+static enum http1_result consume_size_lf(struct http1_body *b, uint8_t c)
 {
 	if (expect_byte(b, c, '\n', b->left ? BODY_DATA : BODY_LINE) == HTTP1_ERROR)
 		return HTTP1_ERROR;
@@ -541,34 +541,34 @@ static enum http1_result eat_size_lf(struct http1_body *b, uint8_t c)
 }
 
 /* The first byte of a trailer line, or of the empty line that ends them. */
-static enum http1_result eat_line(struct http1_body *b, uint8_t c)
+static enum http1_result consume_line(struct http1_body *b, uint8_t c)
 {
 	if (c == '\r')
 		return expect_byte(b, c, '\r', BODY_END_LF);
 	return is_token(c) ? expect_byte(b, c, c, BODY_NAME) : bad_chunk(b);
 }
 
-static enum http1_result eat_name(struct http1_body *b, uint8_t c)
+static enum http1_result consume_name(struct http1_body *b, uint8_t c)
 {
 	return is_token(c) ? HTTP1_MORE : expect_byte(b, c, ':', BODY_VALUE);
 }
 
-static enum http1_result eat_value(struct http1_body *b, uint8_t c)
+static enum http1_result consume_value(struct http1_body *b, uint8_t c)
 {
 	return is_control(c) && c != '\t' ? expect_byte(b, c, '\r', BODY_VALUE_LF) : HTTP1_MORE;
 }
 
-static enum http1_result eat_trailer(struct http1_body *b, uint8_t c)
+static enum http1_result consume_trailer(struct http1_body *b, uint8_t c)
 {
 	if (++b->trailer > HTTP1_TRAILER_MAX)
 		return fail(&b->error, 400, "the trailer section is too large");
 	switch (b->state) {
 	case BODY_LINE:
-		return eat_line(b, c);
+		return consume_line(b, c);
 	case BODY_NAME:
-		return eat_name(b, c);
+		return consume_name(b, c);
 	case BODY_VALUE:
-		return eat_value(b, c);
+		return consume_value(b, c);
 	case BODY_VALUE_LF:
 		return expect_byte(b, c, '\n', BODY_LINE);
 	default:
@@ -576,30 +576,30 @@ static enum http1_result eat_trailer(struct http1_body *b, uint8_t c)
 	}
 }
 
-static enum http1_result eat(struct http1_body *b, uint8_t c)
+static enum http1_result consume(struct http1_body *b, uint8_t c)
 {
 	b->overhead++;
 	if ((b->overhead > OVERHEAD_FREE) && (b->overhead - OVERHEAD_FREE) / OVERHEAD_FACTOR > b->taken)
-		return fail(&b->error, 400, "the chunks are too small for their number");
+		return fail(&b->error, 400, "there are too many small chunks");
 	switch (b->state) {
 	case BODY_SIZE:
-		return eat_size(b, c);
+		return consume_size(b, c);
 	case BODY_SIZE_LF:
-		return eat_size_lf(b, c);
+		return consume_size_lf(b, c);
 	case BODY_DATA_CR:
 		return expect_byte(b, c, '\r', BODY_DATA_LF);
 	case BODY_DATA_LF:
 		return expect_byte(b, c, '\n', BODY_SIZE);
 	default:
-		return eat_trailer(b, c);
+		return consume_trailer(b, c);
 	}
 }
 
-static enum http1_result take_piece(struct http1_body *b, struct bytes *in, struct bytes *piece)
+static enum http1_result take_body(struct http1_body *b, struct bytes *in, struct bytes *part)
 {
 	size_t n = b->left < in->len ? (size_t)b->left : in->len;
 
-	*piece = bytes_of(in->at, n);
+	*part = bytes_of(in->at, n);
 	bytes_skip(in, n);
 	b->left -= n;
 	b->taken += n;
@@ -608,19 +608,19 @@ static enum http1_result take_piece(struct http1_body *b, struct bytes *in, stru
 	return HTTP1_PIECE;
 }
 
-enum http1_result http1_body_next(struct http1_body *b, struct bytes *in, struct bytes *piece)
+enum http1_result http1_body_next(struct http1_body *b, struct bytes *in, struct bytes *part)
 {
 	enum http1_result r = HTTP1_MORE;
 	uint8_t c;
 
-	*piece = (struct bytes){ 0 };
+	*part = (struct bytes){ 0 };
 	if (b->error.status)
 		return HTTP1_ERROR;
 	while (r == HTTP1_MORE && b->state != BODY_DONE && in->len) {
 		if (b->state == BODY_LENGTH || b->state == BODY_DATA)
-			return take_piece(b, in, piece);
+			return take_body(b, in, part);
 		bytes_take_u8(in, &c);
-		r = eat(b, c);
+		r = consume(b, c);
 	}
 	return r == HTTP1_MORE && b->state == BODY_DONE ? HTTP1_DONE : r;
 }

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * http1_response: HTTP/1.1 answers in their wire form (RFC 9112 §4). What is written is always one well-formed head:
- * a value with CR, LF or NUL in it is refused whole, before the first byte. It knows no route and no error text.
+ * http1_response: HTTP/1.1 answers in their wire form (RFC 9112 §4). The output always has one well-formed head: an
+ * answer with CR, LF or NUL in a value is refused before the first byte is written. Knows no route and no error text.
  */
 #ifndef WSC_PROTO_HTTP1_RESPONSE_H
 #define WSC_PROTO_HTTP1_RESPONSE_H
 
 #include "base/buf.h"
 
-#define HTTP1_BAD_FIELD 1 /* a field name that is no token, or a value with CR, LF or NUL: nothing was written */
+#define HTTP1_BAD_FIELD 1 /* a field name is no token, or a value has CR, LF or NUL: nothing was written */
 
 struct http1_out_field {
 	const char *name;
@@ -38,9 +38,9 @@ int http1_write_response(struct buf *out, const struct http1_response *r);
  */
 int http1_write_head(struct buf *out, uint16_t status, const struct http1_out_field *fields, size_t nfields);
 
-/* The reason phrase of @status; "Unknown" for one that the table does not have. */
+/* The reason phrase of @status; "Unknown" for a status that is not in the table. */
 const char *http1_reason(uint16_t status);
-/* True when @value may stand in a header field: no CR, LF or NUL. */
+/* True when a header field may have this value: no CR, LF or NUL. */
 bool http1_value_valid(struct bytes value);
 
 #endif

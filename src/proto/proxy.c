@@ -26,7 +26,7 @@ static bool port_valid(struct bytes s)
 	return s.len > 0 && n <= 65535 && (s.len == 1 || s.at[0] != '0');
 }
 
-/* Takes the next word off @line, and the one space that follows it; false when none follows. */
+/* Takes the next word and the one space after it off @line; false when no space follows. */
 static bool word(struct bytes *line, struct bytes *w)
 {
 	const uint8_t *space = memchr(line->at, ' ', line->len);
@@ -36,7 +36,7 @@ static bool word(struct bytes *line, struct bytes *w)
 	return space != NULL;
 }
 
-/* @v6: of IPv6, as it is written. */
+/* @v6: the text must be an IPv6 address. */
 static bool address_valid(struct bytes s, bool v6, struct ip *out)
 {
 	return ip_parse(s, out) && (memchr(s.at, ':', s.len) != NULL) == v6;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* query: see the header. Decoding never makes longer, so it may be done in place and needs no second bound. */
+/* query: see the header. Decoded text is never longer than its source, so it may be decoded in place. */
 #include "proto/query.h"
 
 static int hex(uint8_t c)
@@ -63,7 +63,7 @@ ptrdiff_t query_decode_path(struct bytes in, uint8_t *out)
 	return decode(in, '+', out);
 }
 
-/* Cuts the raw pair in front off @rest. */
+/* Takes the next raw pair off @rest. */
 static bool take_pair(struct bytes *rest, struct bytes *pair)
 {
 	while (rest->len) {

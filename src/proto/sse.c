@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sse: see the header. Sizes are asked first, so that an event is written once, into memory of exactly its size. */
+/*
+ * sse: see the header. The caller asks for the size first, so that an event is written once, into memory of its size.
+ */
 #include "proto/sse.h"
 
 #include <assert.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ws: frames and handshake of RFC 6455. A header is judged field by field in the order of its bytes, so a wrong frame
- * fails at its first wrong byte however the bytes were cut; only a header that is right in all is eaten.
- * Between two calls there is nothing but the 48 bytes of the decoder: no buffer, no pointer into the input.
+ * ws: frames and handshake of RFC 6455. A header is checked field by field in the order of its bytes, so an invalid
+ * frame fails at its first invalid byte wherever the input was cut; only a complete and valid header is consumed.
+ * Between two calls only the 48 bytes of the decoder are kept: no buffer, no pointer into the input.
  */
 #include "proto/ws.h"
 
@@ -13,11 +13,11 @@
 
 /* ws_decoder.bits */
 enum {
-	BIT_DEFLATE = 1,    /* rsv1 is agreed on */
-	BIT_FIN = 2,        /* the data frame under way is the last of its message */
-	BIT_COMPRESSED = 4, /* the message under way had rsv1 */
-	BIT_HANDED = 8,     /* a piece of the message under way was handed out */
-	BIT_CLOSED = 16,    /* a close frame has come */
+	BIT_DEFLATE = 1,    /* permessage-deflate is agreed, so rsv1 is allowed */
+	BIT_FIN = 2,        /* the present data frame is the last of its message */
+	BIT_COMPRESSED = 4, /* the present message had rsv1 */
+	BIT_RETURNED = 8,   /* bytes of the present message were returned */
+	BIT_CLOSED = 16,    /* a close frame was received */
 };
 
 #define FIN 0x80u
@@ -49,8 +49,8 @@ bool ws_decoder_idle(const struct ws_decoder *d)
 }
 
 /*
- * Blocks of 32 bytes as vectors (two SSE2 or one AVX2 register), then of 8, then bytes: the key's period of 4 divides
- * the first two, so it need not turn until the tail.
+ * Blocks of 32 bytes as vectors (two SSE2 or one AVX2 register), then of 8, then single bytes: the key's period of 4
+ * divides the block sizes, so the key must be rotated only for the last bytes.
  */
 void ws_mask(uint8_t *at, size_t n, uint8_t key[4])
 {
@@ -93,8 +93,8 @@ static bool is_control(uint8_t op)
 	return op >= WS_OP_CLOSE;
 }
 
-/* §5.2, first byte. Returns what is wrong with it, or NULL. */
-static const char *judge_first(const struct ws_decoder *d, uint8_t b)
+/* §5.2, first byte. Returns the fault, or NULL. */
+static const char *check_first(const struct ws_decoder *d, uint8_t b)
 {
 	uint8_t op = b & 0x0f;
 	bool starts = op == WS_OP_TEXT || op == WS_OP_BINARY;
@@ -113,7 +113,7 @@ static const char *judge_first(const struct ws_decoder *d, uint8_t b)
 }
 
 /* §5.2, second byte. A client must mask (§5.1). */
-static const char *judge_second(uint8_t op, uint8_t b)
+static const char *check_second(uint8_t op, uint8_t b)
 {
 	if (!(b & MASKED))
 		return "frame from the client is not masked";
@@ -122,7 +122,7 @@ static const char *judge_second(uint8_t op, uint8_t b)
 	return NULL;
 }
 
-/* §5.2, the extended length: @n bytes, in the shortest form that will do. */
+/* §5.2, the extended length: @n bytes, which must be the shortest form. */
 static const char *read_length(const uint8_t *at, size_t n, uint64_t *len)
 {
 	uint64_t v = 0;
@@ -137,8 +137,8 @@ static const char *read_length(const uint8_t *at, size_t n, uint64_t *len)
 	return NULL;
 }
 
-/* Before any payload: does the message stay within its limits with this frame? No sum that could overflow. */
-static enum ws_event judge_limits(struct ws_decoder *d, const struct ws_limits *lim, const struct header *h,
+/* Before any payload: does the message stay within its limits with this frame? Subtracts, so that no sum overflows. */
+static enum ws_event check_limits(struct ws_decoder *d, const struct ws_limits *lim, const struct header *h,
 				  struct ws_out *out)
 {
 	if (d->message_len > lim->max_message || h->len > lim->max_message - d->message_len)
@@ -148,7 +148,7 @@ static enum ws_event judge_limits(struct ws_decoder *d, const struct ws_limits *
 	return WS_MESSAGE;
 }
 
-/* Reads a header without eating it. WS_MESSAGE: @h is right and complete. */
+/* Reads a header without consuming it. WS_MESSAGE: @h is valid and complete. */
 static enum ws_event peek_header(struct ws_decoder *d, const struct ws_limits *lim, const struct mut_bytes *in,
 				 struct header *h, struct ws_out *out)
 {
@@ -157,7 +157,7 @@ static enum ws_event peek_header(struct ws_decoder *d, const struct ws_limits *l
 
 	if (in->len < 1)
 		return WS_NEED_MORE;
-	why = judge_first(d, in->at[0]);
+	why = check_first(d, in->at[0]);
 	if (why)
 		return fail(d, out, WS_CODE_PROTOCOL, why);
 	h->fin = in->at[0] & FIN;
@@ -165,7 +165,7 @@ static enum ws_event peek_header(struct ws_decoder *d, const struct ws_limits *l
 	h->op = in->at[0] & 0x0f;
 	if (in->len < 2)
 		return WS_NEED_MORE;
-	why = judge_second(h->op, in->at[1]);
+	why = check_second(h->op, in->at[1]);
 	if (why)
 		return fail(d, out, WS_CODE_PROTOCOL, why);
 	h->len = in->at[1] & 0x7f;
@@ -175,7 +175,7 @@ static enum ws_event peek_header(struct ws_decoder *d, const struct ws_limits *l
 	why = ext ? read_length(in->at + 2, ext, &h->len) : NULL;
 	if (why)
 		return fail(d, out, WS_CODE_PROTOCOL, why);
-	if (!is_control(h->op) && judge_limits(d, lim, h, out) == WS_ERROR)
+	if (!is_control(h->op) && check_limits(d, lim, h, out) == WS_ERROR)
 		return WS_ERROR;
 	h->size = 2 + ext + 4;
 	return in->len < h->size ? WS_NEED_MORE : WS_MESSAGE;
@@ -194,13 +194,13 @@ static enum ws_event take_close(struct ws_decoder *d, struct ws_out *out)
 	struct bytes body = out->payload;
 
 	if (body.len == 1)
-		return fail(d, out, WS_CODE_PROTOCOL, "close frame with half a code");
+		return fail(d, out, WS_CODE_PROTOCOL, "close frame with only one byte of its code");
 	out->code = WS_CODE_NONE;
 	if (body.len) {
 		out->code = (uint16_t)(body.at[0] << 8 | body.at[1]);
 		bytes_skip(&out->payload, 2);
 		if (!ws_code_valid(out->code))
-			return fail(d, out, WS_CODE_PROTOCOL, "close code is not one that may be sent");
+			return fail(d, out, WS_CODE_PROTOCOL, "close code is not allowed in a frame");
 		if (!utf8_valid(out->payload))
 			return fail(d, out, WS_CODE_BAD_DATA, "close reason is not UTF-8");
 	}
@@ -241,7 +241,7 @@ static void begin_frame(struct ws_decoder *d, const struct header *h, struct mut
 	skip(in, h->size);
 }
 
-/* The next bytes of the data frame: unmasked, checked, and only then shown. At a message's end the decoder is idle. */
+/* Returns the next bytes of the data frame, unmasked and checked. At the end of a message the decoder becomes idle. */
 static enum ws_event take_payload(struct ws_decoder *d, struct mut_bytes *in, struct ws_out *out)
 {
 	size_t n = d->left < in->len ? (size_t)d->left : in->len;
@@ -257,11 +257,11 @@ static enum ws_event take_payload(struct ws_decoder *d, struct mut_bytes *in, st
 	out->payload = bytes_of(in->at, n);
 	out->opcode = d->opcode;
 	out->compressed = compressed;
-	out->first = !(d->bits & BIT_HANDED);
+	out->first = !(d->bits & BIT_RETURNED);
 	out->whole = out->first && last;
 	skip(in, n);
 	d->left -= n;
-	d->bits |= BIT_HANDED;
+	d->bits |= BIT_RETURNED;
 	if (!last)
 		return WS_PIECE;
 	ws_decoder_init(d, d->bits & BIT_DEFLATE);
@@ -355,7 +355,7 @@ void ws_accept_key(struct bytes key, char out[WS_ACCEPT_LEN])
 	base64_encode(bytes_of(digest, sizeof(digest)), out);
 }
 
-/* The value of the one field called @name; empty when there is none, or more than one. */
+/* The value of the only field with @name; empty when there is none, or more than one. */
 static struct bytes single(const struct http1_head *h, struct bytes name)
 {
 	const struct http1_field *f = http1_find(h, name);
@@ -371,8 +371,10 @@ static bool key_valid(struct bytes key)
 	return key.len == 24 && base64_decode(key, nonce) == 16;
 }
 
-/* Sets the subprotocol in every outcome: a client that offers it can be told of a refusal by a close code. */
-/* Names of subprotocols are compared exactly (§4.1), unlike the tokens of HTTP: the answer must be one that was offered. */
+/*
+ * Names of subprotocols are compared with their case (§4.1), unlike tokens of HTTP: the answer must be one of the names
+ * that the client offers.
+ */
 static bool offers_protocol(const struct http1_head *h, struct bytes name)
 {
 	const struct http1_field *f = NULL;
@@ -392,6 +394,7 @@ enum ws_upgrade ws_check_upgrade(const struct http1_head *h, struct ws_handshake
 	struct bytes key = single(h, BYTES("Sec-WebSocket-Key"));
 
 	*out = (struct ws_handshake){ 0 };
+	/* Set for every result, because a client that offers the subprotocol is refused with a close code. */
 	out->wsc_v1 = offers_protocol(h, BYTES(WS_SUBPROTOCOL));
 	if (!http1_has_token(h, BYTES("Upgrade"), BYTES("websocket")) || !h->upgrade)
 		return WS_UPGRADE_NONE;
@@ -415,13 +418,13 @@ const char *ws_upgrade_why(enum ws_upgrade u)
 	case WS_UPGRADE_NONE:
 		return "this path is for WebSocket connections";
 	case WS_UPGRADE_BAD_METHOD:
-		return "a WebSocket handshake is a GET";
+		return "a WebSocket handshake must be a GET request";
 	case WS_UPGRADE_BAD_VERSION:
-		return "only version 13 of the WebSocket protocol is spoken here";
+		return "only version 13 of the WebSocket protocol is supported";
 	case WS_UPGRADE_BAD_KEY:
-		return "Sec-WebSocket-Key must be there once, base64 of 16 bytes";
+		return "there must be one Sec-WebSocket-Key, base64 of 16 bytes";
 	case WS_UPGRADE_BAD_REQUEST:
-		return "a WebSocket handshake has no body";
+		return "a WebSocket handshake must have no body";
 	}
 	return "switching protocols";
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ws_deflate: see ws_deflate.h. The offers are read by the grammar of RFC 6455 §9.1, each byte once. The streams are raw DEFLATE; a message ends with an empty stored block of which only the first byte
- * is sent (§7.2.1), so inflating appends the other four.
+ * ws_deflate: see ws_deflate.h. Offers are parsed by the grammar of RFC 6455 §9.1, each byte once. The streams are raw
+ * DEFLATE; a message ends with an empty stored block of which only the first byte is sent (§7.2.1), so inflating
+ * appends the other four.
  */
 #include "proto/ws_deflate.h"
 
@@ -14,7 +15,7 @@
 
 #define NAME "permessage-deflate"
 #define BITS_MAX 15u
-#define CHUNK 16384u /* bytes inflated between two looks at the limit */
+#define CHUNK 16384u /* bytes inflated between two checks of the limit */
 
 /* Offers ---------------------------------------------------------------------------------------------------------- */
 
@@ -46,7 +47,7 @@ static bool take_char(struct bytes *in, uint8_t c)
 	return true;
 }
 
-/* Empty: there is none. */
+/* Empty when there is no token. */
 static struct bytes take_token(struct bytes *in)
 {
 	struct bytes token;
@@ -60,10 +61,10 @@ static struct bytes take_token(struct bytes *in)
 	return token;
 }
 
-/* The value of a parameter as far as it matters: its first bytes, the quotes taken off. */
+/* The value of a parameter without quotes; only its first bytes, because no valid value is longer. */
 struct value {
 	char at[4];
-	size_t len; /* of all of it; 0: none */
+	size_t len; /* of the whole value; 0: none */
 };
 
 static void add_char(struct value *v, uint8_t c)
@@ -73,7 +74,7 @@ static void add_char(struct value *v, uint8_t c)
 	v->len++;
 }
 
-/* A quoted string must be a token once the quotes are off (RFC 6455 §9.1). Behind its first quote. */
+/* A quoted string must be a token without its quotes (RFC 6455 §9.1). @in begins after the first quote. */
 static bool take_quoted(struct bytes *in, struct value *v)
 {
 	uint8_t c;
@@ -102,7 +103,7 @@ static bool take_value(struct bytes *in, struct value *v)
 	return token.len > 0;
 }
 
-/* "8" to "15" without a leading zero (§7.1.2.1); 0: it is none. */
+/* "8" to "15" without a leading zero (§7.1.2.1); 0: another value. */
 static uint8_t bits_of(const struct value *v)
 {
 	if (v->len == 1 && (v->at[0] == '8' || v->at[0] == '9'))
@@ -138,7 +139,7 @@ static bool take_param(struct offer *o, struct bytes name, const struct value *v
 	return v->len == 0;
 }
 
-/* The next extension in the list. False: there is none, or the grammar is broken and the rest worth nothing. */
+/* The next extension in the list. False: there is none, or a syntax error makes the rest useless. */
 static bool next_offer(struct bytes *in, struct offer *o)
 {
 	struct bytes name;
@@ -176,7 +177,10 @@ static struct ws_deflate accept_offer(const struct offer *o, const struct ws_def
 	};
 }
 
-/* What differs from the default of the extension is said; of the client's window only if it was asked about (§7.1.2.2). */
+/*
+ * Writes the parameters that differ from the default of the extension; the client's window only if the client has
+ * offered it (§7.1.2.2).
+ */
 static size_t write_answer(const struct offer *o, const struct ws_deflate *d, char *answer)
 {
 	char *at = answer, *end = answer + WS_DEFLATE_ANSWER_MAX;
@@ -233,7 +237,7 @@ static void zlib_free(void *opaque, void *p)
 	mem_free(p);
 }
 
-/* zlib has no window of 256 bytes: the next larger one, searched only for runs, never looks back further than one. */
+/* zlib has no window of 256 bytes. The next larger one with Z_RLE does as well: it refers back by one byte only. */
 static unsigned zlib_bits(unsigned bits)
 {
 	return bits < 9 ? 9 : bits;
@@ -248,7 +252,7 @@ size_t ws_deflate_context_bytes(const struct ws_deflate *d)
 {
 	size_t n = 0;
 
-	/* zconf.h; and what a stream holds beside its buffers. */
+	/* The formulas of zconf.h, and the memory of a stream beside its buffers. */
 	if (d->server_takeover)
 		n += ((size_t)4 << zlib_bits(d->server_bits)) + ((size_t)512 << mem_level(d->server_bits)) + 6144;
 	if (d->client_takeover)
@@ -304,8 +308,8 @@ void ws_inflater_free(struct ws_inflater *i)
 }
 
 /*
- * One call with more room than the message has bytes: either all comes out, the flush included, or it is not worth it.
- * So deflate() is never asked to flush twice, which would add an empty block.
+ * One call with more room than the message has bytes: either the whole output fits, the flush included, or compressing
+ * does not pay. So deflate() never flushes twice, which would add an empty block.
  */
 int ws_deflate(struct ws_deflater *d, struct bytes in, bool takeover, uint8_t *out, size_t *len)
 {
@@ -327,7 +331,7 @@ int ws_deflate(struct ws_deflater *d, struct bytes in, bool takeover, uint8_t *o
 	return done ? 0 : WS_DEFLATE_PLAIN;
 }
 
-/* Inflates what there is of @in. 0: all of it is eaten; *ended: right behind the end of a final block. */
+/* Inflates all of @in. 0: all of it is consumed; *ended: it ends exactly at the end of a final block. */
 static int inflate_some(z_stream *z, struct bytes in, uint64_t max, struct buf *out, bool *ended)
 {
 	uint8_t beyond = 0;
@@ -350,18 +354,18 @@ static int inflate_some(z_stream *z, struct bytes in, uint64_t max, struct buf *
 		out->len += room ? room - z->avail_out : 0;
 		*ended = r == Z_STREAM_END;
 		if (*ended)
-			r = inflateResetKeep(z); /* the next block may refer to what came before */
+			r = inflateResetKeep(z); /* the next block may refer to earlier bytes */
 		if (r == Z_MEM_ERROR)
 			return -WSC_ENOMEM;
 		if (r == Z_BUF_ERROR)
-			break; /* nothing was left to do */
+			break; /* no input and no output was left */
 		if (r != Z_OK)
 			return WS_INFLATE_BAD;
 	} while (z->avail_in || (!z->avail_out && !*ended));
 	return 0;
 }
 
-/* Between two blocks, no bit of the last byte unused? */
+/* Is the stream between two blocks, with all bits of the last byte used? */
 static bool at_boundary(const z_stream *z)
 {
 	return (z->data_type & 128) && !(z->data_type & 63);
@@ -376,7 +380,7 @@ int ws_inflate(struct ws_inflater *i, struct bytes in, bool takeover, uint64_t m
 		max = BUF_MAX;
 	if (out->len > max || in.len > UINT32_MAX)
 		return WS_INFLATE_TOO_BIG;
-	if (!in.len) /* no block at all: some send an empty message so */
+	if (!in.len) /* no block at all: some clients send an empty message in this way */
 		return 0;
 	r = inflate_some(&i->z, in, max, out, &ended);
 	if (r == 0 && !ended) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tests of proto/envelope: each rule of the message by its name. Everything written here goes through write_out(), which
- * gives the writer a block of exactly the promised size and holds every output to the same promise: valid JSON, valid
- * UTF-8, one line.
+ * Tests of proto/envelope: each rule of the message by its name. Everything written here goes through write_out(),
+ * which gives the writer a block of exactly the promised size and holds every output to the same promise: valid JSON,
+ * valid UTF-8, one line.
  */
 #include "proto/envelope.h"
 
@@ -216,22 +216,22 @@ static const struct {
 	{ BYTES("[1]"), ENVELOPE_NOT_OBJECT, "the message must be a JSON object" },
 	{ BYTES("\"ping\""), ENVELOPE_NOT_OBJECT, "the message must be a JSON object" },
 	{ BYTES("null"), ENVELOPE_NOT_OBJECT, "the message must be a JSON object" },
-	{ BYTES("{\"to\":\"a\",\"to\":\"b\"}"), ENVELOPE_KEY_TWICE, "the key \"to\" is there twice" },
+	{ BYTES("{\"to\":\"a\",\"to\":\"b\"}"), ENVELOPE_KEY_TWICE, "the key \"to\" appears twice" },
 	{ BYTES("{\"to\":\"a\",\"from\":\"b\",\"x\":1,\"to\":\"c\"}"), ENVELOPE_KEY_TWICE,
-	  "the key \"to\" is there twice" },
-	{ BYTES("{\"id\":null,\"id\":\"a\"}"), ENVELOPE_KEY_TWICE, "the key \"id\" is there twice" },
-	{ BYTES("{\"seq_no\":1,\"x\":1,\"seq_no\":2}"), ENVELOPE_KEY_TWICE, "the key \"seq_no\" is there twice" },
-	{ BYTES("{\"to\":\"a\",\"\\u0074o\":\"b\"}"), ENVELOPE_KEY_TWICE, "the key \"\\u0074o\" is there twice" },
+	  "the key \"to\" appears twice" },
+	{ BYTES("{\"id\":null,\"id\":\"a\"}"), ENVELOPE_KEY_TWICE, "the key \"id\" appears twice" },
+	{ BYTES("{\"seq_no\":1,\"x\":1,\"seq_no\":2}"), ENVELOPE_KEY_TWICE, "the key \"seq_no\" appears twice" },
+	{ BYTES("{\"to\":\"a\",\"\\u0074o\":\"b\"}"), ENVELOPE_KEY_TWICE, "the key \"\\u0074o\" appears twice" },
 	{ BYTES("{\"\\u0072\\u0065\\u0070\\u006c\\u0079\\u005f\\u0074\\u006f\\u005f\\u006d\\u0073\\u0067"
 		"\\u005f\\u0069\\u0064\":\"\","
 		"\"reply_to_msg_id\":\"\"}"),
-	  ENVELOPE_KEY_TWICE, "the key \"reply_to_msg_id\" is there twice" },
-	{ BYTES("{\"x\":1,\"y\":2,\"x\":1}"), ENVELOPE_KEY_TWICE, "the key \"x\" is there twice" },
-	{ BYTES("{\"\":1,\"\":1}"), ENVELOPE_KEY_TWICE, "the key \"\" is there twice" },
-	{ BYTES("{\"\\u00e9\":1,\"\xc3\xa9\":1}"), ENVELOPE_KEY_TWICE, "the key \"\xc3\xa9\" is there twice" },
-	{ BYTES("{\"a/b\":1,\"a\\/b\":1}"), ENVELOPE_KEY_TWICE, "the key \"a\\/b\" is there twice" },
+	  ENVELOPE_KEY_TWICE, "the key \"reply_to_msg_id\" appears twice" },
+	{ BYTES("{\"x\":1,\"y\":2,\"x\":1}"), ENVELOPE_KEY_TWICE, "the key \"x\" appears twice" },
+	{ BYTES("{\"\":1,\"\":1}"), ENVELOPE_KEY_TWICE, "the key \"\" appears twice" },
+	{ BYTES("{\"\\u00e9\":1,\"\xc3\xa9\":1}"), ENVELOPE_KEY_TWICE, "the key \"\xc3\xa9\" appears twice" },
+	{ BYTES("{\"a/b\":1,\"a\\/b\":1}"), ENVELOPE_KEY_TWICE, "the key \"a\\/b\" appears twice" },
 	{ BYTES("{\"\\ud83d\\ude00\":1,\"\xf0\x9f\x98\x80\":1}"), ENVELOPE_KEY_TWICE,
-	  "the key \"\xf0\x9f\x98\x80\" is there twice" },
+	  "the key \"\xf0\x9f\x98\x80\" appears twice" },
 	{ BYTES("{\"content\":\"\\ud83d\"}"), ENVELOPE_LONE_SURROGATE,
 	  "\"content\" has half of a surrogate pair: \\ud800 to \\udfff must come in pairs" },
 	{ BYTES("{\"mine\":\"\\ude00\"}"), ENVELOPE_LONE_SURROGATE,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * check: keys that contradict each other, and keys that ask for more safety or durability than this version has. Those
- * stop the start: an open door must never stand where a closed one was asked for.
+ * check: keys that contradict each other, and keys that ask for more safety or durability than this version has. With
+ * such keys the gateway does not start, so that it never runs with less protection than the user asked for.
  */
 #include "config/check.h"
 
@@ -14,7 +14,7 @@ struct check {
 	bool no_memory;
 };
 
-/* Where the row was written; a default has no place but its name. */
+/* The place where the row was written, or "defaults". */
 static struct place place_of(const struct check *k, enum config_option opt)
 {
 	const char *written = k->c->written[opt];
@@ -24,7 +24,7 @@ static struct place place_of(const struct check *k, enum config_option opt)
 			       .key = bytes_str(config_rows[opt].key) };
 }
 
-static void say(struct check *k, enum problem_kind kind, enum config_option opt, struct buf *text)
+static void report(struct check *k, enum problem_kind kind, enum config_option opt, struct buf *text)
 {
 	struct place p = place_of(k, opt);
 
@@ -32,12 +32,12 @@ static void say(struct check *k, enum problem_kind kind, enum config_option opt,
 		k->no_memory = true;
 }
 
-static void say_str(struct check *k, enum problem_kind kind, enum config_option opt, const char *text)
+static void report_str(struct check *k, enum problem_kind kind, enum config_option opt, const char *text)
 {
 	struct buf b = BUF_INIT;
 
 	buf_add_str(&b, text);
-	say(k, kind, opt, &b);
+	report(k, kind, opt, &b);
 }
 
 static void add_value(struct buf *b, const struct check *k, enum config_option opt)
@@ -60,7 +60,7 @@ static void check_timeout(struct check *k)
 	add_value(&b, k, OPT_client_timeout);
 	buf_add_str(&b, " is too short; allowed: longer than heartbeat_interval, which is ");
 	add_value(&b, k, OPT_heartbeat_interval);
-	say(k, PROBLEM_FAULT, OPT_client_timeout, &b);
+	report(k, PROBLEM_FAULT, OPT_client_timeout, &b);
 }
 
 static void check_addresses(struct check *k)
@@ -72,8 +72,8 @@ static void check_addresses(struct check *k)
 			if (strcmp(ip->at[i], ip->at[j]) == 0) {
 				struct buf b = BUF_INIT;
 
-				buf_addf(&b, "%s is there twice", ip->at[i]);
-				say(k, PROBLEM_FAULT, OPT_node_ip, &b);
+				buf_addf(&b, "%s appears twice", ip->at[i]);
+				report(k, PROBLEM_FAULT, OPT_node_ip, &b);
 				return;
 			}
 }
@@ -89,28 +89,29 @@ static void check_queue(struct check *k)
 	add_value(&b, k, OPT_performance_max_queue_bytes);
 	buf_addf(&b, " is too small; allowed: auto, or at least %lluKiB (security.max_message_size + 64KiB)",
 		 (unsigned long long)(least + 1023) / 1024);
-	say(k, PROBLEM_FAULT, OPT_performance_max_queue_bytes, &b);
+	report(k, PROBLEM_FAULT, OPT_performance_max_queue_bytes, &b);
 }
 
 static void check_hook(struct check *k, bool has_message_hook)
 {
 	if (k->c->values.security.sender_mismatch == CONFIG_SENDER_HOOK && !has_message_hook)
-		say_str(k, PROBLEM_FAULT, OPT_security_sender_mismatch,
+		report_str(
+			k, PROBLEM_FAULT, OPT_security_sender_mismatch,
 			"hook needs the hook on_message_received, and there is none; allowed here: reject or overwrite");
 }
 
-/* What is not built, and would be missed. */
-static void check_not_built(struct check *k)
+/* Features that are not in this version and that a user would rely on. */
+static void check_missing(struct check *k)
 {
 	const struct config *v = &k->c->values;
 
 	if (v->auth.mode == CONFIG_AUTH_TOKEN)
-		say_str(k, PROBLEM_FAULT, OPT_auth_mode, "token is not in this version; allowed: open");
+		report_str(k, PROBLEM_FAULT, OPT_auth_mode, "token is not in this version; allowed: open");
 	if (v->store.kind != CONFIG_STORE_NONE)
-		say_str(k, PROBLEM_FAULT, OPT_store_kind, "storage is not in this version; allowed: none");
+		report_str(k, PROBLEM_FAULT, OPT_store_kind, "storage is not in this version; allowed: none");
 	if (v->admin.token)
-		say_str(k, PROBLEM_FAULT, OPT_admin_token,
-			"an admin token is not in this version; without it administration answers only on loopback");
+		report_str(k, PROBLEM_FAULT, OPT_admin_token,
+			   "an admin token is not in this version; without it administration answers only on loopback");
 }
 
 static void check_tls(struct check *k)
@@ -120,27 +121,26 @@ static void check_tls(struct check *k)
 	struct buf b = BUF_INIT;
 
 	if (certificates != keys && (!certificates || !keys)) {
-		say_str(k, PROBLEM_FAULT, keys ? OPT_tls_key : OPT_tls_certificate,
-			keys ? "a key needs its certificate: set tls.certificate too"
-			     : "a certificate needs its key: set tls.key too");
+		report_str(k, PROBLEM_FAULT, keys ? OPT_tls_key : OPT_tls_certificate,
+			   keys ? "a key needs its certificate: set tls.certificate too"
+				: "a certificate needs its key: set tls.key too");
 	} else if (certificates != keys) {
 		buf_addf(&b, "%zu key%s for %zu certificate%s; each certificate needs its key, in the same order", keys,
 			 keys == 1 ? "" : "s", certificates, certificates == 1 ? "" : "s");
-		say(k, PROBLEM_FAULT, OPT_tls_key, &b);
+		report(k, PROBLEM_FAULT, OPT_tls_key, &b);
 	}
 	if (v->tls.port && !v->tls.allow_plain)
-		say_str(k, PROBLEM_FAULT, OPT_tls_allow_plain,
-			"false leaves node_port nothing to speak while TLS has a port of its own; allowed with it: "
-			"tls.port same");
+		report_str(k, PROBLEM_FAULT, OPT_tls_allow_plain,
+			   "with false and a separate tls.port, node_port would serve nothing; set tls.port to same");
 	if (certificates || keys)
 		return;
 	if (!v->tls.allow_plain)
-		say_str(k, PROBLEM_FAULT, OPT_tls_allow_plain, "false needs tls.certificate and tls.key");
+		report_str(k, PROBLEM_FAULT, OPT_tls_allow_plain, "false needs tls.certificate and tls.key");
 	if (v->tls.port)
-		say_str(k, PROBLEM_FAULT, OPT_tls_port, "a port for TLS needs tls.certificate and tls.key");
+		report_str(k, PROBLEM_FAULT, OPT_tls_port, "a port for TLS needs tls.certificate and tls.key");
 }
 
-/* A switch that is off asks for nothing. */
+/* A switch that is off needs no warning. */
 static void warn_later(struct check *k)
 {
 	for (int opt = 0; opt < OPT_COUNT; opt++) {
@@ -150,7 +150,7 @@ static void warn_later(struct check *k)
 			continue;
 		if (row->kind == KIND_BOOL && !*(const bool *)config_field_const(&k->c->values, row))
 			continue;
-		say_str(k, PROBLEM_WARNING, (enum config_option)opt, "has no effect in this version");
+		report_str(k, PROBLEM_WARNING, (enum config_option)opt, "has no effect in this version");
 	}
 }
 
@@ -159,14 +159,14 @@ static void warn_whitelist(struct check *k)
 	const struct config *v = &k->c->values;
 
 	if (v->security.enable_ip_whitelist && !v->security.whitelist_ips.n)
-		say_str(k, PROBLEM_WARNING, OPT_security_enable_ip_whitelist,
-			"security.whitelist_ips is empty, so nobody is let in");
+		report_str(k, PROBLEM_WARNING, OPT_security_enable_ip_whitelist,
+			   "security.whitelist_ips is empty, so no client is accepted");
 	if (!v->security.enable_ip_whitelist && v->security.whitelist_ips.n)
-		say_str(k, PROBLEM_WARNING, OPT_security_whitelist_ips,
-			"has no effect while security.enable_ip_whitelist is false");
+		report_str(k, PROBLEM_WARNING, OPT_security_whitelist_ips,
+			   "has no effect while security.enable_ip_whitelist is false");
 }
 
-/* A path that the gateway answers, and the row that says so. */
+/* A path that the gateway serves, and the row that configures it. */
 struct route {
 	enum config_option opt;
 	const char *base, *rest;
@@ -182,7 +182,7 @@ static void check_route(struct check *k, const struct route *a, const struct rou
 {
 	struct buf one = BUF_INIT, two = BUF_INIT, text = BUF_INIT;
 
-	/* Blame what the user wrote, not the default that it meets. */
+	/* Report the key that the user wrote, not the default that it collides with. */
 	if (b->opt != OPT_COUNT && written(k, b->opt) && !written(k, a->opt)) {
 		const struct route *other = a;
 
@@ -195,9 +195,9 @@ static void check_route(struct check *k, const struct route *a, const struct rou
 		k->no_memory = true;
 	} else if (bytes_eq(buf_bytes(&one), buf_bytes(&two))) {
 		buf_add(&text, buf_bytes(&one));
-		buf_addf(&text, " is taken by %s",
+		buf_addf(&text, " is already used by %s",
 			 b->opt == OPT_COUNT ? "the gateway itself" : config_rows[b->opt].key);
-		say(k, PROBLEM_FAULT, a->opt, &text);
+		report(k, PROBLEM_FAULT, a->opt, &text);
 	}
 	buf_deinit(&one);
 	buf_deinit(&two);
@@ -234,7 +234,7 @@ static void warn_not_enabled(struct check *k)
 	struct place p = { .name = name };
 
 	if (written(k, OPT_enabled) && !k->c->values.enabled)
-		say_str(k, PROBLEM_WARNING, OPT_enabled, "false: the gateway is not enabled");
+		report_str(k, PROBLEM_WARNING, OPT_enabled, "false: the gateway is not enabled");
 	else if (!written(k, OPT_enabled) && k->c->sectionless.len &&
 		 problem_add(k->c, PROBLEM_WARNING, &p, "there is no section wsc: the gateway is not enabled"))
 		k->no_memory = true;
@@ -248,7 +248,7 @@ int config_check(struct wsc_config *c, bool has_message_hook)
 	check_addresses(&k);
 	check_queue(&k);
 	check_hook(&k, has_message_hook);
-	check_not_built(&k);
+	check_missing(&k);
 	check_tls(&k);
 	check_paths(&k);
 	warn_later(&k);

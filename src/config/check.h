@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* check: what one key cannot say alone. */
+/* check: faults and warnings that concern several keys. */
 #ifndef WSC_CONFIG_CHECK_H
 #define WSC_CONFIG_CHECK_H
 

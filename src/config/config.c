@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* config: the public face (wsc/config.h) over the readers and checks. It holds the values and the list of problems. */
+/* config: implements wsc/config.h with the readers and checks. It holds the values and the list of problems. */
 #include "wsc/config.h"
 
 #include <errno.h>
@@ -36,7 +36,7 @@ void wsc_config_free(struct wsc_config *c)
 	mem_free(c);
 }
 
-/* What was left out for want of memory must not look as if it had not been written. */
+/* Remembers a lack of memory, so that a value that could not be stored does not look as if it was not written. */
 static int remembered(struct wsc_config *c, int rc)
 {
 	c->no_memory |= rc == -WSC_ENOMEM;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * config: what the user asked for, as typed values. The struct is made from options.def; this page only says what each
- * kind of row becomes. Values are whole and in range whatever the file held: a bad text is a fault in the list and leaves
- * the former value. It knows neither sockets nor hooks: gateway/ turns it into each module's options.
+ * config: the user's configuration as typed values. The struct is made from options.def; this file only defines the
+ * field of each kind of row. Values are always complete and in range: a bad text adds a fault to the list and leaves
+ * the former value. It knows neither sockets nor hooks: gateway/ converts it to each module's options.
  */
 #ifndef WSC_CONFIG_CONFIG_H
 #define WSC_CONFIG_CONFIG_H
@@ -16,7 +16,7 @@ struct config_strings {
 	size_t n;
 };
 
-/* Owned; for ip_match(). */
+/* Owned; the argument of ip_match(). */
 struct config_nets {
 	struct ip_net *at;
 	size_t n;
@@ -45,7 +45,7 @@ enum config_tls_min_version { CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
 #define FIELD_RATE(tag, name) uint64_t name; /* per second */
 #define FIELD_DURATION(tag, name) uint64_t name##_ms;
 #define FIELD_SIZE(tag, name) uint64_t name;      /* bytes */
-#define FIELD_KIBIBYTES(tag, name) uint64_t name; /* bytes all the same */
+#define FIELD_KIBIBYTES(tag, name) uint64_t name; /* bytes too */
 #define FIELD_CHOICE(tag, name) enum config_##tag name;
 #define FIELD_NAME(tag, name) char *name;
 #define FIELD_TEXT(tag, name) char *name;
@@ -63,7 +63,7 @@ enum config_tls_min_version { CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
 /* clang-format on */
 #define OPTION(kind, name, def, allowed, since, help) FIELD_##kind(name, name)
 #define MEMBER(section, kind, name, def, allowed, since, help) FIELD_##kind(section##_##name, name)
-#define NOTHING(key, why)
+#define IGNORED(key, why)
 struct config {
 #include "config/options.def"
 };
@@ -71,14 +71,14 @@ struct config {
 #undef END
 #undef OPTION
 #undef MEMBER
-#undef NOTHING
+#undef IGNORED
 
 /* The rows by number: OPT_node_ip, OPT_security_max_message_size, ... */
 #define SECTION(name, heading)
 #define END(name)
 #define OPTION(kind, name, def, allowed, since, help) OPT_##name,
 #define MEMBER(section, kind, name, def, allowed, since, help) OPT_##section##_##name,
-#define NOTHING(key, why)
+#define IGNORED(key, why)
 enum config_option {
 #include "config/options.def"
 	OPT_COUNT
@@ -87,40 +87,40 @@ enum config_option {
 #undef END
 #undef OPTION
 #undef MEMBER
-#undef NOTHING
+#undef IGNORED
 
 /* One line for the user: a fault, or a warning. */
 struct config_problem {
 	char *text;
 	bool warning;
-	bool from_check; /* made by wsc_config_check(), which makes them anew each time */
+	bool from_check; /* added by wsc_config_check(), which removes and adds them again at each call */
 };
 
-/* What include/wsc/config.h calls struct wsc_config. One thread at a time. */
+/* The struct wsc_config of include/wsc/config.h. One thread at a time. */
 struct wsc_config {
 	struct config values;
-	/* Where the value of each row was written last, "config.yaml:7"; NULL: nowhere, it is the default. Owned. */
+	/* The place where each row was written last, "config.yaml:7"; NULL: the row has its default. Owned. */
 	char *written[OPT_COUNT];
 	struct config_problem *problems;
 	size_t nproblems;
 	size_t nfaults;
-	bool no_memory;         /* a problem could not be kept: the configuration is not to be used */
-	struct buf sectionless; /* a file was read that has no section wsc: its name and a NUL; otherwise empty */
+	bool no_memory;         /* a problem could not be stored: do not use the configuration */
+	struct buf sectionless; /* the name and a NUL of a file that has no section wsc; otherwise empty */
 };
 
-/* client_timeout as it counts: three times the heartbeat unless written. */
+/* The effective client_timeout: three times heartbeat_interval unless it is written. */
 static inline uint64_t config_client_timeout_ms(const struct config *c)
 {
 	return c->client_timeout_ms ? c->client_timeout_ms : 3 * c->heartbeat_interval_ms;
 }
 
-/* What a queue must hold, whatever is written: the longest message and its company. */
+/* The least bytes of a queue: room for the longest message and some others. */
 static inline uint64_t config_queue_bytes_least(const struct config *c)
 {
 	return c->security.max_message_size + 65536;
 }
 
-/* performance.max_queue_bytes as it counts: 2 MiB unless written, or more where a message needs more. */
+/* The effective performance.max_queue_bytes: 2 MiB unless it is written, or more if a message needs more. */
 static inline uint64_t config_queue_bytes(const struct config *c)
 {
 	uint64_t least = config_queue_bytes_least(c);
@@ -129,8 +129,8 @@ static inline uint64_t config_queue_bytes(const struct config *c)
 }
 
 /*
- * A copy that owns all it points to, for a gateway that outlives its caller's configuration. 0, or -WSC_ENOMEM with
- * nothing left to free. @out is freed with config_values_free().
+ * A deep copy, for a gateway that lives longer than its caller's configuration. 0, or -WSC_ENOMEM with nothing to free.
+ * Free @out with config_values_free().
  */
 int config_values_copy(struct config *out, const struct config *from);
 void config_values_free(struct config *c);

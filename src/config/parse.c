@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* parse: small readers, each for one kind of value. None allocates except through the buf it is given. */
+/* parse: small parsers, one for each kind of value. Only the buf of the caller allocates. */
 #include "config/parse.h"
 
 #include <sys/un.h>
@@ -17,7 +17,7 @@ static bool is_alnum(uint8_t c)
 	return is_digit(c) || (bytes_lower(c) >= 'a' && bytes_lower(c) <= 'z');
 }
 
-/* Takes the digits at the front of @s. "010" is refused: some would read it as eight. */
+/* Takes the digits at the front of @s. Refuses "010" because some programs read it as eight. */
 static bool take_count(struct bytes *s, uint64_t *out)
 {
 	struct bytes in = *s;
@@ -73,7 +73,7 @@ struct unit {
 	uint64_t factor;
 };
 
-/* The first unit that @s begins with; the longer of two comes first in the table. */
+/* The first unit that @s begins with; where two units begin alike, the longer one comes first in the table. */
 static const struct unit *take_unit(struct bytes *s, const struct unit *units, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -144,8 +144,8 @@ bool parse_kibibytes(struct bytes s, uint64_t *bytes)
 	return parse_bytes(s, 1024, bytes);
 }
 
-/* All of @s alphanumeric or one of @others? */
-static bool made_of(struct bytes s, const char *others)
+/* Is every byte of @s alphanumeric or one of @others? */
+static bool consists_of(struct bytes s, const char *others)
 {
 	for (size_t i = 0; i < s.len; i++)
 		if (!is_alnum(s.at[i]) && !(s.at[i] && strchr(others, s.at[i])))
@@ -155,7 +155,7 @@ static bool made_of(struct bytes s, const char *others)
 
 bool parse_name(struct bytes s, struct buf *out)
 {
-	if (s.len == 0 || s.len > 64 || !made_of(s, "._:-"))
+	if (s.len == 0 || s.len > 64 || !consists_of(s, "._:-"))
 		return false;
 	buf_add(out, s);
 	return true;
@@ -177,12 +177,15 @@ bool parse_word(struct bytes s, struct buf *out)
 	return s.len <= 128 && parse_text(s, out);
 }
 
-/* Segments that are not empty, "." or "..", each behind a '/': what a request's path can be compared with as it stands. */
+/*
+ * '/' and a segment that is not empty, "." or "..", repeated, so that it can be compared with a request path byte by
+ * byte.
+ */
 bool parse_path(struct bytes s, struct buf *out)
 {
 	struct bytes rest = s;
 
-	if (s.len < 2 || s.len > 128 || s.at[0] != '/' || !made_of(s, "/._~-"))
+	if (s.len < 2 || s.len > 128 || s.at[0] != '/' || !consists_of(s, "/._~-"))
 		return false;
 	while (rest.len) {
 		struct bytes segment;
@@ -226,7 +229,7 @@ static void add_lower(struct buf *out, struct bytes s)
 /* RFC 3986 §3.1 */
 static bool is_scheme(struct bytes s)
 {
-	return s.len && s.len <= 32 && !is_digit(s.at[0]) && is_alnum(s.at[0]) && made_of(s, "+-.");
+	return s.len && s.len <= 32 && !is_digit(s.at[0]) && is_alnum(s.at[0]) && consists_of(s, "+-.");
 }
 
 /* A name, an IPv4 address or an IPv6 address in brackets. */
@@ -236,12 +239,12 @@ static bool is_host(struct bytes host)
 
 	if (host.len > 2 && host.at[0] == '[' && host.at[host.len - 1] == ']')
 		return memchr(host.at, ':', host.len) && ip_parse(bytes_of(host.at + 1, host.len - 2), &ip);
-	if (host.len == 0 || host.len > 253 || host.at[0] == '.' || !made_of(host, "._-"))
+	if (host.len == 0 || host.len > 253 || host.at[0] == '.' || !consists_of(host, "._-"))
 		return false;
 	return memmem(host.at, host.len, "..", 2) == NULL;
 }
 
-/* Cuts ":port" off the end of @host; 0: there is none. */
+/* Takes ":port" off the end of @host; *port is 0 when there is none. */
 static bool cut_port(struct bytes *host, uint64_t *port)
 {
 	const uint8_t *colon = host->len ? memrchr(host->at, ':', host->len) : NULL;
@@ -265,7 +268,7 @@ bool parse_origin(struct bytes s, struct buf *out)
 {
 	const uint8_t *mark = s.len ? memmem(s.at, s.len, "://", 3) : NULL;
 	struct bytes scheme, host = s;
-	bool any_below;
+	bool subdomains;
 	uint64_t port;
 
 	if (bytes_eq(s, BYTES("*"))) {
@@ -276,13 +279,13 @@ bool parse_origin(struct bytes s, struct buf *out)
 		return false;
 	scheme = bytes_of(s.at, (size_t)(mark - s.at));
 	bytes_skip(&host, scheme.len + 3);
-	any_below = bytes_starts(host, BYTES("*."));
-	if (any_below)
+	subdomains = bytes_starts(host, BYTES("*."));
+	if (subdomains)
 		bytes_skip(&host, 2);
-	if (!is_scheme(scheme) || !cut_port(&host, &port) || !is_host(host) || (any_below && host.at[0] == '['))
+	if (!is_scheme(scheme) || !cut_port(&host, &port) || !is_host(host) || (subdomains && host.at[0] == '['))
 		return false;
 	add_lower(out, scheme);
-	buf_add_str(out, any_below ? "://*." : "://");
+	buf_add_str(out, subdomains ? "://*." : "://");
 	add_lower(out, host);
 	if (port && !is_default_port(scheme, port))
 		buf_addf(out, ":%llu", (unsigned long long)port);

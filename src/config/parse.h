@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* parse: the grammar of each kind of value, without ranges, rows or messages. Nothing is changed when false is returned. */
+/*
+ * parse: the grammar of each kind of value, without ranges, rows or messages. A parser that returns false changes
+ * nothing.
+ */
 #ifndef WSC_CONFIG_PARSE_H
 #define WSC_CONFIG_PARSE_H
 
@@ -15,10 +18,10 @@ bool parse_rate(struct bytes s, uint64_t *per_second);
 bool parse_duration(struct bytes s, uint64_t *ms);
 /* A count of bytes, or a count with B, KiB, MiB, GiB; KB, MB and GB are the same units of 1024. */
 bool parse_size(struct bytes s, uint64_t *bytes);
-/* The same, a bare count being units of 1024 bytes. */
+/* The same, but a bare count is in units of 1024 bytes. */
 bool parse_kibibytes(struct bytes s, uint64_t *bytes);
 
-/* These add the text in its one right form to @out. */
+/* These add the text in its normal form to @out. */
 bool parse_name(struct bytes s, struct buf *out);
 /* 1 to 4096 bytes of UTF-8 without control characters. */
 bool parse_text(struct bytes s, struct buf *out);

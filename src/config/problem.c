@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* problem: how a line is put together and escaped, and what "near in spelling" means. It decides no fault itself. */
+/* problem: builds and escapes the lines, and finds words of similar spelling. It decides no fault itself. */
 #include "config/problem.h"
 
 #include <stdarg.h>
@@ -11,10 +11,13 @@
 
 /* Longest part of a value that is quoted, in bytes. */
 #define QUOTE_MAX 80
-/* Longer words are near to nothing. */
+/* Longer words are similar to no other word. */
 #define WORD_MAX 64
 
-/* Controls of ASCII, and U+0080 to U+009F, which are c2 and a second byte in UTF-8: both, or what is left is no UTF-8. */
+/*
+ * ASCII controls, and U+0080 to U+009F, which are c2 and a second byte in UTF-8. True for both bytes, so that the rest
+ * stays valid UTF-8.
+ */
 static bool is_control(struct bytes s, size_t i)
 {
 	uint8_t c = s.at[i];
@@ -51,8 +54,8 @@ static void add_place(struct buf *b, const struct place *p)
 	buf_add_str(b, ": ");
 }
 
-/* Room for one more; the line itself is @line's. */
-static int keep(struct wsc_config *c, enum problem_kind kind, struct buf *line)
+/* Stores a copy of @line. */
+static int store_line(struct wsc_config *c, enum problem_kind kind, struct buf *line)
 {
 	struct config_problem *grown = mem_realloc(c->problems, (c->nproblems + 1) * sizeof(*grown));
 	char *text;
@@ -83,7 +86,7 @@ int problem_add_buf(struct wsc_config *c, enum problem_kind kind, const struct p
 	}
 	add_escaped(&line, buf_bytes(&raw));
 	line.failed |= raw.failed | text->failed;
-	rc = keep(c, kind, &line);
+	rc = store_line(c, kind, &line);
 	if (rc)
 		c->no_memory = true;
 out:
@@ -157,7 +160,10 @@ static unsigned int least(unsigned int a, unsigned int b)
 	return a < b ? a : b;
 }
 
-/* Insertions, deletions, substitutions and swaps of neighbours that turn @a into @b in any case; a row at a time. */
+/*
+ * The edit distance: how many insertions, deletions, substitutions and swaps of neighbours turn @a into @b; the case of
+ * letters does not count. Computed row by row.
+ */
 static unsigned int distance(struct bytes a, struct bytes b)
 {
 	unsigned int rows[3][WORD_MAX + 1];
@@ -185,21 +191,21 @@ static unsigned int distance(struct bytes a, struct bytes b)
 	return last[b.len];
 }
 
-/* How far off a word of this length may be. */
+/* The largest distance at which a word of this length is still similar. */
 static unsigned int tolerance(size_t len)
 {
 	return len < 3 ? 0 : len < 6 ? 1 : len < 10 ? 2 : 3;
 }
 
-/* Whether @word is a part of @name that is long enough to be no accident: cert of certificate. */
+/* Is @word a part of @name, and long enough that this is no accident? For example cert of certificate. */
 static bool is_part(struct bytes word, struct bytes name)
 {
 	return word.len > 3 && word.len < name.len && memmem(name.at, name.len, word.at, word.len);
 }
 
 /*
- * A name in the same section is the nearest; elsewhere it counts as one letter further away. A part of a name in the
- * same section is one letter off.
+ * The distance of two keys: a name in another section counts as one letter more. A part of a name in the same section
+ * counts as one letter.
  */
 static unsigned int key_distance(struct bytes key, struct bytes candidate)
 {

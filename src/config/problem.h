@@ -4,7 +4,8 @@
  *
  *     config.yaml:7: wsc.heartbeat_intervall: unknown key; did you mean heartbeat_interval?
  *
- * Whatever a line quotes, it is one line and cannot drive a terminal. It never quotes a secret: that is the caller's care.
+ * Control characters are escaped, so that a quoted value cannot break the line or control a terminal. The caller makes
+ * sure that no secret is quoted.
  */
 #ifndef WSC_CONFIG_PROBLEM_H
 #define WSC_CONFIG_PROBLEM_H
@@ -12,15 +13,15 @@
 #include "base/buf.h"
 #include "config/table.h"
 
-/* Where something is written. Borrowed. */
+/* The place where a value is written. Borrowed. */
 struct place {
 	const char *name;    /* a file, "environment" or "set" */
 	size_t line;         /* from 1; 0: the place has no lines */
-	struct bytes prefix; /* of the key: "wsc.", "wsc.security." or nothing */
+	struct bytes prefix; /* of the key: "wsc.", "wsc.security." or empty */
 	struct bytes key;    /* may be empty */
 };
 
-/* Lines that are kept; one more says that there are others. */
+/* Problems that are kept; one more line tells that there are others. */
 #define PROBLEMS_MAX 1000
 
 enum problem_kind { PROBLEM_FAULT, PROBLEM_WARNING };
@@ -28,21 +29,21 @@ enum problem_kind { PROBLEM_FAULT, PROBLEM_WARNING };
 /* Adds the line and returns -WSC_ECONFIG for a fault, 0 for a warning, -WSC_ENOMEM. */
 int problem_add(struct wsc_config *c, enum problem_kind kind, const struct place *p, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
-/* The same with a text that is ready; @text is used up. */
+/* The same with a complete text; frees @text. */
 int problem_add_buf(struct wsc_config *c, enum problem_kind kind, const struct place *p, struct buf *text);
-/* Takes away what wsc_config_check() added. */
+/* Removes the problems that wsc_config_check() added. */
 void problem_forget_check(struct wsc_config *c);
 void problems_free(struct wsc_config *c);
 
-/* Adds "@value" in quotes, cut when it is long. */
+/* Adds @value in quotes, cut when it is long. */
 void problem_quote(struct buf *b, struct bytes value);
 
 /*
- * The key or section that somebody who wrote @key ("heartbeat_intervall", "security.node_port") may have meant: near in
- * spelling, or of the same name in another section. NULL: none is near.
+ * The key or section that the user may have meant by @key ("heartbeat_intervall", "security.node_port"): one with a
+ * similar spelling, or with the same name in another section. NULL: none is similar.
  */
 const char *suggest_key(struct bytes key);
-/* The nearest of @n words, or -1. */
+/* The most similar of @n words, or -1. */
 int suggest_word(struct bytes word, const struct bytes *words, size_t n);
 
 #endif

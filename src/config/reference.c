@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * reference: three pages from one table. What is said of all keys together stands here as text, what is said of one key
- * stands in options.def. The YAML page is itself a valid configuration that changes nothing.
+ * reference: three pages from one table. This file holds the text about all keys together; the text about each key is
+ * in options.def. The YAML page is itself a valid configuration that changes nothing.
  */
 #include "config/reference.h"
 
 #include "config/source.h"
 
-/* ---- words in lines ---- */
+/* ---- wrapped lines ---- */
 
 /*
- * Adds the words of @text in lines of at most @width bytes, each behind @indent. With @sentences every sentence begins a
- * line of its own, as manual pages want it.
+ * Adds the words of @text in lines of at most @width bytes, each with @indent in front. With @sentences every sentence
+ * begins a new line, as manual pages require.
  */
 static void add_wrapped(struct buf *out, const char *indent, size_t width, const char *text, bool sentences)
 {
@@ -48,7 +48,7 @@ static void add_lines(struct buf *out, const char *const *lines)
 	}
 }
 
-/* "wsc.yaml" keys of the section itself come first; -1. */
+/* The section of a key; -1 for a key of the section wsc itself. */
 static int section_of(const struct config_row *row)
 {
 	const char *dot = strchr(row->key, '.');
@@ -97,8 +97,8 @@ static void add_yaml_default(struct buf *out, const struct config_row *row)
 	buf_add_u8(out, ']');
 }
 
-/* A key without a default, or without effect yet, is shown but not set. */
-static bool is_shown_only(const struct config_row *row)
+/* A key without a default, or without effect yet, is written as a comment. */
+static bool is_commented_out(const struct config_row *row)
 {
 	return row->later || (!*row->def && !kind_is_list(row->kind));
 }
@@ -119,7 +119,7 @@ static void add_yaml_row(struct buf *out, const struct config_row *row)
 	else
 		add_wrapped(out, comment, 100, (const char *)allowed.at, false);
 	buf_deinit(&allowed);
-	buf_add_str(out, is_shown_only(row) ? comment : indent);
+	buf_add_str(out, is_commented_out(row) ? comment : indent);
 	buf_addf(out, "%s: ", leaf_of(row));
 	add_yaml_default(out, row);
 	buf_add_str(out, "\n\n");
@@ -127,8 +127,8 @@ static void add_yaml_row(struct buf *out, const struct config_row *row)
 
 static void write_yaml(struct buf *out)
 {
-	static const char *const head[] = { "# Every key of wsc at its default. Only what differs needs to be written.",
-					    "# The rules of writing are in wsc.yaml(5) and docs/config.md.", "",
+	static const char *const head[] = { "# Every key of wsc with its default. Write only the keys that you change.",
+					    "# wsc.yaml(5) and docs/config.md describe how values are written.", "",
 					    "wsc:", NULL };
 	int section = -1;
 
@@ -153,8 +153,8 @@ static const char *const md_head[] = {
 	"<!-- Made from src/config/options.def by `wsc config --markdown`. Change the table, not this page. -->",
 	"# Configuration",
 	"",
-	"One YAML file with a section `wsc:`; other sections are ignored. These four keys are enough, and even they have",
-	"defaults:",
+	"The configuration is one YAML file with a section `wsc:`; other sections are ignored. Every key has a default; most",
+	"installations need only these four:",
 	"",
 	"```yaml",
 	"wsc:",
@@ -165,9 +165,9 @@ static const char *const md_head[] = {
 	"    - \"*\"",
 	"```",
 	"",
-	"`wsc serve config.yaml` reads the file; `wsc serve` alone reads `./config.yaml` if there is one, else takes the",
-	"defaults, but listens on 127.0.0.1 only. `wsc check config.yaml` reports every fault and starts nothing.",
-	"`wsc config --defaults` prints a file with every key at its default.",
+	"`wsc serve config.yaml` reads the file. `wsc serve` without a file reads `./config.yaml` if it exists; else it uses",
+	"the defaults, but listens on 127.0.0.1 only. `wsc check config.yaml` reports every fault and does not start the",
+	"gateway. `wsc config --defaults` prints a file with every key and its default.",
 	"",
 	"## How values are written",
 	"",
@@ -177,40 +177,40 @@ static const char *const md_head[] = {
 	"  `1GiB` too. `KB`, `MB` and `GB` mean the same as `KiB`, `MiB` and `GiB`.",
 	"- **Rates** are per second: `100` or `100/s`.",
 	"- **Lists** as YAML lists, or as one text with commas: `a, b`. An empty list is `[]`.",
-	"- **`${NAME}`** in a value is taken from the environment; if it is not set there, that is a fault. If `NAME` is",
-	"  not set but `NAME_FILE` is, the content of the file that `NAME_FILE` names is taken, without its last line",
-	"  break. A plain `${` is written `$${`.",
+	"- **`${NAME}`** in a value is replaced by the environment variable `NAME`. If `NAME` is not set but `NAME_FILE` is,",
+	"  it is replaced by the content of the file that `NAME_FILE` names, without its last line break. If neither is set,",
+	"  that is a fault. Write a plain `${` as `$${`.",
 	"",
 	"## What overrides what",
 	"",
 	"1. The file.",
 	"2. The environment: `WSC_` and the key in upper case, `_` for `.`: `WSC_HEARTBEAT_INTERVAL=10`,",
 	"   `WSC_SECURITY_MAX_MESSAGE_SIZE=2MiB`. `WSC_STORE_URL_FILE=/run/secrets/url` reads the value of `WSC_STORE_URL`",
-	"   from a file; so does `_FILE` behind every other key. An unknown `WSC_` variable is a warning.",
+	"   from a file; `_FILE` works for every other key too. An unknown `WSC_` variable is a warning.",
 	"3. `--set key=value` on the command line: `--set security.max_message_size=2MiB`.",
 	"",
 	"## What is a fault",
 	"",
-	"An unknown key, a wrong type, a value out of range, a key that is there twice, values that contradict each other:",
-	"`wsc serve` and `wsc check` print one line for each and end with exit code 2. Nothing is started with a silent",
-	"default.",
+	"An unknown key, a wrong type, a value out of range, a key that appears twice, values that contradict each other:",
+	"`wsc serve` and `wsc check` print one line for each and end with exit code 2. The gateway never starts with a default",
+	"in place of a faulty value.",
 	"",
 	"```text",
 	"config.yaml:7: wsc.heartbeat_intervall: unknown key; did you mean heartbeat_interval?",
 	"config.yaml:9: wsc.node_port: \"80800\" is out of range; allowed: 0..65535",
 	"```",
 	"",
-	"`enabled: false`, or a file without the section `wsc`: `wsc serve` says so and ends with exit code 2. A file that",
-	"cannot be read is exit code 1. A file may be 1 MiB long and nested 32 levels deep; YAML's anchors and aliases",
-	"work, merging (`<<`) is refused.",
+	"With `enabled: false`, or a file without the section `wsc`, `wsc serve` prints a line and ends with exit code 2. With",
+	"a file that cannot be read it ends with exit code 1. A file may be 1 MiB long and nested 32 levels deep; YAML's",
+	"anchors and aliases work, merging (`<<`) is refused.",
 	"",
-	"A key whose absence from this version would weaken safety or durability stops the start too: `auth.mode: token`, a",
-	"`store.kind` other than `none`, `admin.token`. Keys marked *later* are read and checked, do nothing yet, and say",
-	"so in one warning.",
+	"Some keys ask for more safety or durability than this version has: `auth.mode: token`, a `store.kind` other than",
+	"`none`, `admin.token`. With them the gateway does not start. Keys marked *later* are read and checked, but have no",
+	"effect yet; each gives one warning.",
 	NULL
 };
 
-/* Prose in a table cell: no emphasis by accident. */
+/* Text in a table cell: escapes the characters that Markdown would interpret. */
 static void add_md(struct buf *out, const char *text)
 {
 	for (; *text; text++) {
@@ -270,11 +270,11 @@ static void write_markdown(struct buf *out)
 	}
 	buf_add_str(
 		out,
-		"\n## Older keys\n\nThese are accepted, do nothing, and give one warning each. Of a group, that is all keys "
-		"in it.\n\n| key | why |\n|---|---|\n");
-	for (int i = 0; i < CONFIG_NOTHINGS; i++) {
-		buf_addf(out, "| `%s` | ", config_nothings[i].key);
-		add_md(out, config_nothings[i].why);
+		"\n## Older keys\n\nThese keys are accepted, have no effect and give one warning each. The name of a group stands "
+		"for all its keys.\n\n| key | why |\n|---|---|\n");
+	for (int i = 0; i < CONFIG_IGNORED; i++) {
+		buf_addf(out, "| `%s` | ", config_ignored_keys[i].key);
+		add_md(out, config_ignored_keys[i].why);
 		buf_add_str(out, " |\n");
 	}
 }
@@ -316,18 +316,18 @@ static const char *const man_head[] = { ".\\\" SPDX-License-Identifier: Apache-2
 					".Li [] .",
 					".Pp",
 					".Li ${NAME}",
-					"in a value is taken from the environment.",
+					"in a value is replaced by that environment variable.",
 					"A variable that is not set is a fault, unless",
 					".Ev NAME_FILE",
 					"names a file that holds the value.",
-					"A plain",
+					"Write a plain",
 					".Li ${",
-					"is written",
+					"as",
 					".Li $${ .",
 					".Pp",
-					"An unknown key, a wrong type, a value out of range, a key that is there",
+					"An unknown key, a wrong type, a value out of range, a key that appears",
 					"twice and values that contradict each other are faults.",
-					"All of them are reported, one line each, and nothing is started.",
+					"All of them are reported, one line each, and the gateway does not start.",
 					"A key that is marked",
 					".Em later",
 					"is read and checked, but has no effect in this version.",
@@ -360,7 +360,7 @@ static const char *const man_tail[] = { ".Sh ENVIRONMENT",
 					".Xr wsc 1",
 					NULL };
 
-/* A macro line ends in punctuation as a word of its own. */
+/* On a macro line, punctuation at the end must be a separate word. */
 static void add_man_row(struct buf *out, const struct config_row *row)
 {
 	struct buf facts = BUF_INIT;
@@ -397,11 +397,11 @@ static void write_man(struct buf *out)
 		}
 		add_man_row(out, &config_rows[i]);
 	}
-	buf_add_str(out, ".El\n.Ss Older keys\nThese are accepted, do nothing, and give one warning each.\n"
-			 "Of a group, that is all keys in it.\n.Bl -tag -width Ds\n");
-	for (int i = 0; i < CONFIG_NOTHINGS; i++) {
-		buf_addf(out, ".It Ic %s\n", config_nothings[i].key);
-		add_wrapped(out, "", 78, config_nothings[i].why, false);
+	buf_add_str(out, ".El\n.Ss Older keys\nThese keys are accepted, have no effect and give one warning each.\n"
+			 "The name of a group stands for all its keys.\n.Bl -tag -width Ds\n");
+	for (int i = 0; i < CONFIG_IGNORED; i++) {
+		buf_addf(out, ".It Ic %s\n", config_ignored_keys[i].key);
+		add_wrapped(out, "", 78, config_ignored_keys[i].why, false);
 	}
 	buf_add_str(out, ".El\n");
 	add_lines(out, man_tail);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* reference: the table as pages: the default file, docs/config.md, wsc.yaml(5). The same table, the same bytes. */
+/* reference: writes the pages that are made from the table: the default file, docs/config.md and wsc.yaml(5). */
 #ifndef WSC_CONFIG_REFERENCE_H
 #define WSC_CONFIG_REFERENCE_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* source_env: variables of the environment, the files they name, and ${NAME} in a text. It only reads. */
+/* source_env: reads environment variables, the files that they name, and ${NAME} in a text. Changes none of them. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -108,7 +108,7 @@ static int expand_one(struct wsc_config *c, const struct place *p, struct bytes 
 
 	if (!is_variable_name(name))
 		return problem_add(c, PROBLEM_FAULT, p,
-				   "between ${ and } stands the name of a variable; a plain ${ is written $${");
+				   "there must be the name of a variable between ${ and }; write a plain ${ as $${");
 	memcpy(variable, name.at, name.len);
 	rc = source_variable(c, p, variable, out);
 	if (rc != SOURCE_UNSET)
@@ -162,7 +162,7 @@ static int apply_variable(struct wsc_config *c, enum config_option opt)
 	p.key = bytes_str(name);
 	snprintf(file, sizeof(file), "%s_FILE", name);
 	if (getenv(name) && getenv(file))
-		return problem_add(c, PROBLEM_FAULT, &p, "%s is set too; one of the two must go", file);
+		return problem_add(c, PROBLEM_FAULT, &p, "%s is set too; remove one of the two", file);
 	rc = source_variable(c, &p, name, &text);
 	if (rc == 0)
 		rc = source_text(c, opt, &p, buf_bytes(&text));
@@ -170,21 +170,21 @@ static int apply_variable(struct wsc_config *c, enum config_option opt)
 	return rc == SOURCE_UNSET ? 0 : rc;
 }
 
-/* A service called wsc makes an orchestrator set WSC_SERVICE_HOST, WSC_PORT_8080_TCP and the like: nobody meant us. */
+/* For a service named wsc, orchestrators set WSC_SERVICE_HOST, WSC_PORT_8080_TCP and so on: these are not our keys. */
 static bool is_foreign(struct bytes name)
 {
 	return bytes_starts(name, BYTES("WSC_SERVICE_")) || bytes_eq(name, BYTES("WSC_PORT")) ||
 	       bytes_starts(name, BYTES("WSC_PORT_"));
 }
 
-/* The older key that @name stands for, or whose group it is in; -1. */
-static int find_nothing(struct bytes name)
+/* The older key that @name belongs to: the key itself, or its group. -1: none. */
+static int find_ignored(struct bytes name)
 {
-	for (int i = 0; i < CONFIG_NOTHINGS; i++) {
+	for (int i = 0; i < CONFIG_IGNORED; i++) {
 		char known[SOURCE_ENV_NAME_MAX];
 		struct bytes k;
 
-		source_env_name(config_nothings[i].key, known);
+		source_env_name(config_ignored_keys[i].key, known);
 		k = bytes_str(known);
 		if (bytes_eq(name, k) || (bytes_starts(name, k) && name.at[k.len] == '_'))
 			return i;
@@ -197,10 +197,10 @@ static int warn_variable(struct wsc_config *c, struct bytes name)
 	struct place p = { .name = "environment", .key = name };
 	char known[OPT_COUNT][SOURCE_ENV_NAME_MAX];
 	struct bytes words[OPT_COUNT];
-	int near, nothing = find_nothing(name);
+	int near, ignored = find_ignored(name);
 
-	if (nothing >= 0)
-		return problem_add(c, PROBLEM_WARNING, &p, "has no effect: %s", config_nothings[nothing].why);
+	if (ignored >= 0)
+		return problem_add(c, PROBLEM_WARNING, &p, "has no effect: %s", config_ignored_keys[ignored].why);
 	for (size_t i = 0; i < OPT_COUNT; i++) {
 		source_env_name(config_rows[i].key, known[i]);
 		words[i] = bytes_str(known[i]);

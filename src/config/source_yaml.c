@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * source_yaml: the section `wsc:` of a YAML file, key by key, with the line of each. Reading goes on behind a fault, so
- * that all of them are found at once. The text is walked twice: first as events, which bounds its depth before anything
- * is built, then as a document of at most three levels that count. Other sections are never looked at.
+ * source_yaml: reads the section `wsc:` of a YAML file, key by key, with the line of each. Reading continues after a
+ * fault, so that all faults are found at once. The text is parsed twice: first as events, so that its depth is checked
+ * before anything is built, then as a document, of which at most three levels are read. Other sections are not read.
  */
 #include <yaml.h>
 
 #include "config/source.h"
 #include "wsc/error.h"
 
-/* Far deeper than any key; a parser's own stack is not tried. */
+/* Much deeper than any key, and low enough that the stack of the parser cannot overflow. */
 #define DEPTH_MAX 32
 
 struct reader {
@@ -18,7 +18,7 @@ struct reader {
 	yaml_document_t doc;
 	bool no_memory;
 	bool found; /* the section wsc */
-	bool seen[OPT_COUNT], seen_section[CONFIG_SECTIONS], seen_nothing[CONFIG_NOTHINGS];
+	bool seen[OPT_COUNT], seen_section[CONFIG_SECTIONS], seen_ignored[CONFIG_IGNORED];
 };
 
 static size_t line_of(const yaml_node_t *node)
@@ -50,15 +50,15 @@ static int note(struct reader *r, int rc)
 	return rc;
 }
 
-/* What people most often mean where a YAML parser only says what it met. */
+/* The most frequent cause of a parser's error, because the parser's own message does not name it. */
 static const char *hint(const yaml_parser_t *parser)
 {
 	struct bytes context = bytes_str(parser->context);
 
 	if (bytes_eq(context, BYTES("while scanning an alias")))
-		return "; a value that begins with * is written in quotes";
+		return "; put a value that begins with * in quotes";
 	if (bytes_eq(context, BYTES("while scanning for the next token")))
-		return "; lines are indented with spaces, and a value that begins with @ or ` is written in quotes";
+		return "; indent lines with spaces, and put a value that begins with @ or ` in quotes";
 	return "";
 }
 
@@ -86,11 +86,11 @@ struct shape {
 	size_t depth, documents;
 };
 
-static int see_event(struct wsc_config *c, struct place *p, struct shape *s, const yaml_event_t *e)
+static int check_event(struct wsc_config *c, struct place *p, struct shape *s, const yaml_event_t *e)
 {
 	switch (e->type) {
 	case YAML_DOCUMENT_START_EVENT:
-		return s->documents++ ? event_fault(c, p, e, "a second document (---) is not read here") : 0;
+		return s->documents++ ? event_fault(c, p, e, "a second document (---) is not allowed") : 0;
 	case YAML_SEQUENCE_START_EVENT:
 	case YAML_MAPPING_START_EVENT:
 		return ++s->depth > DEPTH_MAX ? event_fault(c, p, e, "nested more than 32 levels deep") : 0;
@@ -103,7 +103,7 @@ static int see_event(struct wsc_config *c, struct place *p, struct shape *s, con
 	}
 }
 
-/* libyaml aborts at NULL, which an empty text may be. */
+/* libyaml aborts when the input is NULL, and an empty text may be at NULL. */
 static int open_parser(yaml_parser_t *parser, struct bytes text)
 {
 	if (!yaml_parser_initialize(parser))
@@ -112,7 +112,7 @@ static int open_parser(yaml_parser_t *parser, struct bytes text)
 	return 0;
 }
 
-/* One well-formed document that is not too deep? */
+/* Checks that the text is one well-formed document that is not too deep. */
 static int check_shape(struct wsc_config *c, struct place *p, struct bytes text)
 {
 	struct shape shape = { 0 };
@@ -129,7 +129,7 @@ static int check_shape(struct wsc_config *c, struct place *p, struct bytes text)
 			rc = syntax_fault(c, p, &parser);
 			break;
 		}
-		rc = see_event(c, p, &shape, &e);
+		rc = check_event(c, p, &shape, &e);
 		last = e.type == YAML_STREAM_END_EVENT;
 		yaml_event_delete(&e);
 	}
@@ -137,7 +137,7 @@ static int check_shape(struct wsc_config *c, struct place *p, struct bytes text)
 	return rc;
 }
 
-/* Builds the document of a text that check_shape() has passed; an unknown alias shows only here. */
+/* Checks the text and builds its document; only building it finds an unknown alias. */
 static int load(struct wsc_config *c, struct place *p, struct bytes text, yaml_document_t *doc)
 {
 	yaml_parser_t parser;
@@ -200,28 +200,28 @@ static void read_value(struct reader *r, enum config_option opt, const struct pl
 	value_deinit(&v);
 }
 
-/* true the first time. */
+/* True at the first call; later calls report that the key appears twice. */
 static bool first_time(struct reader *r, bool *seen, const struct place *p)
 {
 	if (*seen)
-		note(r, problem_add(r->c, PROBLEM_FAULT, p, "the key is there twice"));
+		note(r, problem_add(r->c, PROBLEM_FAULT, p, "the key appears twice"));
 	return !*seen && (*seen = true);
 }
 
-/* The keys of one section are rows; there are no sections in sections. @full is the key with its section. */
+/* Reads one key of a section; a section contains no other sections. @full is the key with its section. */
 static void read_member(struct reader *r, struct bytes full, const struct place *p, const yaml_node_t *value)
 {
-	int opt = config_row_find(full), nothing = config_nothing_find(full);
+	int opt = config_row_find(full), ignored = config_ignored_find(full);
 
 	if (opt >= 0) {
 		if (first_time(r, &r->seen[opt], p))
 			read_value(r, (enum config_option)opt, p, value);
-	} else if (nothing < 0 || first_time(r, &r->seen_nothing[nothing], p)) {
+	} else if (ignored < 0 || first_time(r, &r->seen_ignored[ignored], p)) {
 		note(r, source_unknown(r->c, p, full));
 	}
 }
 
-/* "max-message-size" behind "security." */
+/* Appends a key in its normal form: "max-message-size" becomes "max_message_size". */
 static void add_key(struct buf *full, const yaml_node_t *key)
 {
 	size_t start = full->len;
@@ -232,7 +232,7 @@ static void add_key(struct buf *full, const yaml_node_t *key)
 			full->at[i] = '_';
 }
 
-/* Is @key a text that can name something? Otherwise says why not. */
+/* Is @key a valid name? If not, reports the fault. */
 static bool is_key(struct reader *r, struct place *p, const yaml_node_t *key)
 {
 	p->line = line_of(key);
@@ -247,7 +247,7 @@ static bool is_key(struct reader *r, struct place *p, const yaml_node_t *key)
 	return false;
 }
 
-/* 1: a mapping to be read; 0: nothing there, or a fault. */
+/* True for a mapping; false when it is empty, or after a fault was reported. */
 static bool is_section(struct reader *r, const struct place *p, const yaml_node_t *value)
 {
 	if (value->type == YAML_MAPPING_NODE)
@@ -351,7 +351,7 @@ int source_yaml(struct wsc_config *c, const char *name, struct bytes text)
 	return c->nfaults > faults ? -WSC_ECONFIG : 0;
 }
 
-/* A list in YAML's flow form that stands alone. Its lines mean nothing to a reader. */
+/* Reads a list in YAML's flow form from a variable or an argument. Its line numbers would not help the user. */
 static int add_flow_list(struct wsc_config *c, struct value *v, struct bytes text)
 {
 	struct reader r = { .c = c, .name = v->place.name };
@@ -391,11 +391,11 @@ int source_text(struct wsc_config *c, enum config_option opt, const struct place
 
 int source_unknown(struct wsc_config *c, const struct place *p, struct bytes key)
 {
-	int nothing = config_nothing_find(key);
+	int ignored = config_ignored_find(key);
 	const char *near;
 
-	if (nothing >= 0)
-		return problem_add(c, PROBLEM_WARNING, p, "has no effect: %s", config_nothings[nothing].why);
+	if (ignored >= 0)
+		return problem_add(c, PROBLEM_WARNING, p, "has no effect: %s", config_ignored_keys[ignored].why);
 	near = c->nproblems < PROBLEMS_MAX ? suggest_key(key) : NULL;
 	if (!near)
 		return problem_add(c, PROBLEM_FAULT, p, "unknown key");

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* table: the arrays that options.def unfolds to, and how a row is found. Nothing here changes after the build. */
+/* table: the arrays that are made from options.def, and the search for a row. All data here is constant. */
 #include "config/table.h"
 
 #define NOW false
 #define LATER true
 
-/* A duration's field is called after its unit; every other field after its key. */
+/* The field of a duration has the suffix _ms; every other field has the name of its key. */
 #define AT_BOOL(path) offsetof(struct config, path)
 #define AT_COUNT(path) offsetof(struct config, path)
 #define AT_RATE(path) offsetof(struct config, path)
@@ -25,7 +25,7 @@
 
 #define SECTION(name, heading)
 #define END(name)
-#define NOTHING(key, why)
+#define IGNORED(key, why)
 #define OPTION(kind, name, def, allowed, since, help) \
 	{ #name, KIND_##kind, since, AT_##kind(name), def, allowed, help },
 #define MEMBER(section, kind, name, def, allowed, since, help) \
@@ -34,23 +34,23 @@ const struct config_row config_rows[OPT_COUNT] = {
 #include "config/options.def"
 };
 #undef SECTION
-#undef NOTHING
+#undef IGNORED
 #undef OPTION
 #undef MEMBER
 
 #define OPTION(kind, name, def, allowed, since, help)
 #define MEMBER(section, kind, name, def, allowed, since, help)
-#define NOTHING(key, why)
+#define IGNORED(key, why)
 #define SECTION(name, heading) { #name, heading },
 const struct config_section config_sections[CONFIG_SECTIONS] = {
 #include "config/options.def"
 };
 #undef SECTION
-#undef NOTHING
+#undef IGNORED
 
 #define SECTION(name, heading)
-#define NOTHING(key, why) { #key, why },
-const struct config_nothing config_nothings[CONFIG_NOTHINGS] = {
+#define IGNORED(key, why) { #key, why },
+const struct config_ignored config_ignored_keys[CONFIG_IGNORED] = {
 #include "config/options.def"
 };
 
@@ -70,10 +70,10 @@ int config_section_find(struct bytes name)
 	return -1;
 }
 
-int config_nothing_find(struct bytes key)
+int config_ignored_find(struct bytes key)
 {
-	for (int i = 0; i < CONFIG_NOTHINGS; i++)
-		if (bytes_eq(bytes_str(config_nothings[i].key), key))
+	for (int i = 0; i < CONFIG_IGNORED; i++)
+		if (bytes_eq(bytes_str(config_ignored_keys[i].key), key))
 			return i;
 	return -1;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * table: options.def as data. Constant, shared by the readers, the checks and the generators; it holds no values.
+ * table: options.def as constant data, shared by the readers, the checks and the generators; it holds no values.
  */
 #ifndef WSC_CONFIG_TABLE_H
 #define WSC_CONFIG_TABLE_H
@@ -39,7 +39,7 @@ struct config_section {
 	const char *name, *heading;
 };
 
-struct config_nothing {
+struct config_ignored {
 	const char *key, *why;
 };
 
@@ -47,35 +47,35 @@ struct config_nothing {
 #define MEMBER(section, kind, name, def, allowed, since, help)
 #define END(name)
 #define SECTION(name, heading) +1
-#define NOTHING(key, why)
+#define IGNORED(key, why)
 enum {
 	CONFIG_SECTIONS = 0
 #include "config/options.def"
 };
 #undef SECTION
-#undef NOTHING
+#undef IGNORED
 #define SECTION(name, heading)
-#define NOTHING(key, why) +1
+#define IGNORED(key, why) +1
 enum {
-	CONFIG_NOTHINGS = 0
+	CONFIG_IGNORED = 0
 #include "config/options.def"
 };
 #undef SECTION
-#undef NOTHING
+#undef IGNORED
 #undef OPTION
 #undef MEMBER
 #undef END
 
 extern const struct config_row config_rows[OPT_COUNT];
 extern const struct config_section config_sections[CONFIG_SECTIONS];
-extern const struct config_nothing config_nothings[CONFIG_NOTHINGS];
+extern const struct config_ignored config_ignored_keys[CONFIG_IGNORED];
 
-/* Index of the row, section or older key with this very name ("security.allowed_user_types"), or -1. */
+/* Index of the row, section or older key with exactly this name ("security.allowed_user_types"), or -1. */
 int config_row_find(struct bytes key);
 int config_section_find(struct bytes name);
-int config_nothing_find(struct bytes key);
+int config_ignored_find(struct bytes key);
 
-/* The part of @key behind its last dot. */
+/* The part of @key after its last dot. */
 struct bytes config_leaf(struct bytes key);
 
 static inline void *config_field(struct config *c, const struct config_row *row)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * value: one table says how each kind is read; the rest is ranges, lists and the wording of faults. A field changes only
- * once the whole text has been found right.
+ * value: one table gives the parser of each kind; the rest is ranges, lists and the texts of faults. A field changes
+ * only after the whole text was found valid.
  */
 #include "config/value.h"
 
@@ -17,7 +17,7 @@ struct kind_info {
 	bool list;
 	bool may_be_empty;
 	const char *what;    /* "... is not @what" */
-	const char *spelled; /* how such a value is written; NULL: the allowed column shows it */
+	const char *spelled; /* examples of such a value; NULL: the allowed column shows them */
 };
 
 static const struct kind_info kinds[KIND_COUNT_OF_KINDS] = {
@@ -27,7 +27,7 @@ static const struct kind_info kinds[KIND_COUNT_OF_KINDS] = {
 	[KIND_DURATION] = { .number = parse_duration, .what = "a duration", .spelled = "500ms, 30s, 5m or 1h" },
 	[KIND_SIZE] = { .number = parse_size, .what = "a size", .spelled = "512, 64KiB or 1MiB" },
 	[KIND_KIBIBYTES] = { .number = parse_kibibytes, .what = "a size", .spelled = "1024 (KB), 64KiB or 1MiB" },
-	[KIND_CHOICE] = { .what = "a word that is known here" },
+	[KIND_CHOICE] = { .what = "one of the allowed words" },
 	[KIND_NAME] = { .text = parse_name, .what = "a name" },
 	[KIND_TEXT] = { .text = parse_text, .what = "a text" },
 	[KIND_SECRET] = { .text = parse_text, .what = "a text" },
@@ -98,7 +98,7 @@ void row_add_allowed(struct buf *b, const struct config_row *row)
 	}
 }
 
-/* What is said of a text of a secret is never the text. */
+/* Adds the text that a fault is about; the text of a secret is never shown. */
 static void add_subject(struct buf *b, const struct config_row *row, struct bytes text)
 {
 	if (row->kind == KIND_SECRET)
@@ -142,7 +142,7 @@ static int fault_range(struct wsc_config *c, const struct place *p, const struct
 	return fault(c, p, row, &why);
 }
 
-/* "word|low..high" or "low..high" of the row, read as the row's own kind. */
+/* Checks @n against "word|low..high" or "low..high" of the row; the limits are parsed as the row's own kind. */
 static bool in_range(const struct config_row *row, uint64_t n)
 {
 	const char *bar = strchr(row->allowed, '|');
@@ -180,7 +180,7 @@ static int apply_number(struct wsc_config *c, const struct config_row *row, cons
 	return 0;
 }
 
-/* More than any CHOICE has. */
+/* More words than any CHOICE has. */
 #define CHOICE_MAX 8
 
 static size_t split_choice(const struct config_row *row, struct bytes words[CHOICE_MAX])
@@ -200,7 +200,7 @@ static int fault_choice(struct wsc_config *c, const struct place *p, const struc
 	struct buf why = BUF_INIT;
 
 	problem_quote(&why, text);
-	buf_add_str(&why, " is not known here; allowed: ");
+	buf_add_str(&why, " is unknown; allowed: ");
 	row_add_allowed(&why, row);
 	if (near >= 0) {
 		buf_add_str(&why, "; did you mean ");
@@ -227,7 +227,7 @@ static int apply_choice(struct wsc_config *c, const struct config_row *row, cons
 
 _Static_assert(sizeof(enum config_log_level) == sizeof(unsigned int), "apply_choice() writes an unsigned int");
 
-/* Replaces the text in @at by what @b holds. */
+/* Replaces the text in @at with the content of @b. */
 static int store_text(char **at, struct buf *b)
 {
 	char *copy = b->failed ? NULL : mem_strndup(b->at, b->len);
@@ -242,7 +242,7 @@ static int store_text(char **at, struct buf *b)
 static int apply_text(struct wsc_config *c, const struct config_row *row, const struct place *p, struct bytes text)
 {
 	char **field = config_field(&c->values, row);
-	struct buf right = BUF_INIT;
+	struct buf normal = BUF_INIT;
 	int rc;
 
 	if (row->kind == KIND_NAME && bytes_eq(text, row_word(row))) {
@@ -250,8 +250,8 @@ static int apply_text(struct wsc_config *c, const struct config_row *row, const 
 		*field = NULL;
 		return 0;
 	}
-	rc = kinds[row->kind].text(text, &right) ? store_text(field, &right) : fault_not_a(c, p, row, text);
-	buf_deinit(&right);
+	rc = kinds[row->kind].text(text, &normal) ? store_text(field, &normal) : fault_not_a(c, p, row, text);
+	buf_deinit(&normal);
 	return rc;
 }
 
@@ -286,16 +286,16 @@ static int apply_strings(struct wsc_config *c, const struct config_row *row, con
 	for (size_t i = 0; i < v->n && rc != -WSC_ENOMEM; i++) {
 		struct place p = item_place(v, &v->items[i]);
 		struct bytes text = item_text(&v->items[i]);
-		struct buf right = BUF_INIT;
+		struct buf normal = BUF_INIT;
 
-		if (!kinds[row->kind].text(text, &right)) {
+		if (!kinds[row->kind].text(text, &normal)) {
 			rc = fault_not_a(c, &p, row, text);
-		} else if (store_text(&list.at[list.n], &right)) {
+		} else if (store_text(&list.at[list.n], &normal)) {
 			rc = -WSC_ENOMEM;
 		} else {
 			list.n++;
 		}
-		buf_deinit(&right);
+		buf_deinit(&normal);
 	}
 	if (rc) {
 		strings_free(&list);
@@ -330,7 +330,7 @@ static int apply_nets(struct wsc_config *c, const struct config_row *row, const 
 	return 0;
 }
 
-/* A text where a list may stand: its entries are between the commas. */
+/* Splits a text at its commas into the entries of a list. */
 static int split_commas(struct value *v)
 {
 	struct value parts = { .place = v->place, .list = true };
@@ -356,8 +356,8 @@ static int apply_list(struct wsc_config *c, const struct config_row *row, struct
 		return -WSC_ENOMEM;
 	if (v->n == 0 && (was_text || !kinds[row->kind].may_be_empty))
 		return fault_text(c, &v->place, row,
-				  kinds[row->kind].may_be_empty ? "no value is given; an empty list is written []"
-								: "at least one is needed");
+				  kinds[row->kind].may_be_empty ? "no value is given; write an empty list as []"
+								: "at least one entry is needed");
 	return row->kind == KIND_NETS ? apply_nets(c, row, v) : apply_strings(c, row, v);
 }
 
@@ -375,7 +375,7 @@ static int apply_one(struct wsc_config *c, const struct config_row *row, const s
 	return kinds[row->kind].number ? apply_number(c, row, &v->place, text) : apply_text(c, row, &v->place, text);
 }
 
-/* Remembers where the value came from, for wsc_config_check(). */
+/* Stores the place of the value, for wsc_config_check(). */
 static int mark_written(struct wsc_config *c, enum config_option opt, const struct place *p)
 {
 	struct buf where = BUF_INIT;
@@ -438,7 +438,7 @@ static void format_nets(const struct config_nets *s, struct buf *out)
 	}
 }
 
-/* In the largest unit that leaves a whole number; the last unit divides everything. */
+/* Writes @n in the largest unit that gives a whole number; the last unit always does. */
 static void format_units(uint64_t n, const uint64_t factors[4], const char *const names[4], struct buf *out)
 {
 	size_t i = 0;

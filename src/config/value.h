@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * value: from a text to a typed field and back, kind by kind. A text that is not allowed leaves the field as it was and
- * is one fault with what is allowed; a list with three bad entries is three faults.
+ * value: converts a text to a typed field and back, for each kind. A text that is not allowed leaves the field
+ * unchanged and gives one fault that names the allowed values; a list with three bad entries gives three faults.
  */
 #ifndef WSC_CONFIG_VALUE_H
 #define WSC_CONFIG_VALUE_H
 
 #include "config/problem.h"
 
-/* What somebody wrote for one key. It owns its texts. */
+/* The text that the user wrote for one key. It owns its texts. */
 struct value {
 	struct place place;
 	bool list; /* written as a list; otherwise there is exactly one item */
@@ -26,9 +26,9 @@ void value_deinit(struct value *v);
 
 /* Writes @v to its row's field. A text for a list kind is split at its commas. 0, -WSC_ECONFIG, -WSC_ENOMEM */
 int value_apply(struct wsc_config *c, enum config_option opt, struct value *v);
-/* The row's default; only what options.def says can go wrong here, and -WSC_ENOMEM. */
+/* Sets the row to @def. Fails only for a bad default in options.def, or with -WSC_ENOMEM. */
 int value_set_default(struct wsc_config *c, enum config_option opt, const char *def);
-/* Adds the field as a text that value_apply() would take. */
+/* Adds the field as a text that value_apply() accepts. */
 void value_format(const struct config *c, const struct config_row *row, struct buf *out);
 
 void field_free(const struct config_row *row, void *field);
@@ -36,9 +36,9 @@ void field_free(const struct config_row *row, void *field);
 int field_copy(const struct config_row *row, void *to, const void *from);
 
 bool kind_is_list(enum config_row_kind kind);
-/* What is allowed, for people: "auto or 50ms..24h"; "replace, reject or allow". */
+/* Adds the allowed values as text for people: "auto or 50ms..24h"; "replace, reject or allow". */
 void row_add_allowed(struct buf *b, const struct config_row *row);
-/* The value that the row's word (auto, none) stands for is 0; this is the word, or the empty view. */
+/* The word of the row that stands for 0 (auto, none), or the empty view. */
 struct bytes row_word(const struct config_row *row);
 
 #endif

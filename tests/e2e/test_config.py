@@ -357,7 +357,7 @@ def test_an_address_that_is_there_twice_is_a_fault():
         with Scratch() as d:
             done = wsc("check", d.write("c.yaml", {"wsc": {"node_ip": addresses, "node_port": 0}}))
             eq((done.status, len(done.lines)), (2, 1), done)
-            has(done.text, "node_ip", addresses[0] + " is there twice")
+            has(done.text, "node_ip", addresses[0] + " appears twice")
 
 
 @row("1.cannot-run")
@@ -852,8 +852,8 @@ def test_every_path_can_be_moved():
         for path in ("/ws?user_id=a", "/sse?user_id=a", "/wsc/stats", "/wsc/online", API + "/stats", API + "/online",
                      API + "/send"):
             failure(s.get(path), 404, "not_found")
-    faults("wsc:\n  paths:\n    sse: /ws\n", [(3, "paths.sse", "/ws", "taken by paths.websocket")])
-    faults("wsc:\n  paths:\n    stats: /livez\n", [(3, "paths.stats", "taken by the gateway itself")])
+    faults("wsc:\n  paths:\n    sse: /ws\n", [(3, "paths.sse", "/ws", "already used by paths.websocket")])
+    faults("wsc:\n  paths:\n    stats: /livez\n", [(3, "paths.stats", "already used by the gateway itself")])
 
 
 @row("1.max_connections_per_user", "1.multi_login", "7.4409")

@@ -76,7 +76,7 @@ def test_an_echo_path_is_announced_by_one_warning_and_may_not_be_a_path_of_anoth
     with lib.Scratch() as d:
         done = lib.wsc("check", d.write("c.yaml", {"wsc": {"dev": {"echo_path": "/ws"}}}))
         eq(done.status, 2)
-        has(done.text, "dev.echo_path: /ws is taken by paths.websocket")
+        has(done.text, "dev.echo_path: /ws is already used by paths.websocket")
 
 
 @row("1.dev.echo_path")

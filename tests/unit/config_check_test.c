@@ -71,7 +71,7 @@ TEST(what_is_not_built_and_would_be_missed_stops_the_start)
 	SAYS("wsc:\n  store: {kind: sqlite}\n",
 	     "config.yaml:2: wsc.store.kind: storage is not in this version; allowed: none\n");
 	SAYS("wsc:\n  store: {kind: redis}\n",
-	     "config.yaml:2: wsc.store.kind: \"redis\" is not known here; allowed: none, sqlite or postgres\n");
+	     "config.yaml:2: wsc.store.kind: \"redis\" is unknown; allowed: none, sqlite or postgres\n");
 	SAYS("wsc:\n  admin: {token: hunter2}\n",
 	     "config.yaml:2: wsc.admin.token: an admin token is not in this version; without it administration answers only on "
 	     "loopback\n");
@@ -102,8 +102,8 @@ TEST(each_certificate_needs_its_key_and_what_is_left_must_have_a_port)
 	SAYS("wsc:\n  tls: {certificate: [/a.pem, /b.pem], key: /a.pem}\n",
 	     "config.yaml:2: wsc.tls.key: 1 key for 2 certificates; each certificate needs its key, in the same order\n");
 	SAYS("wsc:\n  tls: {certificate: /a.pem, key: /b.pem, port: 8443, allow_plain: false}\n",
-	     "config.yaml:2: wsc.tls.allow_plain: false leaves node_port nothing to speak while TLS has a port of its own; "
-	     "allowed with it: tls.port same\n");
+	     "config.yaml:2: wsc.tls.allow_plain: with false and a separate tls.port, node_port would serve nothing; "
+	     "set tls.port to same\n");
 	SAYS("wsc:\n  tls: {allow_plain: false}\n",
 	     "config.yaml:2: wsc.tls.allow_plain: false needs tls.certificate and tls.key\n");
 	SAYS("wsc:\n  tls: {port: 8443}\n",
@@ -114,19 +114,20 @@ TEST(two_things_cannot_have_one_path)
 {
 	SAYS("wsc:\n  paths: {websocket: /sse, sse: /ws}\n", "");
 	SAYS("wsc:\n  paths: {websocket: /x, sse: /x}\n",
-	     "config.yaml:2: wsc.paths.sse: /x is taken by paths.websocket\n");
-	SAYS("wsc:\n  paths: {websocket: /sse}\n", "config.yaml:2: wsc.paths.websocket: /sse is taken by paths.sse\n");
+	     "config.yaml:2: wsc.paths.sse: /x is already used by paths.websocket\n");
+	SAYS("wsc:\n  paths: {websocket: /sse}\n",
+	     "config.yaml:2: wsc.paths.websocket: /sse is already used by paths.sse\n");
 	SAYS("wsc:\n  paths: {stats: /api/v1/websocket/stats}\n",
-	     "config.yaml:2: wsc.paths.stats: /api/v1/websocket/stats is taken by paths.api\n");
+	     "config.yaml:2: wsc.paths.stats: /api/v1/websocket/stats is already used by paths.api\n");
 	SAYS("wsc:\n  paths: {online: /livez}\n",
-	     "config.yaml:2: wsc.paths.online: /livez is taken by the gateway itself\n");
+	     "config.yaml:2: wsc.paths.online: /livez is already used by the gateway itself\n");
 }
 
 /* Shows: threat 96 */
 TEST(a_whitelist_that_does_not_do_what_it_seems_to_warns)
 {
 	SAYS("wsc:\n  security: {enable_ip_whitelist: true}\n",
-	     "warning: config.yaml:2: wsc.security.enable_ip_whitelist: security.whitelist_ips is empty, so nobody is let in\n");
+	     "warning: config.yaml:2: wsc.security.enable_ip_whitelist: security.whitelist_ips is empty, so no client is accepted\n");
 	SAYS("wsc:\n  security: {whitelist_ips: ['::1']}\n",
 	     "warning: config.yaml:2: wsc.security.whitelist_ips: has no effect while security.enable_ip_whitelist is false\n");
 }

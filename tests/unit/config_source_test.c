@@ -127,9 +127,8 @@ TEST(unknown_keys_are_faults_that_know_what_was_meant)
 	YAML("wsc: {NODE_PORT: 1}\n", "config.yaml:1: wsc.NODE_PORT: unknown key; did you mean node_port?\n");
 	YAML("wsc: {heartbeatInterval: 1}\n",
 	     "config.yaml:1: wsc.heartbeatInterval: unknown key; did you mean heartbeat_interval?\n");
-	YAML("wsc: {log: {level: INFO}}\n",
-	     "config.yaml:1: wsc.log.level: \"INFO\" is not known here; allowed: debug, info, "
-	     "warn or error; did you mean info?\n");
+	YAML("wsc: {log: {level: INFO}}\n", "config.yaml:1: wsc.log.level: \"INFO\" is unknown; allowed: debug, info, "
+					    "warn or error; did you mean info?\n");
 	YAML("wsc: {securty: {a: 3}}\n", "config.yaml:1: wsc.securty: unknown key; did you mean security?\n");
 	YAML("wsc: {tls: {cert: a.pem}}\n",
 	     "config.yaml:1: wsc.tls.cert: unknown key; did you mean tls.certificate?\n");
@@ -153,9 +152,9 @@ TEST(wrong_values_are_faults_that_say_what_is_allowed)
 	YAML("wsc: {security: {max_message_size: 0}}",
 	     "config.yaml:1: wsc.security.max_message_size: \"0\" is out of range; allowed: 1KiB..64MiB\n");
 	YAML("wsc: {multi_login: repalce}",
-	     "config.yaml:1: wsc.multi_login: \"repalce\" is not known here; allowed: replace, reject or allow; did you mean replace?\n");
+	     "config.yaml:1: wsc.multi_login: \"repalce\" is unknown; allowed: replace, reject or allow; did you mean replace?\n");
 	YAML("wsc: {multi_login: x}",
-	     "config.yaml:1: wsc.multi_login: \"x\" is not known here; allowed: replace, reject or allow\n");
+	     "config.yaml:1: wsc.multi_login: \"x\" is unknown; allowed: replace, reject or allow\n");
 	YAML("wsc: {websocket_origins: [\"*\", example.com]}",
 	     "config.yaml:1: wsc.websocket_origins: \"example.com\" is not an origin; allowed: *, scheme://host[:port], or scheme://*.host[:port]\n");
 	YAML("wsc: {node_id: \"a\\tb\"}",
@@ -172,9 +171,9 @@ TEST(wrong_shapes_are_faults)
 	YAML("wsc: {node_port: }", "config.yaml:1: wsc.node_port: no value is given; allowed: 0..65535\n");
 	YAML("wsc: {node_port: ~}", "config.yaml:1: wsc.node_port: no value is given; allowed: 0..65535\n");
 	YAML("wsc: {node_ip: []}",
-	     "config.yaml:1: wsc.node_ip: at least one is needed; allowed: IPv4 or IPv6 addresses, and unix:/path for a Unix socket\n");
+	     "config.yaml:1: wsc.node_ip: at least one entry is needed; allowed: IPv4 or IPv6 addresses, and unix:/path for a Unix socket\n");
 	YAML("wsc: {websocket_origins: \"\"}",
-	     "config.yaml:1: wsc.websocket_origins: no value is given; an empty list is written []; allowed: *, scheme://host[:port], or scheme://*.host[:port]\n");
+	     "config.yaml:1: wsc.websocket_origins: no value is given; write an empty list as []; allowed: *, scheme://host[:port], or scheme://*.host[:port]\n");
 	YAML("wsc: {node_ip: [[a]]}", "config.yaml:1: wsc.node_ip: each entry of the list must be one value\n");
 	YAML("wsc: {paths: /ws}",
 	     "config.yaml:1: wsc.paths: a section is needed: its keys, indented, on the next lines\n");
@@ -188,10 +187,10 @@ TEST(wrong_shapes_are_faults)
 
 TEST(keys_that_are_there_twice_are_faults)
 {
-	YAML("wsc:\n  node_port: 1\n  node-port: 2\n", "config.yaml:3: wsc.node-port: the key is there twice\n");
-	YAML("wsc:\n  paths:\n    sse: /a\n    sse: /b\n", "config.yaml:4: wsc.paths.sse: the key is there twice\n");
-	YAML("wsc:\n  paths:\n  paths:\n", "config.yaml:3: wsc.paths: the key is there twice\n");
-	YAML("wsc:\n  node_port: 1\nwsc:\n", "config.yaml:3: wsc: the key is there twice\n");
+	YAML("wsc:\n  node_port: 1\n  node-port: 2\n", "config.yaml:3: wsc.node-port: the key appears twice\n");
+	YAML("wsc:\n  paths:\n    sse: /a\n    sse: /b\n", "config.yaml:4: wsc.paths.sse: the key appears twice\n");
+	YAML("wsc:\n  paths:\n  paths:\n", "config.yaml:3: wsc.paths: the key appears twice\n");
+	YAML("wsc:\n  node_port: 1\nwsc:\n", "config.yaml:3: wsc: the key appears twice\n");
 	YAML("a: 1\na: 1\nwsc:\n", "");
 }
 
@@ -201,9 +200,9 @@ TEST(all_faults_are_reported_in_their_order)
 	     "config.yaml:2: wsc.node_port: \"x\" is not a whole number; allowed: 0..65535\n"
 	     "config.yaml:3: wsc.multi: unknown key; did you mean multi_login?\n"
 	     "config.yaml:7: wsc.security.blocked_ips: \"nonsense\" is not an address or a network; "
-	     "allowed: addresses and networks such as 10.0.0.0/8 or fd00::/8, no bit set behind the prefix\n"
+	     "allowed: addresses and networks such as 10.0.0.0/8 or fd00::/8, no bit set after the prefix\n"
 	     "config.yaml:8: wsc.security.blocked_ips: \"1.2.3\" is not an address or a network; "
-	     "allowed: addresses and networks such as 10.0.0.0/8 or fd00::/8, no bit set behind the prefix\n");
+	     "allowed: addresses and networks such as 10.0.0.0/8 or fd00::/8, no bit set after the prefix\n");
 }
 
 /* Shows: threat 97 */
@@ -222,12 +221,12 @@ TEST(what_is_no_yaml_says_where)
 {
 	YAML("wsc:\n\tenabled: true\n",
 	     "config.yaml:2: not valid YAML: found character that cannot start any token; "
-	     "lines are indented with spaces, and a value that begins with @ or ` is written in quotes\n");
+	     "indent lines with spaces, and put a value that begins with @ or ` in quotes\n");
 	YAML("wsc: {websocket_origins: [*]}",
 	     "config.yaml:1: not valid YAML: did not find expected alphabetic or numeric character; "
-	     "a value that begins with * is written in quotes\n");
+	     "put a value that begins with * in quotes\n");
 	YAML("wsc: {a: \xff}", "config.yaml: not a YAML text: invalid leading UTF-8 octet at byte 9\n");
-	YAML("wsc:\n---\nwsc:\n", "config.yaml:2: a second document (---) is not read here\n");
+	YAML("wsc:\n---\nwsc:\n", "config.yaml:2: a second document (---) is not allowed\n");
 	YAML("wsc: *a\n", "config.yaml:1: not valid YAML: found undefined alias\n");
 	YAML("a: [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\n", "config.yaml:1: nested more than 32 levels deep\n");
 }
@@ -292,19 +291,19 @@ TEST(older_keys_do_nothing_and_say_so_once)
 {
 	YAML("wsc:\n  redis: {host: x, port: [1]}\n  jitter: true\n  write-wait: 10\n  security: {enable_auth: true}\n",
 	     "warning: config.yaml:2: wsc.redis: has no effect: messages are not shared through Redis\n"
-	     "warning: config.yaml:3: wsc.jitter: has no effect: reconnecting is the client's business\n"
-	     "warning: config.yaml:4: wsc.write-wait: has no effect: limits.write_timeout is the time that a socket may take nothing\n"
-	     "warning: config.yaml:5: wsc.security.enable_auth: has no effect: it protects nothing: who a client is, "
-	     "auth.mode and the hook authenticate_user decide\n");
+	     "warning: config.yaml:3: wsc.jitter: has no effect: the clients decide how they reconnect\n"
+	     "warning: config.yaml:4: wsc.write-wait: has no effect: limits.write_timeout says how long a socket may accept nothing\n"
+	     "warning: config.yaml:5: wsc.security.enable_auth: has no effect: it protects nothing: auth.mode and the hook "
+	     "authenticate_user decide who a client is\n");
 }
 
 TEST(every_older_key_is_accepted_with_one_warning)
 {
-	for (int i = 0; i < CONFIG_NOTHINGS; i++) {
+	for (int i = 0; i < CONFIG_IGNORED; i++) {
 		struct wsc_config *c = wsc_config_new();
 		bool warning = false;
 
-		CHECK_EQ(wsc_config_set(c, config_nothings[i].key, "1"), 0);
+		CHECK_EQ(wsc_config_set(c, config_ignored_keys[i].key, "1"), 0);
 		CHECK(wsc_config_problem(c, 0, &warning) != NULL && warning);
 		CHECK(wsc_config_problem(c, 1, NULL) == NULL);
 		CHECK_EQ(wsc_config_check(c, 0), 0);
@@ -330,8 +329,8 @@ TEST(variables_in_a_value_come_from_the_environment)
 	YAML("wsc:\n  node_port: ${WSCTEST_NONE}\n",
 	     "config.yaml:2: wsc.node_port: ${WSCTEST_NONE} is not set in the environment\n");
 	YAML("wsc:\n  node_port: ${}\n  node_id: '${WSCTEST_PORT'\n",
-	     "config.yaml:2: wsc.node_port: between ${ and } stands the name of a variable; a plain ${ is written $${\n"
-	     "config.yaml:3: wsc.node_id: between ${ and } stands the name of a variable; a plain ${ is written $${\n");
+	     "config.yaml:2: wsc.node_port: there must be the name of a variable between ${ and }; write a plain ${ as $${\n"
+	     "config.yaml:3: wsc.node_id: there must be the name of a variable between ${ and }; write a plain ${ as $${\n");
 	setenv("WSCTEST_PORT", "", 1);
 	YAML("wsc:\n  node_port: ${WSCTEST_PORT}\n",
 	     "config.yaml:2: wsc.node_port: no value is given; allowed: 0..65535\n");
@@ -364,7 +363,7 @@ TEST(a_file_stands_for_a_variable_that_is_not_set)
 	CHECK_EQ(wsc_config_env(c), -WSC_ECONFIG);
 	CHECK_PROBLEMS(c, "environment: WSC_NODE_PORT: WSC_NODE_PORT_FILE: the file /nonexistent/file cannot be read: "
 			  "No such file or directory\n"
-			  "environment: WSC_NODE_PORT: WSC_NODE_PORT_FILE is set too; one of the two must go\n");
+			  "environment: WSC_NODE_PORT: WSC_NODE_PORT_FILE is set too; remove one of the two\n");
 	wsc_config_free(c);
 	unsetenv("WSC_NODE_PORT");
 	unsetenv("WSC_NODE_PORT_FILE");

@@ -276,7 +276,7 @@ TEST(a_list_in_a_variable_is_one_in_yaml_too)
 	CHECK_EQ(wsc_config_set(c, "security.allowed_user_types", "[a, ~]"), -WSC_ECONFIG);
 	CHECK_EQ(wsc_config_set(c, "security.allowed_user_types", "[a]: b"), -WSC_ECONFIG);
 	CHECK_EQ(wsc_config_set(c, "security.allowed_user_types", "[a]\n---\n[b]"), -WSC_ECONFIG);
-	CHECK(has_problem(c, "a second document (---) is not read here"));
+	CHECK(has_problem(c, "a second document (---) is not allowed"));
 	CHECK(is(c, "security.allowed_user_types", "a, b, c"));
 	wsc_config_free(c);
 }

@@ -13,7 +13,7 @@ TEST(no_key_is_there_twice_and_none_is_both_alive_and_without_effect)
 
 		CHECK_EQ(config_row_find(key), i);
 		CHECK_EQ(config_section_find(key), -1);
-		CHECK_EQ(config_nothing_find(key), -1);
+		CHECK_EQ(config_ignored_find(key), -1);
 	}
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hub: the whole of it coming and going. The parts are named in hub_state.h.
+ * hub: creates and frees the hub. hub_state.h names its parts.
  */
 #include <assert.h>
 
@@ -36,7 +36,7 @@ struct hub *hub_new(const struct hub_options *o, struct now now)
 		h->o.ask_timeout_ms = 1;
 	h->live = o->by_interest ? 0 : all_but(o->self, o->peers);
 	h->slots_free = SLOT_NONE;
-	list_init(&h->everyone);
+	list_init(&h->all_sessions);
 	list_init(&h->requests);
 	list_init(&h->asked);
 	for (unsigned i = 0; i <= PLACE_HELD; i++)
@@ -52,7 +52,7 @@ void hub_free(struct hub *h)
 {
 	if (!h)
 		return;
-	assert(list_empty(&h->everyone));
+	assert(list_empty(&h->all_sessions));
 	pending_deinit(h);
 	tables_deinit(h);
 	outq_pool_deinit(&h->pool);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hub_state: the inside of struct hub and what the files of hub/ say to each other. One worker's; nobody else includes it.
+ * hub_state: the inside of struct hub and the functions that the files of hub/ share. Only hub/ includes it. Belongs to
+ * one worker.
  *
- *   session.c   attach, accept, close, detach, replay      turn.c      ready lists, limits, what a flush leads to
- *   table.c     users and tickets, and questions on them   publish.c   where a message goes; relays coming in
- *   pending.c   outcomes that are waited for, requests     interest.c  node mode: who has told whom of which user
+ *   session.c   attach, accept, close, detach, replay      turn.c      ready lists, limits, effects of a flush
+ *   table.c     users and tickets, and queries about them  publish.c   recipients of a message; relays from peers
+ *   pending.c   pending outcomes, requests                 interest.c  node mode: which peers know which user
  */
 #ifndef WSC_HUB_HUB_STATE_H
 #define WSC_HUB_HUB_STATE_H
@@ -14,13 +15,13 @@
 #include "hub/hub.h"
 #include "wsc/error.h"
 
-/* Where struct session.queue is. */
+/* The list that struct session.queue is on. */
 enum session_place {
 	PLACE_NONE,
 	PLACE_READY,   /* to be flushed: a unicast, an error, a close */
-	PLACE_BULK,    /* to be flushed: only a fan-out reached it */
-	PLACE_BLOCKED, /* its socket takes nothing; the one blocked for longest first */
-	PLACE_HELD     /* not accepted yet, over its limit; judged when the turn begins to flush */
+	PLACE_BULK,    /* to be flushed: it got only a fan-out */
+	PLACE_BLOCKED, /* its socket is full; the longest blocked first */
+	PLACE_HELD     /* not accepted yet and over its limit; the policy is applied when the turn begins to flush */
 };
 
 struct ticket {
@@ -31,15 +32,15 @@ struct ticket {
 };
 
 /*
- * What became of one publication, from the moment it is asked for until its request was taken. It is on hub.asked while
- * peers owe their share, then on hub.requests; its memory is there before the message goes out, so nothing can stop it.
+ * The outcome of one publication, until its request was taken. It is on hub.asked while peers owe an answer, then on
+ * hub.requests. It is allocated before the message is sent, so that reporting it cannot fail.
  */
 struct outcome {
 	struct hub_call call;
 	struct list by_age;
 	uint64_t owed; /* peers that have not answered; bit n: peer n */
 	uint64_t due_ms;
-	uint64_t token; /* the asker's */
+	uint64_t token; /* of the publication */
 	uint32_t slot;
 	uint32_t delivered;
 	uint8_t scope, result;
@@ -49,7 +50,7 @@ struct outcome {
 	char text[]; /* to, then ref */
 };
 
-/* Names an outcome in relays. The generation moves at each reuse, so an answer that comes too late finds nobody. */
+/* Names an outcome in relays. Each reuse has a new generation, so that a late answer does not find another outcome. */
 struct outcome_slot {
 	struct outcome *outcome; /* NULL: free */
 	uint32_t generation;
@@ -58,18 +59,17 @@ struct outcome_slot {
 
 struct hub {
 	struct hub_options o;
-	uint64_t live; /* peers that are there, without ourselves; bit n: peer n */
+	uint64_t live; /* peers that have joined, without ourselves; bit n: peer n */
 	struct map users, tickets;
-	struct list everyone; /* by struct session.all */
+	struct list all_sessions; /* by struct session.all */
 	struct list places[PLACE_HELD + 1];
-	uint32_t pressed;     /* sessions that are */
+	uint32_t overflows;   /* sessions with @overflow */
 	uint8_t squeeze;      /* queue limits are shifted right by this */
 	uint32_t epoch;       /* of the last INTEREST sent */
 	struct list requests; /* struct hub_call, in the order they are taken */
 	size_t requests_count;
-	struct outcome *taken; /* the one whose views hub_take_request() gave out last */
-	struct list
-		asked; /* outcomes that peers owe us, the oldest first; all wait equally long, so due in this order */
+	struct outcome *taken; /* the one that hub_take_request() returned last: its views are still borrowed */
+	struct list asked;     /* outcomes that wait for peers, the oldest first; all time out in this order */
 	struct outcome_slot *slots;
 	uint32_t slots_cap, slots_used, slots_free;
 	struct msg_owner owner;
@@ -95,7 +95,7 @@ static inline uint64_t peer_bit(unsigned peer)
 	return (uint64_t)1 << peer;
 }
 
-/* What may wait for a session now. */
+/* The present limits of a queue. */
 static inline uint32_t limit_messages(const struct hub *h, const struct session *s)
 {
 	uint32_t n = h->o.max_messages[s->transport] >> h->squeeze;
@@ -130,7 +130,7 @@ struct user *user_find(const struct hub *h, struct bytes id, uint64_t hash);
 struct user *user_get(struct hub *h, struct bytes id, uint64_t hash);
 /* A record that is in no table, for one hidden session. NULL: out of memory. */
 struct user *user_hidden(struct bytes id);
-/* Forgets a user that neither we nor a peer has sessions of. */
+/* Frees @u if neither we nor a peer has sessions of it. */
 void user_release(struct hub *h, struct user *u);
 struct ticket *ticket_find(const struct hub *h, struct bytes id);
 struct ticket *ticket_get(struct hub *h, struct bytes id);
@@ -139,23 +139,25 @@ static inline struct bytes user_name(const struct user *u)
 {
 	return bytes_of(u->id, u->id_len);
 }
-/* The one behind @u in table order, NULL: the first. @u itself may be released after asking. */
+/* The user after @u in table order, NULL: the first. @u may be released after this call. */
 struct user *user_after(const struct hub *h, const struct user *u);
 
 /* ---- session.c ---- */
-/* Puts @m on the queue of @s, or leaves it to the replay; false when @s takes no more. @urgent: for this user alone. */
+/*
+ * Puts @m on the queue of @s, or leaves it to the replay; false when @s accepts no more. @urgent: for this user alone.
+ */
 bool session_take(struct hub *h, struct session *s, struct msg *m, bool urgent);
-/* Asks for the next piece of the log if the queue has room for one. */
+/* Asks for the next part of the log if the queue has room. */
 void session_ask_log(struct hub *h, struct session *s);
 
 /* ---- turn.c ---- */
 /* The queue of @s has grown. */
 void turn_queued(struct hub *h, struct session *s, bool urgent);
-/* @s is to be flushed, before bulk if anything on it is urgent. */
+/* Puts @s on the ready list, or on the bulk list when nothing on its queue is urgent. */
 void turn_ready(struct hub *h, struct session *s);
-/* @s is closing: to be flushed among the first, whatever is known of its socket. */
+/* @s is closing: puts it on the ready list even if its socket is blocked. */
 void turn_closing(struct hub *h, struct session *s);
-/* @s is on no list and not pressed any more. */
+/* Takes @s off its list and clears its overflow mark. */
 void turn_forget(struct hub *h, struct session *s);
 
 /* ---- pending.c ---- */
@@ -163,24 +165,24 @@ void pending_deinit(struct hub *h);
 /* NULL: out of memory. */
 struct outcome *outcome_new(uint8_t scope, struct bytes to, struct bytes ref, uint64_t token);
 void outcome_free(struct outcome *o);
-/* Waits for @peers; the name for the relays. 0: HUB_BUSY or out of memory (*err says which), nothing was done. */
+/* Makes @o wait for @peers; returns its name for the relays. 0: *err is HUB_BUSY or -WSC_ENOMEM, nothing was done. */
 uint64_t pending_add(struct hub *h, struct outcome *o, uint64_t peers, struct now now, int *err);
-/* Takes an outcome back that was added and is not wanted any more; frees it. */
+/* Removes and frees an outcome that was added and is not needed any more. */
 void pending_cancel(struct hub *h, struct outcome *o);
-/* @peer answers for the name @slot. */
-void pending_answer(struct hub *h, unsigned peer, uint64_t slot, uint32_t delivered, bool unsure);
+/* @peer has answered for the outcome @name. */
+void pending_answer(struct hub *h, unsigned peer, uint64_t name, uint32_t delivered, bool unsure);
 void pending_peer_lost(struct hub *h, unsigned peer);
 void pending_expire(struct hub *h, struct now now);
-/* The outcome is known: becomes a request, or is freed if only failures were asked for and it is none. */
+/* The outcome is known: makes it a request, or frees it if only failures are wanted and it is a success. */
 void outcome_report(struct hub *h, struct outcome *o);
-/* Safe on one that is on no list. */
+/* Safe on a request that is on no list. */
 void call_cancel(struct hub *h, struct hub_call *c);
 void call_push(struct hub *h, struct hub_call *c, enum hub_request_type type);
 
 /* ---- interest.c ---- */
-/* The first session of @u here: peers are told. */
+/* @u got its first session here: tells the peers. */
 void interest_announce(struct hub *h, struct user *u);
-/* The last one is gone. */
+/* @u lost its last session here: tells the peers. */
 void interest_withdraw(struct hub *h, struct user *u);
 void interest_receive(struct hub *h, unsigned peer, const struct hub_relay *r);
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * interest: between nodes a user is wherever they have connected, so each node tells the others of its users and lets a
- * client in only once all of them have confirmed: from then on none of them can call that user offline. The link between
- * two nodes is a FIFO and everything takes it, which makes the rest simple: an answer to our INTEREST also proves that we
- * have heard everything the peer had to tell before it. Each announcement of a user has a new epoch, because the
- * confirmation of one that was withdrawn says nothing about the one that followed.
+ * interest: with several nodes a user may be connected to any of them, so each node tells the others its users, and it
+ * accepts a client only after all of them have confirmed: from then on no node reports that user as offline. The link
+ * between two nodes is a FIFO for all relays, so an answer to our INTEREST also proves that we have received everything
+ * that the peer sent before it. Each announcement of a user has a new epoch, because the confirmation of an
+ * announcement that was withdrawn says nothing about the next one.
  */
 #include "hub/hub_state.h"
 
@@ -34,7 +34,7 @@ void interest_withdraw(struct hub *h, struct user *u)
 	tell_all(h, HUB_RELAY_NO_INTEREST, u);
 }
 
-/* @peer knows of @u, or will never: the sessions that waited for the last one are held now. */
+/* @peer has confirmed @u, or is lost. After the last peer, the attaching sessions of @u become held. */
 static void confirmed(struct hub *h, struct user *u, unsigned peer)
 {
 	if (!(u->unconfirmed & peer_bit(peer)))
@@ -52,7 +52,7 @@ static void confirmed(struct hub *h, struct user *u, unsigned peer)
 	}
 }
 
-/* Without memory there is no confirmation: better a client that has to try again than one that some cannot reach. */
+/* Without memory it sends no confirmation: then the client must retry, but no node reports its user as offline. */
 static void receive_interest(struct hub *h, unsigned peer, const struct hub_relay *r)
 {
 	struct user *u = user_get(h, r->to, map_hash(&h->users, r->to));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * limits: the bucket counts what is owed, in thousandths of a message, so that a rate of n per second pays back exactly n
- * per millisecond and nothing is ever rounded. Stamps are 32 bits: differences are right for 49 days, and a bucket that
- * slept longer is at worst paid back too little, never too much.
+ * limits: the bucket counts the missing thousandths of a message, so that a rate of n per second refills exactly n per
+ * millisecond and nothing is rounded. Timestamps have 32 bits: differences are correct for 49 days, and a bucket that
+ * was unused for longer may be refilled too little, never too much.
  */
 #include "hub/limits.h"
 
@@ -10,15 +10,15 @@
 #define BURST_MAX 1000000u
 #define PAUSE_MS 1000u
 
-static void pay_back(struct rate_bucket *b, const struct rate_limit *l, uint32_t now)
+static void refill(struct rate_bucket *b, const struct rate_limit *l, uint32_t now)
 {
-	uint64_t paid = (uint64_t)(uint32_t)(now - b->stamp_ms) * l->per_second;
+	uint64_t refilled = (uint64_t)(uint32_t)(now - b->stamp_ms) * l->per_second;
 
-	b->spent_milli = paid >= b->spent_milli ? 0 : b->spent_milli - (uint32_t)paid;
+	b->spent_milli = refilled >= b->spent_milli ? 0 : b->spent_milli - (uint32_t)refilled;
 	b->stamp_ms = now;
 }
 
-static void forgive_after_a_pause(struct rate_bucket *b, uint32_t now)
+static void reset_after_pause(struct rate_bucket *b, uint32_t now)
 {
 	if (now - b->refused_ms >= PAUSE_MS)
 		b->over_since_ms = 0;
@@ -43,9 +43,9 @@ enum rate_verdict rate_take(struct rate_bucket *b, const struct rate_limit *l, u
 
 	if (!l->per_second)
 		return RATE_OK;
-	pay_back(b, l, now);
+	refill(b, l, now);
 	if (b->over_since_ms)
-		forgive_after_a_pause(b, now);
+		reset_after_pause(b, now);
 	if (b->spent_milli + (uint64_t)MILLI > ceiling)
 		return refuse(b, l, now, b->spent_milli + (uint64_t)MILLI - ceiling, retry_ms);
 	b->spent_milli += MILLI;

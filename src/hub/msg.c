@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * msg: birth and death of messages. Small ones come in a few sizes and their blocks are kept for the next, so that the
- * usual message costs no call to the heap. What is counted as owned is what was asked for, so it is zero again when the
- * last reference is gone, whatever the spare blocks hold. Knows no form and no queue.
+ * msg: allocates and frees messages. Small messages use blocks of a few sizes, and freed blocks are kept for the next
+ * message, so that the usual message needs no call to the heap. owner->bytes counts the requested sizes, so it is zero
+ * again when the last reference is dropped, whatever the spare blocks hold. Knows no wire form and no queue.
  */
 #include "hub/msg.h"
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * outq: a queue is in one of two shapes. Inline: up to two references in the struct itself. Chunked: all of them in a
- * chain of chunks of which none is empty; it stays so until it has run empty, so a queue that hovers around two does not
- * change shape at each step. Every reference on it is counted in count and bytes, and only the first can have begun.
+ * outq: a queue has one of two layouts. Inline: up to two references in the struct itself. Chunked: all of them in a
+ * chain of chunks, none of which is empty; it stays chunked until it is empty, so that a queue of about two messages
+ * does not change its layout at each step. Every reference is counted in count and bytes, and only the first message
+ * can have begun.
  */
 #include "hub/outq.h"
 
@@ -66,13 +67,13 @@ static void add(struct outq *q, struct msg *m)
 
 static void drop(struct outq *q, struct msg *m)
 {
-	assert(m); /* count says that there is one */
+	assert(m); /* count was not 0 */
 	q->count--;
 	q->bytes -= msg_charge(m);
 	msg_unref(m);
 }
 
-static void unchunk_if_empty(struct outq *q)
+static void to_inline_if_empty(struct outq *q)
 {
 	if (q->count)
 		return;
@@ -82,7 +83,7 @@ static void unchunk_if_empty(struct outq *q)
 }
 
 /* Inline to chunked; @c is empty. */
-static void spill(struct outq *q, struct outq_chunk *c)
+static void to_chunks(struct outq *q, struct outq_chunk *c)
 {
 	for (uint32_t i = 0; i < q->count; i++)
 		c->ref[c->end++] = q->inl[i];
@@ -104,7 +105,7 @@ int outq_push(struct outq *q, struct outq_pool *p, struct msg *m)
 		if (!c)
 			return -WSC_ENOMEM;
 		if (!q->chunked)
-			spill(q, c);
+			to_chunks(q, c);
 		else
 			q->tail = q->tail->next = c;
 	}
@@ -137,7 +138,7 @@ int outq_push_front(struct outq *q, struct outq_pool *p, struct msg *m)
 
 		if (!c)
 			return -WSC_ENOMEM;
-		spill(q, c);
+		to_chunks(q, c);
 	}
 	if (q->chunked)
 		return push_front_chunked(q, p, m);
@@ -162,7 +163,7 @@ unsigned outq_peek(const struct outq *q, struct msg **out, unsigned max)
 	return n;
 }
 
-/* Takes the chunk behind @prev (NULL: the first) off the chain. */
+/* Takes the chunk after @prev (NULL: the first) off the chain. */
 static void unlink_chunk(struct outq *q, struct outq_pool *p, struct outq_chunk *prev)
 {
 	struct outq_chunk *c = prev ? prev->next : q->head;
@@ -197,7 +198,7 @@ void outq_pop(struct outq *q, struct outq_pool *p)
 	assert(q->count > 0);
 	q->offset = 0;
 	drop(q, take_first(q, p));
-	unchunk_if_empty(q);
+	to_inline_if_empty(q);
 }
 
 static struct msg *take_second(struct outq *q, struct outq_pool *p)
@@ -211,7 +212,7 @@ static struct msg *take_second(struct outq *q, struct outq_pool *p)
 		return m;
 	}
 	if (c->first + 1 < c->end) {
-		/* The first one moves up into the gap that the second leaves. */
+		/* Move the first reference into the place of the second. */
 		m = c->ref[c->first + 1];
 		c->ref[c->first + 1] = c->ref[c->first];
 		c->first++;
@@ -228,7 +229,7 @@ bool outq_drop_oldest(struct outq *q, struct outq_pool *p)
 	if (q->count <= (q->offset ? 1u : 0u))
 		return false;
 	drop(q, q->offset ? take_second(q, p) : take_first(q, p));
-	unchunk_if_empty(q);
+	to_inline_if_empty(q);
 	return true;
 }
 
@@ -294,5 +295,5 @@ void outq_drop_logged(struct outq *q, struct outq_pool *p)
 		else
 			prev = c;
 	}
-	unchunk_if_empty(q);
+	to_inline_if_empty(q);
 }

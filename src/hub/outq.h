@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * outq: what waits for one connection: references to messages, in order. Two fit inline; more go to pooled chunks that are
- * given back when it is empty, so an idle connection holds nothing. It counts messages and bytes (msg_charge); what "full"
- * means and what follows from it is the hub's to say. Knows no socket.
+ * outq: the output queue of one connection: references to messages, in order. Two fit inline; more go to pooled chunks
+ * that are freed when the queue is empty, so an idle connection holds none. It counts messages and bytes (msg_charge);
+ * the hub decides when a queue is full and what happens then. Knows no socket.
  */
 #ifndef WSC_HUB_OUTQ_H
 #define WSC_HUB_OUTQ_H
@@ -32,7 +32,7 @@ struct outq { /* zeroed memory is an empty queue */
 	};
 	uint32_t count;
 	uint32_t bytes;  /* sum of msg_charge() */
-	uint32_t offset; /* wire bytes of the first message that are gone already; such a message is never dropped */
+	uint32_t offset; /* wire bytes of the first message that are sent already; such a message is never dropped */
 	bool chunked;
 };
 
@@ -40,19 +40,19 @@ void outq_pool_deinit(struct outq_pool *p);
 void outq_init(struct outq *q);
 /* Drops every reference. */
 void outq_clear(struct outq *q, struct outq_pool *p);
-/* Takes a reference of its own. 0 or -WSC_ENOMEM. */
+/* Takes its own reference. 0 or -WSC_ENOMEM. */
 int outq_push(struct outq *q, struct outq_pool *p, struct msg *m);
-/* In front of everything: the welcome of a session that was held. Only while offset is 0. 0 or -WSC_ENOMEM. */
+/* Puts @m in front of all others: the welcome of a session that was held. Only while offset is 0. 0 or -WSC_ENOMEM. */
 int outq_push_front(struct outq *q, struct outq_pool *p, struct msg *m);
-/* The first @max references without taking them off; returns how many. */
+/* Copies at most @max references from the front without removing them; returns how many. */
 unsigned outq_peek(const struct outq *q, struct msg **out, unsigned max);
-/* Takes the first one off and drops its reference; offset goes back to 0. */
+/* Removes the first message and drops its reference; offset becomes 0. */
 void outq_pop(struct outq *q, struct outq_pool *p);
 /* Drops the oldest message that has not begun; false when there is none. */
 bool outq_drop_oldest(struct outq *q, struct outq_pool *p);
-/* Drops all that has not begun; returns how many. */
+/* Drops all messages that have not begun; returns how many. */
 uint32_t outq_drop_unbegun(struct outq *q, struct outq_pool *p);
-/* Drops all that is in the log (seq is not 0). Only while offset is 0. */
+/* Drops all messages that are in the log (seq is not 0). Only while offset is 0. */
 void outq_drop_logged(struct outq *q, struct outq_pool *p);
 
 #endif

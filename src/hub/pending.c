@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pending: outcomes, from the question to the request that reports them, and the queue of all requests. An outcome that
- * peers owe has a name (slot and generation) that travels with the question; only an answer that names it, from a peer that
- * still owes it, counts. It ends once: all have answered, the rest is lost, or time is up.
+ * pending: outcomes until they are reported, and the queue of all requests. An outcome that waits for peers has a name
+ * (slot and generation) that is sent with the relay; only an answer with this name, from a peer that still owes it,
+ * counts. It ends once: when all peers have answered or are lost, or at its timeout.
  */
 #include <assert.h>
 
@@ -114,7 +114,7 @@ void outcome_free(struct outcome *o)
 		mem_free(o);
 }
 
-static enum hub_result verdict(const struct outcome *o)
+static enum hub_result result_of(const struct outcome *o)
 {
 	if (o->delivered)
 		return HUB_DELIVERED;
@@ -123,7 +123,7 @@ static enum hub_result verdict(const struct outcome *o)
 
 void outcome_report(struct hub *h, struct outcome *o)
 {
-	o->result = (uint8_t)verdict(o);
+	o->result = (uint8_t)result_of(o);
 	if (o->only_failures && o->result == HUB_DELIVERED)
 		outcome_free(o);
 	else
@@ -171,7 +171,7 @@ uint64_t pending_add(struct hub *h, struct outcome *o, uint64_t peers, struct no
 	return (uint64_t)slot->generation << 32 | o->slot;
 }
 
-static void give_up_slot(struct hub *h, struct outcome *o)
+static void free_slot(struct hub *h, struct outcome *o)
 {
 	list_remove(&o->by_age);
 	h->slots[o->slot].outcome = NULL;
@@ -182,13 +182,13 @@ static void give_up_slot(struct hub *h, struct outcome *o)
 
 void pending_cancel(struct hub *h, struct outcome *o)
 {
-	give_up_slot(h, o);
+	free_slot(h, o);
 	outcome_free(o);
 }
 
 static void finish(struct hub *h, struct outcome *o)
 {
-	give_up_slot(h, o);
+	free_slot(h, o);
 	outcome_report(h, o);
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * publish: where a message goes. Here: on to the queues, whole, before the call returns. To peers: one relay each, in the
- * order of the calls. Whatever could refuse is asked before the first queue or mailbox is touched, so "accepted" is final.
- * A unicast of which only a failure is to be told leaves nothing behind here: what is needed to tell travels with it.
+ * publish: delivers a message to its recipients. Here: to all their queues before the call returns. On peers: one relay
+ * each, in the order of the calls. Everything that can refuse is checked before the first queue or mailbox is touched,
+ * so "accepted" is final. A unicast that reports only failures to its sender needs no memory here: the relay carries
+ * what the report needs.
  */
 #include <assert.h>
 
@@ -38,7 +39,7 @@ static uint32_t to_all(struct hub *h, struct msg *m)
 {
 	uint32_t taken = 0;
 
-	for (struct list *n = h->everyone.next; n != &h->everyone; n = n->next)
+	for (struct list *n = h->all_sessions.next; n != &h->all_sessions; n = n->next)
 		taken += session_take(h, session_of_all(n), m, false);
 	return taken;
 }
@@ -60,7 +61,7 @@ static uint32_t deliver(struct hub *h, uint8_t scope, struct bytes to, struct by
 	}
 }
 
-static bool sits_in_ticket(const struct hub *h, struct bytes sender, struct bytes ticket)
+static bool is_in_ticket(const struct hub *h, struct bytes sender, struct bytes ticket)
 {
 	struct ticket *t = ticket_find(h, ticket);
 	struct user *u = t ? hub_find(h, sender) : NULL;
@@ -78,29 +79,29 @@ static bool sits_in_ticket(const struct hub *h, struct bytes sender, struct byte
 
 /* ---- peers ---------------------------------------------------------------------------------------------------- */
 
-/* The way of one publication or kick. */
-struct way {
-	struct user *user; /* the one addressed, as we know it */
+/* The recipients of one publication or kick. */
+struct target {
+	struct user *user; /* the addressed user, NULL when it is not known here */
 	uint64_t peers;
 	bool here;
 };
 
-static struct way way_to_user(const struct hub *h, struct bytes id)
+static struct target target_of_user(const struct hub *h, struct bytes id)
 {
 	uint64_t hash = map_hash(&h->users, id);
-	struct way w = { 0 };
+	struct target target = { 0 };
 	unsigned owner = h->o.self;
 
 	if (!h->o.by_interest && h->o.peers > 1)
 		owner = h->o.route(h->o.ctx, id, hash);
 	if (owner != h->o.self) {
-		w.peers = peer_bit(owner);
-		return w;
+		target.peers = peer_bit(owner);
+		return target;
 	}
-	w.user = user_find(h, id, hash);
-	w.here = w.user && w.user->count > 0;
-	w.peers = w.user ? w.user->interest & h->live : 0;
-	return w;
+	target.user = user_find(h, id, hash);
+	target.here = target.user && target.user->count > 0;
+	target.peers = target.user ? target.user->interest & h->live : 0;
+	return target;
 }
 
 static void send_to(struct hub *h, uint64_t peers, const struct hub_relay *r)
@@ -129,9 +130,9 @@ static void relay_publication(struct hub *h, const struct hub_publication *p, ui
 		send_to(h, peers, &r);
 }
 
-/* Room to remember the question in, named for the relays when there are any; NULL and *err when there is none. */
-static struct outcome *ask(struct hub *h, const struct hub_publication *p, uint64_t peers, struct now now,
-			   uint64_t *name, int *err)
+/* Allocates the outcome of @p; with @peers it is pending and *name is its name in the relays. NULL: *err is set. */
+static struct outcome *new_outcome(struct hub *h, const struct hub_publication *p, uint64_t peers, struct now now,
+				   uint64_t *name, int *err)
 {
 	struct outcome *o = outcome_new((uint8_t)p->scope, p->to, p->ref, p->token);
 
@@ -152,13 +153,13 @@ static struct outcome *ask(struct hub *h, const struct hub_publication *p, uint6
 
 /* ---- the three scopes ----------------------------------------------------------------------------------------- */
 
-/* Delivers here and asks @peers; the outcome is told, good or bad. */
+/* Delivers here and relays to @peers with a pending outcome. */
 static int publish_asking(struct hub *h, const struct hub_publication *p, uint64_t peers, struct user *u,
 			  struct now now)
 {
 	uint64_t name;
 	int err;
-	struct outcome *o = ask(h, p, peers, now, &name, &err);
+	struct outcome *o = new_outcome(h, p, peers, now, &name, &err);
 
 	if (!o)
 		return err;
@@ -179,19 +180,19 @@ static int publish_asking(struct hub *h, const struct hub_publication *p, uint64
 
 static int publish_to_user(struct hub *h, const struct hub_publication *p, struct now now)
 {
-	struct way w = way_to_user(h, p->to);
+	struct target target = target_of_user(h, p->to);
 
 	if (!p->only_failures)
-		return publish_asking(h, p, w.peers, w.user, now);
-	if (w.here && to_user(h, w.user, p->msg)) {
-		relay_publication(h, p, w.peers, HUB_ANSWER_NEVER, 0);
+		return publish_asking(h, p, target.peers, target.user, now);
+	if (target.here && to_user(h, target.user, p->msg)) {
+		relay_publication(h, p, target.peers, HUB_ANSWER_NEVER, 0);
 		return 0;
 	}
-	if (w.peers && (w.peers & (w.peers - 1)) == 0) {
-		relay_publication(h, p, w.peers, HUB_ANSWER_FAILURE, p->token);
+	if (target.peers && (target.peers & (target.peers - 1)) == 0) {
+		relay_publication(h, p, target.peers, HUB_ANSWER_FAILURE, p->token);
 		return 0;
 	}
-	return publish_asking(h, p, w.peers, NULL, now);
+	return publish_asking(h, p, target.peers, NULL, now);
 }
 
 static int publish_to_all(struct hub *h, const struct hub_publication *p, struct now now)
@@ -209,7 +210,7 @@ int hub_publish(struct hub *h, const struct hub_publication *p, struct now now)
 	case HUB_TO_USER:
 		return publish_to_user(h, p, now);
 	case HUB_TO_TICKET:
-		if (!p->may_be_outside && !sits_in_ticket(h, p->sender, p->to))
+		if (!p->may_be_outside && !is_in_ticket(h, p->sender, p->to))
 			return HUB_NOT_IN_TICKET;
 		return publish_asking(h, p, h->live, NULL, now);
 	default:
@@ -239,24 +240,24 @@ static uint32_t kick_here(struct hub *h, struct user *u, uint16_t code, const ch
 int hub_kick(struct hub *h, struct bytes user_id, uint16_t code, const char *reason, uint64_t token, struct bytes ref,
 	     struct now now)
 {
-	struct way w = way_to_user(h, user_id);
+	struct target target = target_of_user(h, user_id);
 	struct hub_publication p = { .scope = HUB_TO_USER, .to = user_id, .ref = ref, .token = token };
 	struct hub_relay r = { .type = HUB_RELAY_KICK, .code = code, .reason = reason, .to = user_id };
 	struct outcome *o;
 	int err;
 
-	o = ask(h, &p, w.peers, now, &r.token, &err);
+	o = new_outcome(h, &p, target.peers, now, &r.token, &err);
 	if (!o)
 		return err;
-	o->delivered = kick_here(h, w.user, code, reason);
-	if (w.peers)
-		send_to(h, w.peers, &r);
+	o->delivered = kick_here(h, target.user, code, reason);
+	if (target.peers)
+		send_to(h, target.peers, &r);
 	else
 		outcome_report(h, o);
 	return 0;
 }
 
-/* ---- relays coming in ----------------------------------------------------------------------------------------- */
+/* ---- relays from peers ---------------------------------------------------------------------------------------- */
 
 static void answer(struct hub *h, unsigned peer, const struct hub_relay *q, uint32_t count, bool no_memory)
 {
@@ -303,7 +304,7 @@ static void receive_outcome(struct hub *h, unsigned peer, const struct hub_relay
 		pending_answer(h, peer, r->token, r->count, r->code != 0);
 		return;
 	}
-	/* Without memory this failure goes untold, as the asker was told that it may. */
+	/* Without memory this failure is not reported; only_failures allows that. */
 	o = outcome_new(r->scope, r->to, r->ref, r->token);
 	if (!o)
 		return;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * session: a device's life: ATTACHING (node mode) -> HELD -> [REPLAYING ->] LIVE -> CLOSING. It is registered and counted
- * before the first question about it can fail, so that a limit that was passed stays passed, and a message that finds its
- * user finds it. In CLOSING it still belongs to its user and ticket but takes and counts for nothing; detach ends it from
- * any state. What the log holds is queued in growing order and once: @position says how far.
+ * session: the states of a session: ATTACHING (node mode) -> HELD -> [REPLAYING ->] LIVE -> CLOSING. It is registered
+ * and counted first, so that a limit that was checked stays valid, and a message that finds the user also finds the
+ * session. In CLOSING it still belongs to its user and ticket, but it accepts no message and is not counted; detach
+ * ends it in any state. Messages of the log are queued in rising order and once each: @position is the last one.
  */
 #include <assert.h>
 
@@ -17,7 +17,7 @@ static char *put_text(char *at, struct bytes in, struct bytes *out)
 	if (in.len)
 		memcpy(at, in.at, in.len);
 	*out = bytes_of(at, in.len);
-	return at + in.len + 1; /* a NUL behind each: hooks see them as C strings */
+	return at + in.len + 1; /* a NUL after each, because hooks get them as C strings */
 }
 
 static struct session_attrs *attrs_new(struct session *s, const struct hub_identity *id)
@@ -91,13 +91,13 @@ static int prepare(struct hub *h, struct session *s, const struct hub_identity *
 	return 0;
 }
 
-static void enrol(struct hub *h, struct session *s, struct user *u)
+static void register_session(struct hub *h, struct session *s, struct user *u)
 {
 	s->user = u;
 	list_push(&u->sessions, &s->of_user);
 	list_init(&s->all);
 	if (!s->hidden)
-		list_push(&h->everyone, &s->all);
+		list_push(&h->all_sessions, &s->all);
 	s->counted = true;
 	u->count++;
 	if (h->o.by_interest && u->count == 1 && !s->hidden)
@@ -129,7 +129,7 @@ int hub_attach(struct hub *h, struct session *s, const struct hub_identity *id, 
 	s->connected_wall_ms = now.wall_ms;
 	if (!s->last_rx_ms)
 		s->last_rx_ms = (uint32_t)now_ms(now);
-	enrol(h, s, u);
+	register_session(h, s, u);
 	return s->state == SESSION_ATTACHING ? HUB_WAIT : HUB_OK;
 }
 
@@ -173,7 +173,7 @@ static void count_accepted(struct hub *h, struct session *s)
 		count_add(&h->counters.users, 1);
 }
 
-/* What was held and is in the log will be read from there, in its place; so will what was dropped while it was held. */
+/* Messages that were held or dropped and are in the log are read from there, so that they come in order. */
 static void begin_replay(struct hub *h, struct session *s, uint64_t after)
 {
 	outq_drop_logged(&s->q, &h->pool);
@@ -251,7 +251,7 @@ int hub_send(struct hub *h, struct session *s, struct msg *m)
 
 /* ---- replay --------------------------------------------------------------------------------------------------- */
 
-/* Half of the limits: the other half is for what is live. */
+/* A replay uses half of the limits; the other half is for live messages. */
 static uint32_t half(uint32_t limit)
 {
 	return limit / 2 + limit % 2;
@@ -278,7 +278,7 @@ int hub_loaded(struct hub *h, struct session *s, struct msg *const *msgs, unsign
 		if (msgs[i]->seq <= s->position || !push(h, s, msgs[i]))
 			continue;
 		s->position = msgs[i]->seq;
-		/* Old news: they wait like a fan-out, so that many who come back at once delay nobody who is here. */
+		/* Not urgent: when many clients reconnect at once, their old messages must not delay live ones. */
 		turn_queued(h, s, false);
 	}
 	if (s->state != SESSION_REPLAYING)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * table: users and tickets by name, and the questions that are asked about them. A user is here while it has a session of
- * ours or a peer has told us of one; a ticket while a session has it. Pages of users go by name in the stable order of the
- * table, so they survive its growth and the end of the user they stopped at.
+ * table: users and tickets by name, and queries about them. A user is in the table while it has a session here or on a
+ * peer; a ticket while a session has it. A page of users continues after a name, in the stable order of the table, so
+ * it survives the growth of the table and the removal of the user at which it stopped.
  */
 #include <assert.h>
 
@@ -43,7 +43,7 @@ int tables_init(struct hub *h)
 	return err;
 }
 
-/* Only users of peers can be left: without sessions there are no tickets. */
+/* Only users of peers can be left here: without sessions there are no tickets. */
 void tables_deinit(struct hub *h)
 {
 	struct user *u = user_after(h, NULL), *next;
@@ -65,7 +65,7 @@ struct user *user_find(const struct hub *h, struct bytes id, uint64_t hash)
 
 static void *record_new(size_t head, size_t least, struct bytes id)
 {
-	size_t n = head + id.len + 1; /* a NUL behind it: hooks see it as a C string */
+	size_t n = head + id.len + 1; /* a NUL after the id, because hooks get it as a C string */
 	char *p;
 
 	if (id.len == 0 || id.len > UINT16_MAX)
@@ -140,7 +140,7 @@ void ticket_release(struct hub *h, struct ticket *t)
 	mem_free(t);
 }
 
-/* ---- questions ------------------------------------------------------------------------------------------------ */
+/* ---- queries -------------------------------------------------------------------------------------------------- */
 
 struct user *hub_find(const struct hub *h, struct bytes user_id)
 {
@@ -153,7 +153,7 @@ static void row_add(struct hub_user_row *row, const struct session *s)
 
 	if (first || s->connected_wall_ms < row->connected_wall_ms)
 		row->connected_wall_ms = s->connected_wall_ms;
-	/* The stamps wrap: the later one is the one that is ahead by less than half the circle. */
+	/* Timestamps wrap at 2^32: the later of two is ahead by less than 2^31. */
 	if (first || (int32_t)(s->last_rx_ms - row->last_rx_ms) > 0)
 		row->last_rx_ms = s->last_rx_ms;
 	if (first)
@@ -185,9 +185,9 @@ bool hub_next_user(const struct hub *h, const struct bytes *after, struct hub_us
 
 struct session *hub_next_session(const struct hub *h, const struct session *s)
 {
-	struct list *n = s ? s->all.next : h->everyone.next;
+	struct list *n = s ? s->all.next : h->all_sessions.next;
 
-	return n == &h->everyone ? NULL : session_of_all(n);
+	return n == &h->all_sessions ? NULL : session_of_all(n);
 }
 
 uint32_t hub_user_sessions(const struct session *s)

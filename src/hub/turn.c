@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * turn: who is to be flushed, and what a flush leads to. A session is on at most one list. A queue over its limit is only
- * marked while messages come in; it is judged once its socket has been offered the bytes and has refused them, and
- * a marked session is always on its way there (ready, even if its socket was blocked the last time: it may take bytes by
- * now). Sessions that may not send yet have no socket to ask and are judged when the turn begins to flush.
+ * turn: which sessions are flushed next, and the effects of a flush. A session is on at most one list. A queue over its
+ * limit is only marked while messages come in; the policy is applied after the socket was offered the bytes and has
+ * refused them. A marked session is always on the ready list, even if its socket was blocked before, because it may
+ * accept bytes now. For sessions that may not send yet the policy is applied when the turn begins to flush.
  */
 #include <assert.h>
 
@@ -28,20 +28,20 @@ bool hub_has_room(const struct hub *h, const struct session *s, uint64_t len)
 	       (s->q.count < limit_messages(h, s) && s->q.bytes + len + MSG_CHARGE_FIXED <= limit_bytes(h));
 }
 
-static void press(struct hub *h, struct session *s)
+static void mark_overflow(struct hub *h, struct session *s)
 {
-	if (s->pressed)
+	if (s->overflow)
 		return;
-	s->pressed = true;
-	h->pressed++;
+	s->overflow = true;
+	h->overflows++;
 }
 
-static void unpress(struct hub *h, struct session *s)
+static void clear_overflow(struct hub *h, struct session *s)
 {
-	if (!s->pressed)
+	if (!s->overflow)
 		return;
-	s->pressed = false;
-	h->pressed--;
+	s->overflow = false;
+	h->overflows--;
 }
 
 void turn_ready(struct hub *h, struct session *s)
@@ -54,14 +54,14 @@ void turn_ready(struct hub *h, struct session *s)
 
 void turn_closing(struct hub *h, struct session *s)
 {
-	unpress(h, s);
+	clear_overflow(h, s);
 	s->urgent = true;
 	turn_ready(h, s);
 }
 
 void turn_forget(struct hub *h, struct session *s)
 {
-	unpress(h, s);
+	clear_overflow(h, s);
 	move_to(h, s, PLACE_NONE);
 }
 
@@ -70,13 +70,13 @@ void turn_queued(struct hub *h, struct session *s, bool urgent)
 	if (urgent)
 		s->urgent = true;
 	if (over_limit(h, s))
-		press(h, s);
+		mark_overflow(h, s);
 	if (!session_accepted(s)) {
-		if (s->pressed && s->place == PLACE_NONE)
+		if (s->overflow && s->place == PLACE_NONE)
 			move_to(h, s, PLACE_HELD);
 		return;
 	}
-	if (!s->blocked || s->pressed)
+	if (!s->blocked || s->overflow)
 		turn_ready(h, s);
 }
 
@@ -88,8 +88,8 @@ void hub_close_slow(struct hub *h, struct session *s)
 	hub_close(h, s, 1013, "slow reader", true);
 }
 
-/* The socket had its chance, or there is none yet. */
-static void judge(struct hub *h, struct session *s)
+/* Called after the socket was offered the bytes, or for a session that may not send yet. */
+static void apply_policy(struct hub *h, struct session *s)
 {
 	if (over_limit(h, s) && h->o.slow == HUB_SLOW_CLOSE) {
 		hub_close_slow(h, s);
@@ -99,10 +99,10 @@ static void judge(struct hub *h, struct session *s)
 		s->gap++;
 		count_add(&h->counters.dropped, 1);
 	}
-	unpress(h, s);
+	clear_overflow(h, s);
 }
 
-static void judge_held(struct hub *h)
+static void apply_policy_to_held(struct hub *h)
 {
 	struct list *n;
 
@@ -110,7 +110,7 @@ static void judge_held(struct hub *h)
 		struct session *s = container_of(n, struct session, queue);
 
 		s->place = PLACE_NONE;
-		judge(h, s);
+		apply_policy(h, s);
 	}
 }
 
@@ -119,7 +119,7 @@ struct session *hub_take_ready(struct hub *h)
 	struct session *s;
 	struct list *n;
 
-	judge_held(h);
+	apply_policy_to_held(h);
 	n = list_pop(&h->places[PLACE_READY]);
 	if (!n)
 		n = list_pop(&h->places[PLACE_BULK]);
@@ -144,7 +144,7 @@ bool hub_has_ready(const struct hub *h)
 
 bool hub_pressed(const struct hub *h)
 {
-	return h->pressed > 0;
+	return h->overflows > 0;
 }
 
 void hub_sent(struct hub *h, struct session *s, uint32_t whole, uint32_t offset)
@@ -163,7 +163,7 @@ void hub_gap_sent(struct hub *h, struct session *s)
 	s->gap = 0;
 }
 
-/* A reader that was blocked and has taken nothing since keeps its age. */
+/* A reader that was blocked before and has accepted nothing since goes to the front: it is blocked for longest. */
 static void block(struct hub *h, struct session *s)
 {
 	s->blocked = true;
@@ -179,7 +179,7 @@ static bool short_of_memory(const struct hub *h)
 	return h->o.max_total_bytes && h->owner.bytes > h->o.max_total_bytes;
 }
 
-/* The reader blocked for longest is offered its bytes once more; what it then refuses is its end. */
+/* Offers the longest blocked reader its bytes once more; if its socket accepts none, it is closed. */
 static void retry_oldest(struct hub *h)
 {
 	struct list *n = h->places[PLACE_BLOCKED].next;
@@ -187,7 +187,7 @@ static void retry_oldest(struct hub *h)
 
 	if (!short_of_memory(h) || n == &h->places[PLACE_BLOCKED])
 		return;
-	press(h, s);
+	mark_overflow(h, s);
 	turn_ready(h, s);
 }
 
@@ -207,22 +207,24 @@ void hub_squeeze(struct hub *h, bool small)
 	if (h->squeeze == squeeze)
 		return;
 	h->squeeze = squeeze;
-	/* Those who are over it now are judged now, once they have been offered their bytes. */
+	/*
+	 * Blocked sessions that are over the new limit are offered their bytes once more; then the policy is applied.
+	 */
 	for (n = h->places[PLACE_BLOCKED].next; n != &h->places[PLACE_BLOCKED]; n = next) {
 		struct session *s = container_of(n, struct session, queue);
 
 		next = n->next;
 		if (!over_limit(h, s))
 			continue;
-		press(h, s);
+		mark_overflow(h, s);
 		turn_ready(h, s);
 	}
 }
 
-static void refused(struct hub *h, struct session *s)
+static void handle_blocked(struct hub *h, struct session *s)
 {
 	block(h, s);
-	judge(h, s);
+	apply_policy(h, s);
 	if (session_accepted(s) && short_of_memory(h) && !s->moved && h->places[PLACE_BLOCKED].next == &s->queue)
 		hub_close_slow(h, s);
 	retry_oldest(h);
@@ -245,11 +247,11 @@ void hub_flushed(struct hub *h, struct session *s, bool would_block, struct now 
 	if (!session_accepted(s))
 		return;
 	if (would_block)
-		refused(h, s);
+		handle_blocked(h, s);
 	if (s->state == SESSION_CLOSING)
 		return;
 	if (!over_limit(h, s))
-		unpress(h, s);
+		clear_overflow(h, s);
 	if (s->q.count == 0)
 		s->urgent = false;
 	session_ask_log(h, s);

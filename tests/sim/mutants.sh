@@ -22,8 +22,8 @@ mutants()
 {
 	cat <<'END'
 closed although the socket takes bytes|turn.c|s/if (would_block)$/if (would_block || over_limit(h, s))/
-a full queue is never judged|turn.c|/^static void refused/,/^}/ s/\tjudge(h, s);//
-a blocked reader over its limit is not asked again|turn.c|s/if (!s->blocked || s->pressed)/if (!s->blocked)/
+a full queue is never judged|turn.c|/^static void handle_blocked/,/^}/ s/\tapply_policy(h, s);//
+a blocked reader over its limit is not asked again|turn.c|s/if (!s->blocked || s->overflow)/if (!s->blocked)/
 a socket that takes bytes again is forgotten|turn.c|/^void hub_writable/,/^}/ s/turn_ready(h, s);/;/
 what is left after a slice is forgotten|turn.c|s/if (!would_block \&\& (s->q.count || s->gap))/if (false)/
 the gap counts two for one|turn.c|s/s->gap++;/s->gap += 2;/
@@ -31,7 +31,7 @@ no gap notice|turn.c|s/s->gap++;/;/
 unicasts wait behind broadcasts|turn.c|s/s->urgent ? PLACE_READY : PLACE_BULK/PLACE_BULK/
 the slow reader's queue is not discarded|turn.c|s/"slow reader", true/"slow reader", false/
 memory is short and a reader who reads is closed|turn.c|s/h->places\[PLACE_BLOCKED\].next == &s->queue/true/; s/ \&\& !s->moved//
-a held session keeps any number|turn.c|/^static void judge_held/,/^}/ s/judge(h, s);/unpress(h, s);/
+a held session keeps any number|turn.c|/^static void apply_policy_to_held/,/^}/ s/apply_policy(h, s);/clear_overflow(h, s);/
 the message partly sent is dropped|outq.c|s/drop(q, q->offset ? take_second(q, p) : take_first(q, p));/q->offset = 0, drop(q, take_first(q, p));/
 a reference is not given back|outq.c|/^void outq_pop/,/^}/ s/drop(q, take_first(q, p));/msg_ref(q->chunked ? q->head->ref[q->head->first] : q->inl[0]), drop(q, take_first(q, p));/
 a message at the border of two chunks is lost|outq.c|s/q->tail->end == OUTQ_CHUNK_REFS/q->tail->end == OUTQ_CHUNK_REFS - 1 \&\& (q->tail->end++, true)/
@@ -56,8 +56,8 @@ a question is never given up|pending.c|/^void pending_expire/,/^}/ s/if (o->due_
 a question is given up at once|pending.c|/^void pending_expire/,/^}/ s/if (o->due_ms > now_ms(now))/if (o->due_ms > now_ms(now) + 300)/
 the sender of a ticket message gets a copy|publish.c|s/if (!bytes_eq(user_name(session_of_ticket(n)->user), sender))/if (true)/
 a success is told to one who asked for failures|pending.c|s/if (o->only_failures \&\& o->result == HUB_DELIVERED)/if (false)/
-the failure of a unicast is not told|publish.c|s/relay_publication(h, p, w.peers, HUB_ANSWER_FAILURE, p->token);/relay_publication(h, p, w.peers, HUB_ANSWER_NEVER, 0);/
-a message goes only to the devices here|publish.c|/^static int publish_to_user/,/^}/ s/relay_publication(h, p, w.peers, HUB_ANSWER_NEVER, 0);/;/
+the failure of a unicast is not told|publish.c|s/relay_publication(h, p, target.peers, HUB_ANSWER_FAILURE, p->token);/relay_publication(h, p, target.peers, HUB_ANSWER_NEVER, 0);/
+a message goes only to the devices here|publish.c|/^static int publish_to_user/,/^}/ s/relay_publication(h, p, target.peers, HUB_ANSWER_NEVER, 0);/;/
 a kick spares the last device|publish.c|/^static uint32_t kick_here/,/^}/ s/n != &u->sessions; n/n->next != \&u->sessions; n/
 END
 }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# The commands of this project. Thin: meson.build describes the build, ninja performs it, tools/ does what takes more
-# than a line. `make help` lists the commands.
+# The commands of this project, each only a few lines: meson.build describes the build, ninja performs it, tools/ has the
+# longer scripts. `make help` lists the commands.
 
 BUILD   := build
 MINUTES := 1
@@ -43,7 +43,7 @@ install:
 	@meson install -C $(BUILD) --no-rebuild
 	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || ldconfig
 
-## bench: the figures of docs/performance.md, measured here and now
+## bench: measures the figures of docs/performance.md on this machine
 bench:
 	@tools/install-packages.sh build test
 	@tools/configure.sh $(BUILD) -Dtests=true
@@ -57,18 +57,18 @@ fuzz:
 	@ninja -C $(BUILD)-fuzz
 	@$(PYTHON) tools/run-fuzz $(BUILD)-fuzz $(MINUTES) $(if $(ONLY),--only $(ONLY))
 
-## fuzz-merge: keeps of what `make fuzz` has found (ONLY=...) the fewest inputs that reach as much, and tells what is new
+## fuzz-merge: keeps the fewest inputs of `make fuzz` (ONLY=...) that reach the same code, and prints what is new
 fuzz-merge:
 	@$(PYTHON) tools/run-fuzz $(BUILD)-fuzz 0 --merge $(if $(ONLY),--only $(ONLY))
 
-## coverage: lines and branches that unit tests, library tests and corpora reach; fails when a parser lacks some
+## coverage: lines and branches that unit tests, library tests and corpora reach; fails if a parser is below its aim
 coverage:
 	@tools/install-packages.sh build test dev
 	@tools/configure.sh $(BUILD)-coverage -Dtests=true -Dbuildtype=debug -Db_coverage=true -Dfaults=true
 	@ninja -C $(BUILD)-coverage
 	@$(PYTHON) tools/run-coverage $(BUILD)-coverage
 
-## sanitize: the whole suite under AddressSanitizer and UndefinedBehaviorSanitizer, and what happens when memory is out
+## sanitize: the whole suite under AddressSanitizer and UndefinedBehaviorSanitizer, and the tests of lack of memory
 sanitize:
 	@tools/install-packages.sh build test
 	@tools/configure.sh $(BUILD)-asan -Dtests=true $(GCC_SANITIZE)
@@ -95,7 +95,7 @@ valgrind:
 	@ninja -C $(BUILD)-debug
 	@$(PYTHON) tools/run-tests $(BUILD)-debug --valgrind
 
-## mutants: plants one bug after the other in a copy; the simulator, or the corpus of the whole connection, must find each
+## mutants: plants bugs in a copy, one at a time; the simulator or the corpus of the whole connection must find each
 mutants:
 	@tools/install-packages.sh build
 	@tests/sim/mutants.sh
@@ -115,7 +115,7 @@ conformance:
 	@ninja -C $(BUILD) product
 	@TEST_BUILD=$(abspath $(BUILD)) $(PYTHON) tests/conformance/run.py $(BUILD)/wsc --full
 
-## pressure: slow, stalled, loud and resetting crowds of thousands beside an ordinary pair; prints figures, 6 minutes
+## pressure: crowds of thousands of slow, stalled, flooding and resetting clients beside an ordinary pair; 6 minutes
 pressure:
 	@tools/install-packages.sh build test
 	@tools/configure.sh $(BUILD) -Dtests=true
@@ -166,7 +166,7 @@ lint: analyze
 	@CC=clang tools/configure.sh $(BUILD)-clang
 	@tools/lint.sh $(BUILD)-clang
 
-## analyze: gcc -fanalyzer over src and cmd; every finding is an error unless tools/analyze answers it
+## analyze: gcc -fanalyzer over src and cmd; every finding is an error unless tools/analyze lists it as false
 analyze:
 	@tools/install-packages.sh --check build
 	@tools/configure.sh $(BUILD)

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The three callbacks of the quick reference, for real: messages are checked, logged in a table, and a table of users
- * says who is online.
+ * The three callbacks of the quick reference in a whole program: it checks messages, logs them in a table, and keeps a
+ * table of users with their online status.
  *
  *   cc callbacks.c -o callbacks $(pkg-config --cflags --libs wsc sqlite3 libpq)
  *   ./callbacks [PORT [DATABASE]]     8080, callbacks.db; DATABASE is a file, or postgres://user@host/name
  *
- * The log is written behind the message: a hook queues the row and the message goes on, so a slow disk delays nobody, and
- * a crash may cost the last rows. A log that must come first would answer WSC_PENDING here and finish the call when the
- * row is written, as token_auth.c does.
+ * A row may be written after its message is sent: the hook queues the row and returns, so a slow disk delays no message,
+ * but a crash may lose the last rows. If the row must come first, return WSC_PENDING here and finish the call when it is
+ * written, as token_auth.c does.
  */
 #include <string.h>
 #include "database.h"
@@ -60,7 +60,7 @@ static int on_client_connect(void *user, struct wsc_call *call, const struct wsc
 	char text[WSC_ID_MAX + 16];
 
 	(void)call;
-	if (client->connections > 1) /* a second device is no news */
+	if (client->connections > 1) /* the user is online already, with another device */
 		return 0;
 	db_run(app->db,
 	       "INSERT INTO users (id, status) VALUES ($1, 'online') ON CONFLICT (id) DO UPDATE SET status = 'online'",
@@ -90,7 +90,7 @@ static void create_tables(struct db *db)
 	       NULL);
 	db_run(db, "CREATE TABLE IF NOT EXISTS users (id TEXT PRIMARY KEY, status TEXT NOT NULL)", NULL);
 	db_run(db, "UPDATE users SET status = 'offline'",
-	       NULL); /* nobody is connected yet, whatever a crash has left */
+	       NULL); /* nobody is connected yet; a crash may have left users online */
 }
 
 int main(int argc, char **argv)
@@ -102,7 +102,7 @@ int main(int argc, char **argv)
 	if (!app.db)
 		return EXIT_FAILURE;
 	create_tables(app.db);
-	/* The gateway checks `from` itself; with this it is left to our hook. */
+	/* The gateway checks `from` itself; this setting leaves the check to our hook. */
 	wsc_config_set(config, "security.sender_mismatch", "hook");
 	app.gateway = wsc_new(config, &(struct wsc_hooks){
 					      .user = &app,
@@ -114,8 +114,8 @@ int main(int argc, char **argv)
 	wsc_register_routes(app.gateway);
 	wsc_register_api(app.gateway, "/api/v1");
 	status = example_run(app.gateway);
-	wsc_free(app.gateway); /* the last on_client_disconnect is over */
-	db_close(app.db);      /* and its row written */
+	wsc_free(app.gateway); /* calls the last on_client_disconnect */
+	db_close(app.db);      /* writes its row */
 	wsc_config_free(config);
 	return status;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The JavaScript client of the quick reference as one script: what it sends, it sends inside onopen, since a socket that is
-// not open yet cannot send. For a browser (client.html), or any runtime with a WebSocket.
+// The JavaScript client of the quick reference as one script. It sends inside onopen, because a socket that is not open
+// cannot send. For a browser (client.html), or any runtime with a WebSocket.
 // connect
 const ws = new WebSocket('ws://localhost:8080/ws?user_id=alice');
 

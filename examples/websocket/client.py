@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# The Python client of the quick reference. Needs python3-websockets. Bob should be connected first, or the answer is an error
+# The Python client of the quick reference. It needs python3-websockets. Connect bob first, else the answer is an error
 # frame "bob is offline".
 import asyncio
 import websockets

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A small database client for the examples: SQLite, or PostgreSQL when the name is a postgres:// URL.
+ * A small database client for the examples: SQLite, or PostgreSQL if the name is a postgres:// URL.
  *
  * Hooks must not block and databases do, so statements go into a queue and one thread runs them in order. The queue is
- * bounded: when it is full, db_run() says so at once, and the hook can refuse the message instead of losing its row.
+ * bounded: if it is full, db_run() fails at once, and the hook can refuse the message instead of losing its row.
  * Placeholders are $1, $2, ... for both databases, each used in this order.
  */
 #ifndef DATABASE_H
@@ -21,7 +21,7 @@
 #define DB_QUEUE 10000
 #define DB_PARAMS 8
 
-/* On the database's thread, once per db_ask(): @row is the first row, NULL when there is none; @error NULL: it went well. */
+/* Called on the database's thread, once per db_ask(). @row: the first row or NULL. @error: NULL on success. */
 typedef void db_answer(void *user, const char *error, const char *const *row);
 
 struct db_job {
@@ -34,7 +34,7 @@ struct db_job {
 };
 
 struct db {
-	sqlite3 *lite; /* one of the two */
+	sqlite3 *lite; /* one of these two is NULL */
 	PGconn *pg;
 	pthread_t thread;
 	pthread_mutex_t lock;
@@ -122,7 +122,7 @@ static inline void *db_thread(void *arg)
 	}
 }
 
-/* The parameters end with a NULL; so none of them can be NULL itself. */
+/* A NULL ends the parameters, so no parameter can be NULL itself. */
 static inline int db_queue(struct db *db, db_answer *answer, void *user, const char *sql, va_list params)
 {
 	struct db_job *job = calloc(1, sizeof *job);
@@ -151,8 +151,8 @@ static inline int db_queue(struct db *db, db_answer *answer, void *user, const c
 }
 
 /*
- * Queues a statement with text parameters and a NULL behind them; never blocks, any thread. 0, or -1: too much is waiting,
- * or out of memory. What fails later goes to standard error.
+ * Queues a statement with text parameters and a NULL after them. Never blocks; any thread may call it. Returns 0, or -1
+ * if the queue is full or memory is out. Later errors are printed on standard error.
  */
 static inline int db_run(struct db *db, const char *sql, ...)
 {
@@ -165,7 +165,7 @@ static inline int db_run(struct db *db, const char *sql, ...)
 	return r;
 }
 
-/* The same, and @answer is told the outcome; not called when this returns -1. */
+/* The same, and calls @answer with the outcome, unless it returns -1. */
 static inline int db_ask(struct db *db, db_answer *answer, void *user, const char *sql, ...)
 {
 	va_list params;
@@ -186,7 +186,7 @@ static inline struct db *db_fail(struct db *db, const char *why)
 	return NULL;
 }
 
-/* @name: a file for SQLite, or postgres://user@host/name. NULL, and a line on standard error: it cannot be opened. */
+/* @name: a file for SQLite, or postgres://user@host/name. On failure prints a line on standard error and returns NULL. */
 static inline struct db *db_open(const char *name)
 {
 	struct db *db = calloc(1, sizeof *db);
@@ -201,7 +201,7 @@ static inline struct db *db_open(const char *name)
 		if (sqlite3_open(name, &db->lite) != SQLITE_OK)
 			return db_fail(db, sqlite3_errmsg(db->lite));
 		sqlite3_busy_timeout(db->lite, 5000);
-		/* Others may read while we write; a row is on disk when the system gets round to it. */
+		/* Other programs may read while we write; the system may write a row to disk later. */
 		sqlite3_exec(db->lite, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL", NULL, NULL, NULL);
 	}
 	pthread_mutex_init(&db->lock, NULL);
@@ -212,7 +212,7 @@ static inline struct db *db_open(const char *name)
 	return db;
 }
 
-/* Runs what is queued, then closes. */
+/* Runs the queued statements, then closes. */
 static inline void db_close(struct db *db)
 {
 	pthread_mutex_lock(&db->lock);

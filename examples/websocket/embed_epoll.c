@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A gateway inside somebody else's event loop: one thread, the program's own epoll, in which the gateway is one descriptor
- * among others. Here the others are a timer that broadcasts the uptime, and a descriptor for signals.
+ * A gateway inside the program's own event loop: one thread and one epoll, in which the gateway is one descriptor among
+ * others. Here the others are a timer that broadcasts the uptime, and a descriptor for signals.
  *
  *   cc embed_epoll.c -o embed_epoll $(pkg-config --cflags --libs wsc)
  *   ./embed_epoll [PORT [MILLISECONDS]]     8080, a broadcast every 5000 ms
@@ -48,7 +48,7 @@ static void loop(struct wsc_gateway *gateway, int signals, int timer)
 	int epfd = epoll_create1(EPOLL_CLOEXEC), going = 1;
 	struct epoll_event ev[8];
 
-	watch(epfd, wsc_fd(gateway)); /* readable whenever there is something to do, deadlines included */
+	watch(epfd, wsc_fd(gateway)); /* readable whenever the gateway has work, deadlines included */
 	watch(epfd, signals);
 	watch(epfd, timer);
 	while (going > 0) {
@@ -62,7 +62,7 @@ static void loop(struct wsc_gateway *gateway, int signals, int timer)
 			else if (ev[i].data.fd == signals && read(signals, &si, sizeof si) == sizeof si)
 				wsc_stop(gateway, 2000);
 			else if (ev[i].data.fd == wsc_fd(gateway))
-				going = wsc_step(gateway, 0); /* one turn; 0: it has stopped */
+				going = wsc_step(gateway, 0); /* one turn; 0 means that it has stopped */
 		}
 	}
 	close(epfd);
@@ -78,7 +78,7 @@ int main(int argc, char **argv)
 	signals = signalfd(-1, &ends, SFD_NONBLOCK | SFD_CLOEXEC);
 	wsc_register_routes(gateway);
 	wsc_register_api(gateway, "/api/v1");
-	if (wsc_open(gateway) != 0) { /* not wsc_start(): no threads */
+	if (wsc_open(gateway) != 0) { /* wsc_start() would start threads */
 		fprintf(stderr, "%s\n", wsc_error_text(gateway));
 		return EXIT_FAILURE;
 	}

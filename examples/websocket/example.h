@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What every example does around its one point: a configuration with the port of the command line, and running until
- * SIGINT or SIGTERM. quick_start.c has the same lines in full.
+ * The common part of the examples: a configuration with the port of the command line, and running until SIGINT or
+ * SIGTERM. quick_start.c has the same lines in full.
  */
 #ifndef EXAMPLE_H
 #define EXAMPLE_H
@@ -23,9 +23,9 @@ static inline sigset_t example_signals(void)
 }
 
 /*
- * The first call of main. Listens on 127.0.0.1, on the port of the first argument (8080; 0 takes a free one).
- * The library installs no signal handlers, so a program decides itself how it ends: here the signals are blocked before
- * there is any other thread, and main waits for one of them.
+ * The first call of main. The gateway will listen on 127.0.0.1, on the port of the first argument (default 8080; 0 takes
+ * a free one). The library installs no signal handlers, so the program decides itself how it ends: here it blocks the
+ * signals before it starts other threads, and main waits for one of them.
  */
 static inline struct wsc_config *example_config(int argc, char **argv)
 {
@@ -41,7 +41,7 @@ static inline struct wsc_config *example_config(int argc, char **argv)
 	return config;
 }
 
-/* Starts, waits for a signal, stops. The gateway is not freed: pending calls may still have to be finished. */
+/* Starts, waits for a signal, stops. Does not free the gateway: the caller may have to finish pending calls first. */
 static inline int example_run(struct wsc_gateway *gateway)
 {
 	sigset_t ends = example_signals();

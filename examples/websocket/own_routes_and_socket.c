@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The program's own HTTP route on the gateway's port, and sockets that it has accepted itself: a second port, where only
- * this program decides who gets in before the gateway hears of anybody.
+ * The program's own HTTP route on the gateway's port, and sockets that the program accepts itself: on a second port, it
+ * could refuse a client before the gateway knows of it.
  *
  *   cc own_routes_and_socket.c -o own_routes_and_socket $(pkg-config --cflags --libs wsc)
  *   ./own_routes_and_socket [PORT]
@@ -50,7 +50,7 @@ static void *accept_all(void *arg)
 	int fd;
 
 	while ((fd = accept(door->fd, NULL, NULL)) >= 0)
-		wsc_adopt(door->gateway, fd); /* the gateway's from now on, also when it fails */
+		wsc_adopt(door->gateway, fd); /* the gateway owns the socket from now on, even if this fails */
 	return NULL;
 }
 
@@ -67,7 +67,7 @@ int main(int argc, char **argv)
 	if (pthread_create(&thread, NULL, accept_all, &door) != 0)
 		return EXIT_FAILURE;
 	status = example_run(door.gateway);
-	shutdown(door.fd, SHUT_RDWR); /* accept() returns */
+	shutdown(door.fd, SHUT_RDWR); /* makes accept() return */
 	pthread_join(thread, NULL);
 	close(door.fd);
 	wsc_free(door.gateway);

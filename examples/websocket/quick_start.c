@@ -3,7 +3,7 @@
  * The three steps of the quick reference: configuration, gateway, API.
  *
  *   cc quick_start.c -o quick_start $(pkg-config --cflags --libs wsc)
- *   ./quick_start [PORT [CONFIG]]     8080 and no file; port 0 takes a free one
+ *   ./quick_start [PORT [CONFIG]]     default: port 8080, no file; port 0 takes a free one
  */
 #include <pthread.h>
 #include <signal.h>
@@ -15,7 +15,7 @@ static int authenticate_user(void *user, struct wsc_call *call, const struct wsc
 {
 	(void)user, (void)call;
 	wsc_request_query(request, "user_id", id->user_id, sizeof id->user_id); /* or from a header or token */
-	return 0;                                                               /* an empty id is a refusal */
+	return 0;                                                               /* an empty id is refused */
 }
 
 int main(int argc, char **argv)
@@ -25,19 +25,19 @@ int main(int argc, char **argv)
 	sigset_t ends;
 	int sig;
 
-	/* 1. The configuration: without a file it listens on 127.0.0.1:8080. */
+	/* 1. The configuration. Without a file the gateway listens on 127.0.0.1:8080. */
 	wsc_config_load(config, argc > 2 ? argv[2] : NULL);
 	if (argc > 1)
 		wsc_config_set(config, "node_port", argv[1]);
 
-	/* 2. The gateway, with what the program has to say. */
+	/* 2. The gateway, with the hooks of the program. */
 	gateway = wsc_new(config, &(struct wsc_hooks){ .authenticate_user = authenticate_user });
 	wsc_register_routes(gateway); /* /ws, /sse, /wsc/stats, /wsc/online */
 
 	/* 3. The API: /api/v1/websocket/send, broadcast, online, stats. */
 	wsc_register_api(gateway, "/api/v1");
 
-	/* The library leaves signals alone; block them before it starts its threads, and wait for one. */
+	/* The library does not handle signals: block them before it starts its threads, and wait for one. */
 	sigemptyset(&ends);
 	sigaddset(&ends, SIGINT);
 	sigaddset(&ends, SIGTERM);
@@ -50,7 +50,7 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	sigwait(&ends, &sig);
 
-	wsc_stop(gateway, 2000); /* tells everybody, 1001 */
+	wsc_stop(gateway, 2000); /* closes every connection with 1001 */
 	wsc_wait(gateway);
 	wsc_free(gateway);
 	wsc_config_free(config);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sending and broadcasting from code: each line of standard input goes out. "bob: hello" goes to bob, any other line to
- * everybody; what became of it is printed.
+ * Sending and broadcasting from code: the program sends each line of its standard input. "bob: hello" goes to bob, any
+ * other line goes to everybody; the program prints the outcome.
  *
  *   cc send_and_broadcast.c -o send_and_broadcast $(pkg-config --cflags --libs wsc)
  *   ./send_and_broadcast [PORT]
@@ -12,7 +12,7 @@
 #include <unistd.h>
 #include "example.h"
 
-/* On a worker's thread, once per message. */
+/* Called on a worker's thread, once per message. */
 static void done(void *user, const struct wsc_outcome *outcome)
 {
 	(void)user;
@@ -40,7 +40,7 @@ static void say(struct wsc_gateway *gateway, char *line)
 		printf("refused: %s\n", wsc_strerror(r));
 }
 
-/* Reads lines until a signal comes. Here main sends; any thread may, and any hook, and none of them waits. */
+/* Reads lines until a signal comes. Here main sends; any thread and any hook may send, and sending never blocks. */
 static void read_lines(struct wsc_gateway *gateway)
 {
 	sigset_t ends = example_signals();
@@ -48,12 +48,12 @@ static void read_lines(struct wsc_gateway *gateway)
 	char line[1024];
 
 	fd[1].fd = signalfd(-1, &ends, SFD_CLOEXEC);
-	setvbuf(stdin, NULL, _IONBF, 0); /* what poll() does not see, nobody holds */
+	setvbuf(stdin, NULL, _IONBF, 0); /* poll() does not see lines that stdio has buffered */
 	while (poll(fd, 2, -1) >= 0 && !fd[1].revents) {
 		if (!fd[0].revents)
 			continue;
 		if (!fgets(line, sizeof line, stdin)) {
-			fd[0].fd = -1; /* no more lines: serves on */
+			fd[0].fd = -1; /* no more lines; goes on serving */
 			continue;
 		}
 		line[strcspn(line, "\n")] = 0;

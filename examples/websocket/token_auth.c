@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Authentication by token, with an answer that comes later: the hook asks the database and returns WSC_PENDING, the
- * database's thread finishes the call. Meanwhile the worker serves everybody else.
+ * Authentication by token, with an answer that comes later: the hook asks the database and returns WSC_PENDING, and the
+ * database's thread finishes the call. Meanwhile the worker serves other clients.
  *
  *   cc token_auth.c -o token_auth $(pkg-config --cflags --libs wsc sqlite3 libpq)
- *   ./token_auth [PORT [DATABASE]]     8080, tokens.db; it has the tokens alice-token and bob-token at first
+ *   ./token_auth [PORT [DATABASE]]     default: 8080, tokens.db; a new one has the tokens alice-token and bob-token
  *
  * The token comes in the query (browsers cannot set headers on a WebSocket) or as "Authorization: Bearer TOKEN".
  */
@@ -22,13 +22,13 @@ static bool find_token(const struct wsc_request *request, char *out, size_t size
 	if (!wsc_request_header(request, "Authorization", header, sizeof header) || strncmp(header, "Bearer ", 7) != 0)
 		return false;
 	len = strlen(header + 7);
-	if (len >= size) /* cut short, it might be somebody else's */
+	if (len >= size) /* a truncated token could be the token of another user */
 		return false;
 	memcpy(out, header + 7, len + 1);
 	return true;
 }
 
-/* On the database's thread. */
+/* Called on the database's thread. */
 static void token_found(void *user, const char *error, const char *const *row)
 {
 	struct wsc_pending *pending = user;
@@ -91,8 +91,8 @@ int main(int argc, char **argv)
 	wsc_register_routes(gateway);
 	wsc_register_api(gateway, "/api/v1");
 	status = example_run(gateway);
-	db_close(db);      /* finishes every pending call, */
-	wsc_free(gateway); /* which must be before this */
+	db_close(db);      /* finishes every pending call; this must happen */
+	wsc_free(gateway); /* before the gateway is freed */
 	wsc_config_free(config);
 	return status;
 }

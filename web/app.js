@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The playground: two users, each on a WebSocket or an SSE stream, and a log of every frame between them and the
- * gateway. It uses the public calls only. Whatever comes from outside reaches the page through textContent, never as
- * markup.
+ * gateway. It uses only the public calls. All text from outside is set through textContent, never as markup.
  */
 
 const API = '/api/v1/websocket';
@@ -10,14 +9,14 @@ const KEEP_FRAMES = 400;
 const KEEP_BUBBLES = 200;
 const KEEP_BYTES = 64 * 1024; /* of one frame in the log */
 
-/* Close codes after which coming back makes sense (docs/errors.md); after any other the user decides. */
+/* Close codes after which the page reconnects (docs/errors.md); after any other the user decides. */
 const COME_BACK = new Set([1001, 1006, 1011, 1012, 1013, 4408, 4429]);
 
 const CLOSE_NAMES = {
   1000: 'normal', 1001: 'server going away', 1002: 'protocol error', 1003: 'unacceptable data', 1006: 'connection lost',
   1007: 'bad data', 1008: 'policy', 1009: 'message too big', 1011: 'server fault', 1012: 'server restarts',
   1013: 'reader too slow', 4400: 'bad request', 4401: 'not authenticated', 4403: 'not allowed',
-  4408: 'heartbeat timeout', 4409: 'other device took over', 4410: 'kicked', 4429: 'too many',
+  4408: 'heartbeat timeout', 4409: 'replaced by another device', 4410: 'kicked', 4429: 'too many',
 };
 
 const $ = (selector, root = document) => root.querySelector(selector);
@@ -56,7 +55,7 @@ function duration(seconds) {
   return `${Math.floor(seconds / 86400)} d ${Math.floor(seconds / 3600) % 24} h`;
 }
 
-/* fetch() takes header values as Latin-1 characters; an id is UTF-8, so each byte travels as one character. */
+/* fetch() takes header values as Latin-1 characters; an id is UTF-8, so each byte becomes one character. */
 function headerBytes(text) {
   return String.fromCharCode(...new TextEncoder().encode(text));
 }
@@ -114,7 +113,7 @@ const wire = {
   },
 };
 
-/* Re-indents JSON from its own tokens: numbers keep every digit, which parsing and printing again would not. */
+/* Indents JSON from its own tokens, because parsing and printing it again could change the digits of numbers. */
 function pretty(text) {
   if (typeof parse(text) !== 'object')
     return [text];
@@ -169,7 +168,7 @@ async function post(side, who, path, userId, body) {
 
 function openSocket(userId, on) {
   const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
-  /* With wsc.v1 a refusal arrives as a close code; without it a browser is told nothing. */
+  /* With wsc.v1 a refusal arrives as a close code; without it a browser does not see the reason. */
   const socket = new WebSocket(`${scheme}//${location.host}/ws?user_id=${encodeURIComponent(userId)}`, ['wsc.v1']);
 
   socket.addEventListener('open', () => on.opened());
@@ -208,7 +207,7 @@ function openStream(userId, on) {
     if (answer.status !== 200) {
       const text = await answer.text();
       on.note(`HTTP ${answer.status}`, text || '(no body)', answer.status !== 204);
-      const reason = answer.status === 204 ? 'other device took over' : parse(text)?.error ?? 'refused';
+      const reason = answer.status === 204 ? 'replaced by another device' : parse(text)?.error ?? 'refused';
       return { code: answer.status, reason, comeBack: answer.status === 503 || answer.status === 429 };
     }
     on.opened();
@@ -247,7 +246,7 @@ class User {
     this.connectButton = $('.connect', this.root);
     this.pingButton = $('.ping', this.root);
     this.stateText = $('.state span', this.root);
-    this.bubbles = new Map(); /* id of what was sent → its note in the chat */
+    this.bubbles = new Map(); /* id of a sent message → its note in the chat */
     this.tries = 0;
 
     for (const radio of this.root.querySelectorAll('.transport input')) {
@@ -279,7 +278,7 @@ class User {
     return this.name.value;
   }
 
-  /* Connected, or on the way there. */
+  /* Connected, connecting, or waiting to reconnect. */
   get busy() {
     return this.state === 'on' || this.state === 'connecting' || this.state === 'waiting';
   }
@@ -323,14 +322,14 @@ class User {
     this.hints();
     nameChanged();
     if (state === 'on')
-      askOnline().catch(() => {}); /* poll() tells when nobody answers */
+      askOnline().catch(() => {}); /* poll() shows when the gateway does not answer */
   }
 
   join() {
     clearTimeout(this.timer);
     this.timer = 0;
     this.show('connecting', 'connecting…');
-    const link = {}; /* events of a link that was given up find another one here and are dropped */
+    const link = {}; /* events of an older link are dropped, because this.link is then another one */
     const mine = (act) => (...args) => (this.link === link ? act(...args) : undefined);
     const on = {
       opened: mine(() => this.opened()),
@@ -351,7 +350,7 @@ class User {
     this.tries = 0;
     this.show('off', 'not connected');
     if (link)
-      this.line('you left');
+      this.line('you disconnected');
   }
 
   opened() {
@@ -370,10 +369,10 @@ class User {
       this.show('stopped', what);
       return;
     }
-    /* Full jitter, so that many pages thrown off at once do not come back at once. */
+    /* Full jitter, so that many pages that lost their connection together do not reconnect together. */
     const ceiling = Math.min(15, 0.5 * 2 ** this.tries++) * (code === 4429 || code === 429 ? 4 : 1);
     const seconds = 0.3 + Math.random() * ceiling;
-    this.show('waiting', `again in ${seconds.toFixed(1)} s`); /* the chat says why */
+    this.show('waiting', `reconnecting in ${seconds.toFixed(1)} s`); /* the chat says why */
     this.timer = setTimeout(() => this.join(), seconds * 1000);
   }
 
@@ -389,7 +388,7 @@ class User {
     } else if (kind === 'receipt') {
       this.mark(message.data?.ref, message.data?.status ?? 'receipt');
     } else if (kind === 'connected' || kind === 'closed') {
-      /* the state line says it */
+      /* the state line shows it */
     } else if (message && typeof message === 'object') {
       this.bubble(message);
     }
@@ -509,7 +508,7 @@ class User {
 
 const devices = (n) => `${n} ${n === 1 ? 'device' : 'devices'}`;
 
-/* ---- statistics and the online list, asked for while the page is seen ---- */
+/* ---- statistics and the online list, requested while the page is visible ---- */
 
 const SPARK = 60; /* samples */
 
@@ -562,7 +561,7 @@ function showStats(data) {
   tiles.broadcasts.set(number(data.broadcasts), rate('broadcasts'));
   $('[data-stat=uptime]').textContent = duration(data.uptime_seconds);
   sub('transports', `${number(byType.websocket)} WS · ${number(byType.sse)} SSE`);
-  sub('lifetime', `${number(data.total_lifetime)} came so far`);
+  sub('lifetime', `${number(data.total_lifetime)} connections so far`);
   sub('received', perSecond(received));
   sub('sent', perSecond(sent));
   sub('broadcasts', 'since the start');
@@ -611,7 +610,7 @@ function reachable(trouble, state) {
 class Refused extends Error {
   constructor(path, status, error) {
     super(`The gateway refuses ${path}: ${status}, ${error}.`
-      + (status === 404 ? ' This page knows the paths of the defaults alone; here paths.* has moved them.' : ''));
+      + (status === 404 ? ' This page knows only the default paths; here paths.* has moved them.' : ''));
   }
 }
 

@@ -88,7 +88,7 @@ void pin_to_core(unsigned int core)
 		fprintf(stderr, "%s: core %u: %s, not pinned\n", program_invocation_short_name, core, strerror(errno));
 }
 
-/* The same sum as utime + stime of /proc/PID/stat, without the rounding to hundredths of a second. */
+/* utime + stime of /proc/PID/stat, but not rounded to hundredths of a second. */
 uint64_t cpu_ns_of(pid_t pid)
 {
 	struct timespec ts;
@@ -166,7 +166,7 @@ static void sha1_block(uint32_t h[5], const uint8_t *block)
 	h[4] += e;
 }
 
-/* @text is shorter than two blocks: a key and the fixed id of RFC 6455 always are. */
+/* @text must be shorter than two blocks; a key with the fixed id of RFC 6455 always is. */
 static void sha1(uint8_t out[20], const uint8_t *text, size_t len)
 {
 	uint32_t h[5] = { 0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the benchmark programs share: time, pinning, CPU clocks of other processes, sockets on loopback, and just
- * enough of RFC 6455 to speak to a server. It uses nothing of the product, so that a fault there cannot hide itself
- * here: yardstick and load stay what they are while the product changes. Any failure ends the program with one line.
+ * Code shared by the benchmark programs: time, pinning, CPU clocks of other processes, sockets on loopback, and just
+ * enough of RFC 6455 to talk to a server. It uses no code of the product, so that a bug of the product cannot hide
+ * here, and yardstick and load do not change when the product does. Any failure ends the program with one line.
  */
 #ifndef BENCH_COMMON_H
 #define BENCH_COMMON_H
@@ -28,12 +28,12 @@ enum {
 /* A frame's head, RFC 6455 §5.2. @key is zero when the frame is not masked. */
 struct frame {
 	uint64_t len; /* payload bytes */
-	uint32_t key; /* as it lies in memory */
+	uint32_t key; /* in the byte order of the wire */
 	uint8_t head_len;
-	uint8_t first; /* FIN, RSV and opcode as they came */
+	uint8_t first; /* FIN, RSV and opcode as received */
 };
 
-/* Print "program: ..." (and the text of errno for die_errno) and exit with code 1. */
+/* Prints "program: ..." (die_errno adds the text of errno) and exits with code 1. */
 __attribute__((noreturn, format(printf, 1, 2))) void die(const char *fmt, ...);
 __attribute__((noreturn, format(printf, 1, 2))) void die_errno(const char *fmt, ...);
 
@@ -42,13 +42,13 @@ void *must_grow(void *old, size_t size);     /* realloc; never NULL */
 unsigned long must_number(const char *text, const char *what, unsigned long max);
 
 uint64_t now_ns(void);               /* monotonic */
-void pin_to_core(unsigned int core); /* this thread and its children; no such core: left alone */
+void pin_to_core(unsigned int core); /* this thread and its children; does nothing if there is no such core */
 uint64_t cpu_ns_of(pid_t pid);       /* user + system time of all threads so far; 0: no such process */
 
-/* Decode a head. Returns 0: whole; 1: more bytes are needed. */
+/* Decodes a head. Returns 0: complete; 1: more bytes are needed. */
 int frame_parse(struct frame *f, const uint8_t *at, size_t len);
 
-/* Write a head without mask for @len payload bytes; returns its length. @first is FIN, RSV and opcode. */
+/* Writes a head without mask for @len payload bytes; returns its length. @first is FIN, RSV and opcode. */
 static inline size_t frame_put_head(uint8_t *to, uint8_t first, uint64_t len)
 {
 	size_t i;
@@ -70,7 +70,7 @@ static inline size_t frame_put_head(uint8_t *to, uint8_t first, uint64_t len)
 	return 10;
 }
 
-/* Copy @len bytes through the mask @key, which lies in memory order. Masking twice is the identity. */
+/* Copies @len bytes and masks them with @key, which is in the byte order of the wire. Masking twice is the identity. */
 static inline void mask_copy(uint8_t *to, const uint8_t *from, size_t len, uint32_t key)
 {
 	uint64_t wide = key | (uint64_t)key << 32, word;
@@ -87,7 +87,7 @@ static inline void mask_copy(uint8_t *to, const uint8_t *from, size_t len, uint3
 		to[i] = from[i] ^ tail[i & 3];
 }
 
-/* RFC 6455 §4.2.2: the answer to a Sec-WebSocket-Key. Writes ACCEPT_LEN bytes, no end mark. */
+/* RFC 6455 §4.2.2: the answer to a Sec-WebSocket-Key. Writes ACCEPT_LEN bytes without a NUL. */
 void ws_accept(char out[ACCEPT_LEN], const char *key, size_t key_len);
 
 #endif

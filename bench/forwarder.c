@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The yardstick: what a bare epoll loop needs to move a WebSocket frame from one socket to another. Users u0 and u1
- * are a pair, u2 and u3 the next; a frame goes to the partner, a frame from the user "src" goes to everybody else. It
- * unmasks and frames again and does nothing more: no JSON, no limits, no timers, no statistics, no closing handshake
- * worth the name. One thread. In a turn every ready socket is read once, then each connection that has something to
- * send is sent to once; sockets are registered once, edge-triggered. It is meant to be as fast as this shape can be,
- * so that a server measured beside it shows what its own work costs.
+ * The yardstick: a bare epoll loop that moves WebSocket frames from one socket to another. Users u0 and u1 are a pair,
+ * u2 and u3 the next; a frame goes to the partner, a frame from the user "src" goes to everybody else. It unmasks and
+ * frames again and does nothing more: no JSON, no limits, no timers, no statistics, only a minimal closing handshake.
+ * It has one thread. In a turn it reads every ready socket once, then sends once on each connection that has output;
+ * sockets are registered once, edge-triggered. It is as fast as a loop of this shape can be, so that a server measured
+ * beside it shows the cost of its own work.
  */
 #include "common.h"
 
@@ -27,7 +27,7 @@ enum {
 	RECV_SIZE = 64 * 1024,
 	FRAME_MAX = RECV_SIZE - FRAME_HEAD_MAX,
 	USERS_MAX = 65536,
-	WAITING_MAX = 16 * 1024 * 1024, /* unsent bytes of one connection, then it is closed */
+	WAITING_MAX = 16 * 1024 * 1024, /* a connection with more unsent bytes is closed */
 };
 
 enum state { READING_HEAD, OPEN, CLOSED };
@@ -36,11 +36,11 @@ struct conn {
 	int fd;
 	uint32_t place; /* in forwarder.conns */
 	struct conn *partner;
-	uint8_t *out, *in; /* unsent bytes; a frame or head that has only begun */
+	uint8_t *out, *in; /* unsent bytes; an incomplete frame or head */
 	uint32_t out_len, out_room, in_len;
 	uint32_t user; /* USERS_MAX: the source */
 	enum state state;
-	bool blocked; /* the socket took less than it was offered */
+	bool blocked; /* the socket accepted fewer bytes than offered */
 	bool dirty;   /* is in forwarder.dirty */
 };
 
@@ -51,7 +51,7 @@ struct forwarder {
 	struct conn *users[USERS_MAX];
 	uint8_t *everybody; /* frames of this turn for all but the source */
 	size_t everybody_len, everybody_room;
-	uint8_t recv[2 * RECV_SIZE]; /* what was left over, then what came */
+	uint8_t recv[2 * RECV_SIZE]; /* the incomplete rest of earlier bytes, then new bytes */
 };
 
 static int listen_on(unsigned int port)
@@ -98,7 +98,7 @@ static struct forwarder *forwarder_new(unsigned int port)
 	return fw;
 }
 
-/* The memory goes at the end of the turn: later events of the same turn may still point here. */
+/* The memory is freed at the end of the turn, because later events of the same turn may still point here. */
 static void conn_close(struct forwarder *fw, struct conn *c)
 {
 	if (c->state == CLOSED)
@@ -151,7 +151,7 @@ static void mark_dirty(struct forwarder *fw, struct conn *c)
 	fw->dirty[fw->dirty_count++] = c;
 }
 
-/* Room for @len more bytes after out_len. */
+/* Makes room for @len more bytes after out_len. */
 static uint8_t *out_reserve(struct conn *c, size_t len)
 {
 	size_t need = c->out_len + len;
@@ -230,7 +230,7 @@ static void frame_arrived(struct forwarder *fw, struct conn *c, const struct fra
 	}
 }
 
-/* Returns how many bytes were whole frames. */
+/* Returns the number of bytes in complete frames. */
 static size_t read_frames(struct forwarder *fw, struct conn *c, const uint8_t *at, size_t len)
 {
 	struct frame f;
@@ -249,7 +249,7 @@ static size_t read_frames(struct forwarder *fw, struct conn *c, const uint8_t *a
 	return used;
 }
 
-/* The digits of user_id=u17, USERS_MAX for user_id=src, USERS_MAX + 1 when there is none. */
+/* Returns the number of user_id=u17, USERS_MAX for user_id=src, USERS_MAX + 1 if there is none. */
 static uint32_t user_of(const char *head)
 {
 	const char *at = strstr(head, "user_id=");
@@ -297,7 +297,7 @@ static void upgrade(struct forwarder *fw, struct conn *c, const char *head, cons
 	join(fw, c);
 }
 
-/* Answers an upgrade or /livez; anything else is hung up on. Returns how many bytes the head had, 0 if not whole. */
+/* Answers an upgrade or /livez; closes on any other request. Returns the length of the head, 0 if it is incomplete. */
 static size_t read_head(struct forwarder *fw, struct conn *c, uint8_t *at, size_t len)
 {
 	static const char alive[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -349,7 +349,7 @@ static void bytes_arrived(struct forwarder *fw, struct conn *c, uint8_t *at, siz
 	keep_rest(fw, c, at + used, len - used);
 }
 
-/* A short read means that the socket is empty, so only a full one is tried again. Returns false at the end. */
+/* A short read means that the socket is empty, so only a full read is repeated. Returns false at end of file. */
 static bool read_once(struct forwarder *fw, struct conn *c, bool *more)
 {
 	size_t kept = c->in_len;
@@ -386,7 +386,7 @@ static void conn_ready(struct forwarder *fw, struct conn *c, uint32_t events)
 		conn_close(fw, c);
 }
 
-/* One send. Returns how many bytes the socket took. */
+/* One send. Returns the number of bytes that the socket accepted. */
 static size_t offer(struct forwarder *fw, struct conn *c, const uint8_t *at, size_t len)
 {
 	ssize_t sent = send(c->fd, at, len, MSG_NOSIGNAL);
@@ -420,7 +420,10 @@ static void flush_dirty(struct forwarder *fw)
 	fw->dirty_count = 0;
 }
 
-/* Who has nothing else waiting is sent the shared bytes as they are. Backwards, since a failed send removes. */
+/*
+ * A connection without other output gets the shared bytes directly, without a copy. The loop runs backwards, because a
+ * failed send removes its connection.
+ */
 static void flush_everybody(struct forwarder *fw)
 {
 	uint32_t i;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How long a server takes from exec to its first successful answer to GET /livez, and what CPU time that costs it.
- * The server is started again and again on one core while this program asks from the other, every tenth of a
- * millisecond. Each server it started is ended and waited for before the next one is.
+ * Measures the time of a server from exec to its first successful answer to GET /livez, and its CPU time until then.
+ * The program starts the server again and again on one core and asks from the other core every tenth of a millisecond.
+ * It ends each server and waits for its end before it starts the next one.
  */
 #include "common.h"
 
@@ -18,7 +18,7 @@
 
 enum {
 	ROUNDS_MAX = 1000,
-	LIMIT_MS = 10000, /* for the first answer, and again for the end */
+	LIMIT_MS = 10000, /* until the first answer, and again until the end */
 	SERVER_CORE = 0,
 	OWN_CORE = 1,
 };

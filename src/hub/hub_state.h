@@ -150,15 +150,19 @@ bool session_take(struct hub *h, struct session *s, struct msg *m, bool urgent);
 /* Asks for the next part of the log if the queue has room. */
 void session_ask_log(struct hub *h, struct session *s);
 
-/* ---- turn.c ---- */
+/* ---- place.c ---- */
+void place_move(struct hub *h, struct session *s, enum session_place place);
+bool place_over_limit(const struct hub *h, const struct session *s);
+void place_mark_overflow(struct hub *h, struct session *s);
+void place_clear_overflow(struct hub *h, struct session *s);
 /* The queue of @s has grown. */
-void turn_queued(struct hub *h, struct session *s, bool urgent);
+void place_queued(struct hub *h, struct session *s, bool urgent);
 /* Puts @s on the ready list, or on the bulk list when nothing on its queue is urgent. */
-void turn_ready(struct hub *h, struct session *s);
+void place_ready(struct hub *h, struct session *s);
 /* @s is closing: puts it on the ready list even if its socket is blocked. */
-void turn_closing(struct hub *h, struct session *s);
+void place_closing(struct hub *h, struct session *s);
 /* Takes @s off its list and clears its overflow mark. */
-void turn_forget(struct hub *h, struct session *s);
+void place_forget(struct hub *h, struct session *s);
 
 /* ---- pending.c ---- */
 void pending_deinit(struct hub *h);

@@ -207,7 +207,7 @@ int hub_accept(struct hub *h, struct session *s, struct msg *const *front, unsig
 	session_ask_log(h, s);
 	s->urgent |= n > 0;
 	if (s->q.count)
-		turn_ready(h, s);
+		place_ready(h, s);
 	return 0;
 }
 
@@ -238,7 +238,7 @@ bool session_take(struct hub *h, struct session *s, struct msg *m, bool urgent)
 		return false;
 	if (m->seq)
 		s->position = m->seq;
-	turn_queued(h, s, urgent);
+	place_queued(h, s, urgent);
 	return true;
 }
 
@@ -279,7 +279,7 @@ int hub_loaded(struct hub *h, struct session *s, struct msg *const *msgs, unsign
 			continue;
 		s->position = msgs[i]->seq;
 		/* Not urgent: when many clients reconnect at once, their old messages must not delay live ones. */
-		turn_queued(h, s, false);
+		place_queued(h, s, false);
 	}
 	if (s->state != SESSION_REPLAYING)
 		return 0;
@@ -333,7 +333,7 @@ void hub_close(struct hub *h, struct session *s, uint16_t code, const char *reas
 	}
 	if (discard)
 		discard_unbegun(h, s);
-	turn_closing(h, s);
+	place_closing(h, s);
 }
 
 void hub_detach(struct hub *h, struct session *s, struct now now)
@@ -344,7 +344,7 @@ void hub_detach(struct hub *h, struct session *s, struct now now)
 	if (s->state == SESSION_NONE)
 		return;
 	uncount(h, s);
-	turn_forget(h, s);
+	place_forget(h, s);
 	outq_clear(&s->q, &h->pool);
 	attrs_free(h, s);
 	list_remove(&s->of_user);

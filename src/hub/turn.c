@@ -9,77 +9,6 @@
 
 #include "hub/hub_state.h"
 
-static void move_to(struct hub *h, struct session *s, enum session_place place)
-{
-	list_remove(&s->queue);
-	s->place = (uint8_t)place;
-	if (place != PLACE_NONE)
-		list_push(&h->places[place], &s->queue);
-}
-
-static bool over_limit(const struct hub *h, const struct session *s)
-{
-	return s->q.count > limit_messages(h, s) || (s->q.bytes > limit_bytes(h) && s->q.count > 1);
-}
-
-bool hub_has_room(const struct hub *h, const struct session *s, uint64_t len)
-{
-	return s->q.count == 0 ||
-	       (s->q.count < limit_messages(h, s) && s->q.bytes + len + MSG_CHARGE_FIXED <= limit_bytes(h));
-}
-
-static void mark_overflow(struct hub *h, struct session *s)
-{
-	if (s->overflow)
-		return;
-	s->overflow = true;
-	h->overflows++;
-}
-
-static void clear_overflow(struct hub *h, struct session *s)
-{
-	if (!s->overflow)
-		return;
-	s->overflow = false;
-	h->overflows--;
-}
-
-void turn_ready(struct hub *h, struct session *s)
-{
-	enum session_place want = s->urgent ? PLACE_READY : PLACE_BULK;
-
-	if (s->place != PLACE_READY && s->place != want)
-		move_to(h, s, want);
-}
-
-void turn_closing(struct hub *h, struct session *s)
-{
-	clear_overflow(h, s);
-	s->urgent = true;
-	turn_ready(h, s);
-}
-
-void turn_forget(struct hub *h, struct session *s)
-{
-	clear_overflow(h, s);
-	move_to(h, s, PLACE_NONE);
-}
-
-void turn_queued(struct hub *h, struct session *s, bool urgent)
-{
-	if (urgent)
-		s->urgent = true;
-	if (over_limit(h, s))
-		mark_overflow(h, s);
-	if (!session_accepted(s)) {
-		if (s->overflow && s->place == PLACE_NONE)
-			move_to(h, s, PLACE_HELD);
-		return;
-	}
-	if (!s->blocked || s->overflow)
-		turn_ready(h, s);
-}
-
 void hub_close_slow(struct hub *h, struct session *s)
 {
 	if (s->state == SESSION_NONE || s->state == SESSION_CLOSING)
@@ -91,15 +20,15 @@ void hub_close_slow(struct hub *h, struct session *s)
 /* Called after the socket was offered the bytes, or for a session that may not send yet. */
 static void apply_policy(struct hub *h, struct session *s)
 {
-	if (over_limit(h, s) && h->o.slow == HUB_SLOW_CLOSE) {
+	if (place_over_limit(h, s) && h->o.slow == HUB_SLOW_CLOSE) {
 		hub_close_slow(h, s);
 		return;
 	}
-	while (over_limit(h, s) && outq_drop_oldest(&s->q, &h->pool)) {
+	while (place_over_limit(h, s) && outq_drop_oldest(&s->q, &h->pool)) {
 		s->gap++;
 		count_add(&h->counters.dropped, 1);
 	}
-	clear_overflow(h, s);
+	place_clear_overflow(h, s);
 }
 
 static void apply_policy_to_held(struct hub *h)
@@ -167,7 +96,7 @@ void hub_gap_sent(struct hub *h, struct session *s)
 static void block(struct hub *h, struct session *s)
 {
 	s->blocked = true;
-	move_to(h, s, PLACE_BLOCKED);
+	place_move(h, s, PLACE_BLOCKED);
 	if (s->moved)
 		return;
 	list_remove(&s->queue);
@@ -187,8 +116,8 @@ static void retry_oldest(struct hub *h)
 
 	if (!short_of_memory(h) || n == &h->places[PLACE_BLOCKED])
 		return;
-	mark_overflow(h, s);
-	turn_ready(h, s);
+	place_mark_overflow(h, s);
+	place_ready(h, s);
 }
 
 bool hub_shed(struct hub *h, uint64_t bytes)
@@ -214,10 +143,10 @@ void hub_squeeze(struct hub *h, bool small)
 		struct session *s = container_of(n, struct session, queue);
 
 		next = n->next;
-		if (!over_limit(h, s))
+		if (!place_over_limit(h, s))
 			continue;
-		mark_overflow(h, s);
-		turn_ready(h, s);
+		place_mark_overflow(h, s);
+		place_ready(h, s);
 	}
 }
 
@@ -234,7 +163,7 @@ static void flushed_closing(struct hub *h, struct session *s, bool would_block)
 {
 	s->blocked = would_block;
 	if (!would_block && s->q.count)
-		turn_ready(h, s);
+		place_ready(h, s);
 }
 
 void hub_flushed(struct hub *h, struct session *s, bool would_block, struct now now)
@@ -250,26 +179,26 @@ void hub_flushed(struct hub *h, struct session *s, bool would_block, struct now 
 		handle_blocked(h, s);
 	if (s->state == SESSION_CLOSING)
 		return;
-	if (!over_limit(h, s))
-		clear_overflow(h, s);
+	if (!place_over_limit(h, s))
+		place_clear_overflow(h, s);
 	if (s->q.count == 0)
 		s->urgent = false;
 	session_ask_log(h, s);
 	if (!would_block && (s->q.count || s->gap))
-		turn_ready(h, s);
+		place_ready(h, s);
 }
 
 void hub_writable(struct hub *h, struct session *s)
 {
 	s->blocked = false;
 	if (session_accepted(s) || s->state == SESSION_CLOSING)
-		turn_ready(h, s);
+		place_ready(h, s);
 }
 
 void hub_ready(struct hub *h, struct session *s)
 {
 	if (s->state == SESSION_CLOSING || (session_accepted(s) && !s->blocked))
-		move_to(h, s, PLACE_READY);
+		place_move(h, s, PLACE_READY);
 }
 
 void hub_tick(struct hub *h, struct now now)

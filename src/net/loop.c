@@ -3,12 +3,12 @@
 #include "net/loop.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
+#include "base/counter.h"
 #include "base/mem.h"
 #include "net/tls.h"
 
@@ -19,11 +19,6 @@
 #define WAKE_TRIES 8
 /* A handshake step, failed or not, counts as so many bytes read in the turn, because it takes as much time. */
 #define STEP_BYTES 32768u
-
-static void count(_Atomic uint64_t *c)
-{
-	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + 1, memory_order_relaxed);
-}
 
 static int watch(struct loop *l, struct source *src, uint32_t events)
 {
@@ -218,7 +213,7 @@ static void accept_some(struct listener *ln)
 		socklen_t len = sizeof peer;
 		int fd = accept4(ln->src.fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-		count(&l->n_accept);
+		counter_add(&l->n_accept, 1);
 		if (fd < 0) {
 			if (errno == EMFILE || errno == ENFILE)
 				accept_none(ln, errno);
@@ -256,7 +251,7 @@ int loop_wait(struct loop *l, int timeout_ms)
 	struct epoll_event *ev = l->events;
 	int n;
 
-	count(&l->n_wait);
+	counter_add(&l->n_wait, 1);
 	l->polled = 0;
 	n = epoll_wait(l->epfd, ev, LOOP_EVENTS, timeout_ms);
 	/* The process was stopped and continues: fetch what came meanwhile before a connection is taken for silent. */
@@ -277,7 +272,7 @@ static size_t read_once(struct loop *l, struct stream *s)
 
 	if (s->tls && tls_tell_end(s))
 		return 0;
-	count(&l->n_recv);
+	counter_add(&l->n_recv, 1);
 	n = recv(s->src.fd, l->recv_buf, want, 0);
 	if (n > 0) {
 		if ((size_t)n == want)
@@ -416,49 +411,6 @@ void stream_resume(struct stream *s)
 	s->src.flags &= (uint8_t)~STREAM_PAUSED;
 	if (s->src.fd >= 0 && (s->src.flags & STREAM_READABLE))
 		make_ready(s);
-}
-
-static ptrdiff_t send_now(struct stream *s, const struct iovec *segment, int n, size_t want)
-{
-	struct msghdr mh = { .msg_iov = (struct iovec *)(uintptr_t)segment, .msg_iovlen = (size_t)n };
-	struct iovec chopped;
-
-	if (s->loop->chop && want > s->loop->chop) {
-		chopped = (struct iovec){ segment[0].iov_base,
-					  segment[0].iov_len < s->loop->chop ? segment[0].iov_len : s->loop->chop };
-		mh.msg_iov = &chopped;
-		mh.msg_iovlen = 1;
-	}
-	count(&s->loop->n_send);
-	if (mh.msg_iovlen == 1)
-		return send(s->src.fd, mh.msg_iov->iov_base, mh.msg_iov->iov_len, MSG_NOSIGNAL);
-	return sendmsg(s->src.fd, &mh, MSG_NOSIGNAL);
-}
-
-ptrdiff_t stream_send_raw(struct stream *s, const struct iovec *segment, int n)
-{
-	size_t want = 0;
-	ptrdiff_t sent;
-
-	for (int i = 0; i < n; i++)
-		want += segment[i].iov_len;
-	if (s->src.fd < 0)
-		return -EPIPE;
-	do
-		sent = send_now(s, segment, n, want);
-	while (sent < 0 && errno == EINTR);
-	if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
-		return -errno;
-	if (sent < 0)
-		sent = 0;
-	if (sent > 0)
-		s->src.flags |= STREAM_MOVED;
-	/* When the test mode has cut the send, the socket is not full. */
-	if ((size_t)sent < want && !(s->loop->chop && sent > 0))
-		s->src.flags |= STREAM_BLOCKED;
-	else
-		s->src.flags &= (uint8_t)~STREAM_BLOCKED; /* sent before EPOLLOUT came: ignore that event then */
-	return sent;
 }
 
 ptrdiff_t stream_send(struct stream *s, const struct iovec *segment, int n)

@@ -21,17 +21,17 @@ missed=0
 mutants()
 {
 	cat <<'END'
-closed although the socket takes bytes|turn.c|s/if (would_block)$/if (would_block || over_limit(h, s))/
+closed although the socket takes bytes|turn.c|s/if (would_block)$/if (would_block || place_over_limit(h, s))/
 a full queue is never judged|turn.c|/^static void handle_blocked/,/^}/ s/\tapply_policy(h, s);//
-a blocked reader over its limit is not asked again|turn.c|s/if (!s->blocked || s->overflow)/if (!s->blocked)/
-a socket that takes bytes again is forgotten|turn.c|/^void hub_writable/,/^}/ s/turn_ready(h, s);/;/
+a blocked reader over its limit is not asked again|place.c|s/if (!s->blocked || s->overflow)/if (!s->blocked)/
+a socket that takes bytes again is forgotten|turn.c|/^void hub_writable/,/^}/ s/place_ready(h, s);/;/
 what is left after a slice is forgotten|turn.c|s/if (!would_block \&\& (s->q.count || s->gap))/if (false)/
 the gap counts two for one|turn.c|s/s->gap++;/s->gap += 2;/
 no gap notice|turn.c|s/s->gap++;/;/
-unicasts wait behind broadcasts|turn.c|s/s->urgent ? PLACE_READY : PLACE_BULK/PLACE_BULK/
+unicasts wait behind broadcasts|place.c|s/s->urgent ? PLACE_READY : PLACE_BULK/PLACE_BULK/
 the slow reader's queue is not discarded|turn.c|s/"slow reader", true/"slow reader", false/
 memory is short and a reader who reads is closed|turn.c|s/h->places\[PLACE_BLOCKED\].next == &s->queue/true/; s/ \&\& !s->moved//
-a held session keeps any number|turn.c|/^static void apply_policy_to_held/,/^}/ s/apply_policy(h, s);/clear_overflow(h, s);/
+a held session keeps any number|turn.c|/^static void apply_policy_to_held/,/^}/ s/apply_policy(h, s);/place_clear_overflow(h, s);/
 the message partly sent is dropped|outq.c|s/drop(q, q->offset ? take_second(q, p) : take_first(q, p));/q->offset = 0, drop(q, take_first(q, p));/
 a reference is not given back|outq.c|/^void outq_pop/,/^}/ s/drop(q, take_first(q, p));/msg_ref(q->chunked ? q->head->ref[q->head->first] : q->inl[0]), drop(q, take_first(q, p));/
 a message at the border of two chunks is lost|outq.c|s/q->tail->end == OUTQ_CHUNK_REFS/q->tail->end == OUTQ_CHUNK_REFS - 1 \&\& (q->tail->end++, true)/

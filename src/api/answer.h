@@ -20,10 +20,10 @@ struct answer_stats {
 	uint64_t memory_limit, memory_used;
 	unsigned memory_step;
 };
-/* @older adds what /wsc/stats has beside the rest: "status":"ok" and the hub's older names. */
+/* @older adds the members that only /wsc/stats has: "status":"ok" and the hub's older names. */
 void answer_stats(struct buf *b, const struct answer_stats *s, bool older);
 
-/* One row of the online list; @c.connections 0 is somebody offline. @type is the user type's name. */
+/* One row of the online list; connections 0: the user is offline. @type is the user type's name. */
 void answer_user(struct buf *b, const struct hub_user_row *row, struct bytes type, struct now now);
 /* The whole list: @rows is what answer_user() wrote, with commas between. @next: cursor, empty when there is no more. */
 void answer_online(struct buf *b, struct bytes rows, uint64_t total, struct bytes next, bool older);

@@ -2,7 +2,7 @@
 /*
  * assets: the files that the program carries in itself: the pages and the API documents of web/. The table is
  * made at build time by tools/embed.py, is sorted by path, and never changes. It knows nothing of HTTP but the content
- * type of a file; who may see which page is for the routes to say.
+ * type of a file; the routes say who may see a page.
  */
 #ifndef WSC_API_ASSETS_H
 #define WSC_API_ASSETS_H

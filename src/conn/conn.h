@@ -54,10 +54,10 @@ struct conn_extra {
 	struct buf ctl; /* response head, control frames, gap notices, the close frame: goes out between messages */
 	size_t ctl_sent;
 	struct buf message; /* a fragmented message so far */
-	struct buf held;    /* input that waits: half a header, or all that came behind a pending hook or a full queue */
-	size_t held_at;     /* where the rest of it begins; not 0 only while c->held_input */
-	uint8_t inflate;    /* opcode of the compressed message in @message that a later turn inflates; 0: none */
-	size_t pong_at;     /* where the last pong begins in ctl while the socket is full, SIZE_MAX: none */
+	struct buf held; /* input that waits: half a header, or all that came behind a pending hook or a full queue */
+	size_t held_at;  /* where the rest of it begins; not 0 only while c->held_input */
+	uint8_t inflate; /* opcode of the compressed message in @message that a later turn inflates; 0: none */
+	size_t pong_at;  /* where the last pong begins in ctl while the socket is full, SIZE_MAX: none */
 };
 
 struct conn {
@@ -87,8 +87,8 @@ struct conn {
 	bool close_queued : 1; /* the close frame or closed event is in ctl */
 	bool peer_closed : 1;  /* a close frame has come */
 	bool by_client : 1;
-	bool held_input : 1;   /* input waits in extra->held: for a hook, for room, or because its sender is rate-limited */
-	bool waiting : 1;      /* on shard.resumed or shard.deferred */
+	bool held_input : 1; /* input waits in extra->held: for a hook, for room, or because its sender is rate-limited */
+	bool waiting : 1;    /* on shard.resumed or shard.deferred */
 	bool rate_limited : 1; /* so many messages were refused that nothing is read until the timer fires */
 };
 /* An idle client: connection, stream, session and codec in one slab object. */

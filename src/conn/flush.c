@@ -175,9 +175,9 @@ static bool collect(struct conn *c, struct out *o)
 	}
 	if (!ctl_empty(c))
 		add_segment(o,
-			  bytes_of(c->at.extra->ctl.at + c->at.extra->ctl_sent,
-				   c->at.extra->ctl.len - c->at.extra->ctl_sent),
-			  true);
+			    bytes_of(c->at.extra->ctl.at + c->at.extra->ctl_sent,
+				     c->at.extra->ctl.len - c->at.extra->ctl_sent),
+			    true);
 	for (; i < n && !held && o->bytes < 4 * SHARD_GATHER_BYTES; i++) {
 		wire = wire_form(c, m[i]);
 		if (!wire.at)

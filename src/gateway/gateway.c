@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * gateway: implements <wsc/gateway.h>: turns the configuration into each module's options, opens the sockets, runs the
- * workers, and hands the program's calls to them. Knows how things are put together, and nothing of what they do.
+ * workers, and hands the program's calls to them. Knows how the modules are put together, and nothing of what they do.
  */
 #include "wsc/gateway.h"
 
@@ -28,11 +28,11 @@
 #include "worker/worker.h"
 #include "wsc/wsc.h"
 
-#define DESCRIPTOR_TABLE 65536u /* entries made beforehand at most, of 8 bytes in the kernel */
-#define DESCRIPTOR_RESERVE 160u /* for listeners, logs, and those who are told 503 */
+#define DESCRIPTOR_TABLE 65536u /* entries made at the start, at most; 8 bytes each in the kernel */
+#define DESCRIPTOR_RESERVE 160u /* for listeners, logs, and clients that are told 503 */
 #define ERROR_MAX 512
 #define BACKLOG 4096
-#define FREE_PORT_TRIES 8 /* node_port 0: ports looked at until all addresses can have the same one */
+#define FREE_PORT_TRIES 8 /* node_port 0: ports tried until all addresses can have the same one */
 
 enum state { STATE_NEW, STATE_RUNNING, STATE_STOPPED };
 
@@ -337,7 +337,7 @@ static int check_config(struct wsc_gateway *gw, const struct wsc_config *config)
 	return 0;
 }
 
-/* Builds for tests (-Dfaults=true): every read and write is cut to so many bytes. */
+/* In builds for tests (-Dfaults=true), cuts every read and write to so many bytes. */
 static uint32_t test_chop(void)
 {
 #ifdef WSC_FAULTS
@@ -499,7 +499,7 @@ static int cannot_listen(struct wsc_gateway *gw, const char *address, unsigned p
 		    error == EADDRINUSE ? key : "");
 }
 
-/* The addresses once more, for TLS alone. */
+/* Listens on the addresses once more, for TLS only. */
 static int listen_tls(struct wsc_gateway *gw)
 {
 	const struct config *c = &gw->config;
@@ -553,7 +553,7 @@ static void close_listeners(struct wsc_gateway *gw)
 	gw->nlisten = 0;
 }
 
-/* The port that the first address was given is free there alone: another address, or tls.port, may have it already. */
+/* The port that the kernel gave for the first address may be taken on another address, or by tls.port. */
 static int listen_all(struct wsc_gateway *gw)
 {
 	const struct config *c = &gw->config;
@@ -597,7 +597,7 @@ static void widen_descriptor_table(struct wsc_gateway *gw)
 		close(fd);
 }
 
-/* Three quarters, so that the system does not step in first: it would not choose the slowest reader. */
+/* Three quarters, so that the system does not kill the process first: it would not choose the slowest reader. */
 static int watch_memory(struct wsc_gateway *gw)
 {
 	uint64_t wanted = gw->config.limits.memory, limit = wanted ? wanted : machine_memory_allowed("") / 4 * 3;
@@ -663,7 +663,7 @@ static int prepare(struct wsc_gateway *gw)
 	return 0;
 }
 
-/* Signals are the host program's business: its own threads get them. */
+/* Signals belong to the host program: its own threads get them. */
 static int start_threads(struct wsc_gateway *gw)
 {
 	sigset_t all, before;
@@ -677,7 +677,7 @@ static int start_threads(struct wsc_gateway *gw)
 	return r < 0 ? fail(gw, r, "cannot start a thread: %s", strerrordesc_np(errno)) : 0;
 }
 
-/* How many there are; fewer than nworkers when the start has failed half way. */
+/* How many workers there are; fewer than nworkers when the start has failed half way. */
 static unsigned workers_made(const struct wsc_gateway *gw)
 {
 	unsigned n = 0;
@@ -687,7 +687,7 @@ static unsigned workers_made(const struct wsc_gateway *gw)
 	return n;
 }
 
-/* What one buries may post to another: until all is quiet. */
+/* Burying one worker's mail may post to another, so this goes on until all are quiet. */
 static void bury(struct wsc_gateway *gw)
 {
 	unsigned n = workers_made(gw);
@@ -829,7 +829,7 @@ void wsc_stop(struct wsc_gateway *gw, unsigned timeout_ms)
 	if (!atomic_exchange(&gw->set.shared.draining, true))
 		log_info(&gw->set.log, "stopping", KV_U64("connections", atomic_load(&gw->set.shared.connections)),
 			 KV_U64("timeout_ms", timeout_ms));
-	/* From now on the kernel refuses who comes, instead of letting them wait for nobody. */
+	/* From now on the kernel refuses new clients, so that they do not wait in vain. */
 	for (unsigned i = 0; i < gw->nlisten; i++)
 		(void)shutdown(gw->listen_fd[i], SHUT_RDWR);
 	for (unsigned i = 0; i < gw->nworkers; i++)
@@ -898,7 +898,7 @@ static int running(struct wsc_gateway *gw)
 	return state_of(gw) == STATE_RUNNING ? 0 : -WSC_ESTATE;
 }
 
-/* The message as JSON, checked as one from outside would be. */
+/* The message as JSON, checked like a message from outside. */
 static int message_text(struct wsc_gateway *gw, const struct wsc_message *m, bool broadcast, struct buf *b)
 {
 	struct wsc_message copy = *m;
@@ -1060,7 +1060,7 @@ static void answer_disabled(int fd)
 
 	(void)!send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 	(void)shutdown(fd, SHUT_WR);
-	/* What lies there unread would make the close a reset, and the answer might be lost with it. */
+	/* Unread bytes would make the close a reset, and the answer might be lost with it. */
 	for (int i = 0; i < 16 && recv(fd, request, sizeof request, MSG_DONTWAIT) > 0; i++)
 		;
 	close(fd);
@@ -1077,7 +1077,7 @@ int wsc_adopt(struct wsc_gateway *gw, int fd)
 		close(fd);
 	if (r < 0)
 		return r;
-	/* One that blocks would stop everybody. */
+	/* A blocking socket would stop all connections of the worker. */
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
 		if (fd >= 0)
 			close(fd);

@@ -68,8 +68,7 @@ static bool answers_when_full(const struct conn *c)
 {
 	const struct route *r = http_of(c)->route;
 
-	return r && ((r->type->flags & ROUTE_WHEN_FULL) ||
-		     ((r->type->flags & ROUTE_WHEN_SHORT) && memory_is_short(c)));
+	return r && ((r->type->flags & ROUTE_WHEN_FULL) || ((r->type->flags & ROUTE_WHEN_SHORT) && memory_is_short(c)));
 }
 
 enum api_code gate_barred(const struct conn *c, const char **why)

@@ -51,7 +51,7 @@ void stats_json(struct shard *sh, struct buf *body, bool older)
 	answer_stats(body, &s, older);
 }
 
-/* ---- who is online ----------------------------------------------------------------------------------------------------- */
+/* ---- the online list ----------------------------------------------------------------------------------------------------- */
 
 struct online {
 	struct task task;

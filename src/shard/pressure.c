@@ -7,16 +7,16 @@
 #include "base/mem.h"
 #include "shard/shard.h"
 
-#define LOOK_MS 100u               /* between two looks at a process that has room */
-#define LOOK_NEAR_MS 20u           /* and at one that has not */
+#define LOOK_MS 100u               /* between two measurements while there is room */
+#define LOOK_NEAR_MS 20u           /* and above the first step */
 #define TRIM_MS 2000u              /* between two returns of freed memory to the system */
-#define TRIM_NEAR_MS 500u          /* and at the limit, where readers pay for what is not given back */
-#define TRIM_FIRST_MS 10u          /* and when it is met: what comes meanwhile comes on top of it */
+#define TRIM_NEAR_MS 500u          /* and at the limit, where readers are closed for memory that is not returned */
+#define TRIM_FIRST_MS 10u          /* and when it is reached, because more comes in meanwhile */
 #define SAY_MS 1000u               /* between two lines of the log */
-#define CONN_BYTES 4096u           /* what a connection takes, about */
-#define TRIM_BYTES (32u << 20)     /* worth giving back at once; so little that nobody waits long meanwhile */
-#define TRIM_AGAIN_MS 250u         /* and the next as much */
-#define TRIM_REST_BYTES (2u << 20) /* worth giving back when it has been quiet for TRIM_MS */
+#define CONN_BYTES 4096u           /* of a connection, about */
+#define TRIM_BYTES (32u << 20)     /* returned at once; little enough that no client waits long meanwhile */
+#define TRIM_AGAIN_MS 250u         /* until the next portion */
+#define TRIM_REST_BYTES (2u << 20) /* returned when it has been quiet for TRIM_MS */
 
 static const struct {
 	unsigned percent;
@@ -77,8 +77,8 @@ static void say_step(struct shard *sh, unsigned step, bool entered)
 }
 
 /*
- * One line when a step is entered or left, also for those that are entered at once. When they come and go quickly: each step
- * that is higher than those before it, and one line a second for where it stands then.
+ * One line when a step is entered or left, also for steps that are passed at once. When steps change quickly: one line for
+ * each step that is higher than all before it, and one line a second for the present step.
  */
 static void say(struct shard *sh, unsigned step)
 {
@@ -104,7 +104,7 @@ static void wake_all(const struct settings *set)
 		loop_wake(&set->shards[i]->loop);
 }
 
-/* What messages and connections take of the heap. */
+/* The heap memory of messages and connections. */
 static uint64_t live_bytes(const struct settings *set)
 {
 	uint64_t n = atomic_load_explicit(&set->shared.connections, memory_order_relaxed) * CONN_BYTES;
@@ -114,7 +114,7 @@ static uint64_t live_bytes(const struct settings *set)
 	return n;
 }
 
-static void give_back(struct shard *sh)
+static void trim(struct shard *sh)
 {
 	struct pressure *p = &sh->set->pressure;
 
@@ -124,10 +124,11 @@ static void give_back(struct shard *sh)
 }
 
 /*
- * A quarter of a lot has ended: the heap keeps it for who comes next, and nobody may. In bites: giving back 200 MiB at once
- * holds a worker up for a tenth of a second; the rest when it is quiet. True: that will be looked at again.
+ * Returns freed memory to the system when a quarter of much memory was freed, because the heap would keep it for connections
+ * that may never come. In portions, because 200 MiB at once hold a worker up for a tenth of a second; the rest when it is
+ * quiet. True: a later turn must do more.
  */
-static bool give_back_after_a_crowd(struct shard *sh)
+static bool trim_after_a_crowd(struct shard *sh)
 {
 	struct pressure *p = &sh->set->pressure;
 	uint64_t live = live_bytes(sh->set), peak = counter_get(&p->shared.peak_bytes);
@@ -138,13 +139,13 @@ static bool give_back_after_a_crowd(struct shard *sh)
 		return false;
 	if (now_ms(sh->now) - counter_get(&p->shared.trimmed_ms) < (peak < live + TRIM_BYTES ? TRIM_MS : TRIM_AGAIN_MS))
 		return true;
-	give_back(sh);
+	trim(sh);
 	return false;
 }
 
 /*
- * What was freed stays with the heap, and must not be taken for held before anybody pays for it. @true_figure: it has just
- * been given back.
+ * Freed memory stays with the heap, so it is returned to the system before a client is closed or refused for it.
+ * @true_figure: that was just done.
  */
 static unsigned measure(struct shard *sh, unsigned step, bool *true_figure)
 {
@@ -155,7 +156,7 @@ static unsigned measure(struct shard *sh, unsigned step, bool *true_figure)
 
 	*true_figure = next && now - counter_get(&p->shared.trimmed_ms) >= wait_ms;
 	if (*true_figure) {
-		give_back(sh);
+		trim(sh);
 		used = machine_memory_held(p->fd);
 		next = pressure_next(step, used, p->limit_bytes);
 	}
@@ -163,14 +164,14 @@ static unsigned measure(struct shard *sh, unsigned step, bool *true_figure)
 	return next;
 }
 
-static void look(struct shard *sh)
+static void measure_now(struct shard *sh)
 {
 	struct pressure *p = &sh->set->pressure;
 	unsigned before = atomic_load(&p->shared.step), step;
 	bool true_figure, close_some;
 	uint64_t used, aim = percent_of(p->limit_bytes, steps[LAST_STEP].percent - DISTANCE);
 
-	sh->pressure_owes = give_back_after_a_crowd(sh);
+	sh->pressure_owes = trim_after_a_crowd(sh);
 	step = measure(sh, before, &true_figure);
 	used = counter_get(&p->shared.used_bytes);
 	atomic_store(&sh->set->shared.no_new_contexts, step >= PRESSURE_NO_CONTEXTS);
@@ -196,14 +197,14 @@ void pressure_turn(struct shard *sh)
 	atomic_store_explicit(&sh->shared.message_bytes, hub_owner(sh->hub)->bytes, memory_order_relaxed);
 	if (now_ms(sh->now) >= atomic_load_explicit(&p->shared.next_ms, memory_order_relaxed) &&
 	    !atomic_exchange(&p->shared.looking, true)) {
-		look(sh);
+		measure_now(sh);
 		atomic_store(&p->shared.looking, false);
 	}
 }
 
 void pressure_ended(struct shard *sh)
 {
-	/* In this turn or a later one somebody looks; when there is no later one, we do. */
+	/* A worker measures in this turn or in a later one; when no later turn comes, this worker has one for it. */
 	sh->pressure_owes |= counter_get(&sh->set->pressure.shared.peak_bytes) > TRIM_REST_BYTES;
 }
 
@@ -215,7 +216,7 @@ uint64_t pressure_deadline(const struct shard *sh)
 
 	if (p->limit_bytes && sh->pressure_owes)
 		return next > trim ? next : trim;
-	/* One is enough, and while there is room nobody needs to look. */
+	/* One worker is enough, and while there is room no worker needs to measure. */
 	if (!p->limit_bytes || sh->index ||
 	    (!atomic_load_explicit(&p->shared.step, memory_order_relaxed) &&
 	     !atomic_load_explicit(&p->shared.said, memory_order_relaxed)))

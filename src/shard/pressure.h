@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pressure: what the gateway does as the memory of the process fills (limits.memory), in this order: no new compression
- * contexts, smaller queues, no newcomers, and at the limit the slowest readers are closed until it is below again. What
- * counts is what the system says the process holds, so whatever asked for it is in it: messages, connections, buffers,
- * libraries, the host program.
+ * pressure: the steps of the gateway as the memory of the process fills (limits.memory), in this order: no new compression
+ * contexts, smaller queues, no new connections, and at the limit the slowest readers are closed until the process is below
+ * it again. The figure is the resident memory that the system reports, so it includes messages, connections, buffers,
+ * libraries and the host program.
  *
- * Every worker asks at the beginning of its turn; one of them looks, at most ten times a second, fifty times above the
- * first step. Nobody is woken to look at a quiet process. Each step is left again a twentieth of the limit lower. When
- * much has ended, what the heap has kept of it is given back to the system.
+ * Every worker asks at the beginning of its turn, and one of them measures: at most ten times a second, fifty times above
+ * the first step. No worker is woken to measure a quiet process. A step ends a twentieth of the limit lower than it began.
+ * When many connections have ended, the freed memory that the heap has kept is returned to the system.
  */
 #ifndef WSC_SHARD_PRESSURE_H
 #define WSC_SHARD_PRESSURE_H
@@ -26,22 +26,23 @@ enum pressure_step {
 
 /* Part of struct settings: one for all workers. */
 struct pressure {
-	uint64_t limit_bytes; /* fixed before the start; 0: nobody looks */
+	uint64_t limit_bytes; /* fixed before the start; 0: no limit */
 	int fd;               /* machine_memory_open() */
-	/* Of the worker that looks: @looking is taken. */
+	/* Of the worker that measures, while it holds @looking. */
 	uint64_t said_ms;
 	unsigned highest; /* step of the last second */
 	struct {
 		_Atomic bool looking;
-		_Atomic uint64_t next_ms; /* the next look */
+		_Atomic uint64_t next_ms; /* when to measure next */
 		_Atomic uint64_t used_bytes;
 		_Atomic uint64_t trimmed_ms; /* when freed memory was given back */
 		_Atomic unsigned step;
-		_Atomic unsigned said;         /* the step that the log has told */
-		_Atomic uint64_t excess_bytes; /* above the limit at the last look, with some distance to it */
-		_Atomic uint32_t round;        /* of closing: each time that the figure above the limit is a true one */
+		_Atomic unsigned said;         /* the last step in the log */
+		_Atomic uint64_t excess_bytes; /* above the limit at the last measurement, and a little more */
+		_Atomic uint32_t
+			round; /* counts measurements above the limit that were made behind a return of freed memory */
 		_Atomic uint64_t
-			peak_bytes; /* the most that messages and connections took since memory was given back */
+			peak_bytes; /* the most that messages and connections held since freed memory was returned */
 	} shared;
 };
 
@@ -55,7 +56,7 @@ void pressure_deinit(struct settings *set);
 void pressure_turn(struct shard *sh);
 /* Connections of @sh have ended. */
 void pressure_ended(struct shard *sh);
-/* When @sh should have a turn for this alone, monotonic ms; UINT64_MAX: there is no pressure. */
+/* When @sh needs a turn for this alone, monotonic ms; UINT64_MAX: never. */
 uint64_t pressure_deadline(const struct shard *sh);
 
 /* The step that follows on @step when @used of @limit bytes are held. */

@@ -145,8 +145,8 @@ struct shard {
 	struct settings *set;
 	unsigned index;
 	/* The tables that the layers above fill in: what a connection's kind does, and how each kind of sender is told. */
-	const struct conn_kind *const *kinds;    /* by enum conn_kind_id, conn/conn.h */
-	const struct sender *const *senders;     /* by enum sender_id, submit/submission.h */
+	const struct conn_kind *const *kinds; /* by enum conn_kind_id, conn/conn.h */
+	const struct sender *const *senders;  /* by enum sender_id, submit/submission.h */
 	struct hub *hub;
 	struct timers timers;      /* one node per connection */
 	struct timers hook_timers; /* one node per pending call */
@@ -166,7 +166,7 @@ struct shard {
 	struct listener listeners[SHARD_LISTENERS];
 	unsigned nlisteners;
 	bool draining;
-	bool over; /* the worker has ended: late calls are refused and no hook is asked any more */
+	bool over;              /* the worker has ended: late calls are refused and no hook is asked any more */
 	unsigned pressure_step; /* as it was applied here */
 	bool pressure_owes;     /* a look at the memory is due, also when nothing else happens */
 	uint32_t pressure_round;

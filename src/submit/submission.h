@@ -25,9 +25,9 @@ enum sender_rule {
 
 struct submission {
 	const struct sender *sender;
-	uint64_t from;      /* the sender's own: the handle of its connection */
-	struct bytes text;  /* the message as JSON */
-	struct bytes user;  /* who sends it */
+	uint64_t from;           /* the sender's own: the handle of its connection */
+	struct bytes text;       /* the message as JSON */
+	struct bytes user;       /* who sends it */
 	enum submit_stage stage; /* the next one */
 	bool broadcast;
 	bool owns_text, owns_user; /* they are memory of this submission */
@@ -56,7 +56,8 @@ struct sender {
 	uint8_t id;    /* enum sender_id */
 	uint8_t rules; /* enum sender_rule */
 	/* The message is refused; nothing more is said of it. */
-	void (*refuse)(struct shard *sh, struct submission *sub, enum api_code code, struct bytes why, struct bytes ref);
+	void (*refuse)(struct shard *sh, struct submission *sub, enum api_code code, struct bytes why,
+		       struct bytes ref);
 	/* A message of the gateway for this sender alone (a pong); takes @m, NULL: no memory. NULL: never called. */
 	void (*reply)(struct shard *sh, struct submission *sub, struct msg *m);
 	/* Sets p->token, p->only_failures; remembers what the answer needs. False: no memory. */

@@ -152,8 +152,8 @@ static enum step ask_send(struct shard *sh, struct submission *sub, struct envel
 static enum step stage_send(struct shard *sh, struct submission *sub, struct envelope *e)
 {
 	const struct wsc_hooks *hooks = &sh->set->hooks;
-	int (*hook)(void *, struct wsc_call *, struct wsc_message *) = sub->broadcast ? hooks->on_broadcast
-										      : hooks->on_message_send;
+	int (*hook)(void *, struct wsc_call *, struct wsc_message *) =
+		sub->broadcast ? hooks->on_broadcast : hooks->on_message_send;
 
 	return hook ? ask_send(sh, sub, e, hook) : STEP_ON;
 }
@@ -206,8 +206,8 @@ static enum step stage_publish(struct shard *sh, struct submission *sub, struct 
 	else if (r == HUB_NOT_IN_TICKET)
 		submit_refuse(sh, sub, API_NOT_IN_TICKET, "you are not connected with this ticket_id", p.ref);
 	else
-		submit_refuse(sh, sub, API_OVERLOADED, r == HUB_BUSY ? "too much is waiting; try again" : "out of memory",
-			      p.ref);
+		submit_refuse(sh, sub, API_OVERLOADED,
+			      r == HUB_BUSY ? "too much is waiting; try again" : "out of memory", p.ref);
 	return STEP_DONE;
 }
 
@@ -266,9 +266,8 @@ static bool apply_edit(struct shard *sh, struct submission *sub, const struct ws
 	struct edits ed = { 0 };
 	bool ok;
 
-	if (p->edit_failed ||
-	    envelope_parse(&edited, bytes_of(p->edited, p->edited_len), sh->set->opt.json_depth, sh->set->seed) !=
-		    ENVELOPE_OK)
+	if (p->edit_failed || envelope_parse(&edited, bytes_of(p->edited, p->edited_len), sh->set->opt.json_depth,
+					     sh->set->seed) != ENVELOPE_OK)
 		return false;
 	edits_of_json(&ed, &edited, &extra);
 	ok = !extra.failed && text_edit(sh, sub, sub->parsed, &ed);
@@ -290,9 +289,10 @@ static bool may_go_on(struct shard *sh, struct submission *sub, const struct wsc
 	if (p->timed_out)
 		submit_refuse(sh, sub, API_HOOK_TIMEOUT, "the program did not answer in time", ref);
 	else if (p->verdict != (received_stage ? WSC_ALLOW : 0))
-		sub->sender->refuse(
-			sh, sub, API_REFUSED,
-			hook_reason(p->reason, received_stage ? "refused by the program" : "stopped by the program"), ref);
+		sub->sender->refuse(sh, sub, API_REFUSED,
+				    hook_reason(p->reason,
+						received_stage ? "refused by the program" : "stopped by the program"),
+				    ref);
 	else if ((p->edited || p->edit_failed) && !apply_edit(sh, sub, p))
 		submit_refuse(sh, sub, API_INTERNAL, "the program's edit of the message is not valid", ref);
 	else if (sh->over) /* the next hook would be asked for a gateway that has ended */

@@ -125,10 +125,9 @@ static bool on_message(struct conn *c, uint8_t opcode, struct bytes text)
 	if (conn_is_echo(c))
 		return echo(c, opcode, text);
 	if (opcode != WS_OP_TEXT || !bytes_eq(text, BYTES("ping"))) {
-		struct submission sub = { .sender = &ws_sender,
-					  .from = conn_handle(c),
-					  .text = text,
-					  .user = session_user(&c->session) };
+		struct submission sub = {
+			.sender = &ws_sender, .from = conn_handle(c), .text = text, .user = session_user(&c->session)
+		};
 
 		return submit_start(sh, &sub);
 	}

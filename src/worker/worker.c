@@ -76,7 +76,7 @@ static void post(struct shard *from, unsigned to, struct task *t)
 		*w->self.tail = t;
 		w->self.tail = &t->next;
 	} else if (mailbox_add_task(&w->outgoing[to], t) < 0) {
-		/* Out of order is better than lost: the task goes as one from outside. */
+		/* Out of order is better than lost, so the task is posted like one of a foreign thread. */
 		(void)worker_post_foreign(w->all[to], t, true);
 	}
 }
@@ -185,7 +185,7 @@ static int wait_ms(struct worker *w)
 	if (has_work(w))
 		return 0;
 	if (loop_unfinished(&w->shard.loop) || w->shard.nwaiting)
-		return congested(&w->shard) ? 1 : 0; /* somebody else must catch up before we may read */
+		return congested(&w->shard) ? 1 : 0; /* another worker must catch up before we may read */
 	at = next_deadline_ms(w);
 	if (at <= now)
 		return 0;
@@ -262,7 +262,8 @@ static void begin_drain(struct worker *w)
 
 	uint64_t now = now_ms(sh->now);
 	uint64_t left = sh->drain_deadline_ms > now ? sh->drain_deadline_ms - now : 0;
-	uint64_t rounds = left / 2 / DRAIN_LOOK_MS + 1; /* the other half is for the messages and close frames on their way */
+	uint64_t rounds =
+		left / 2 / DRAIN_LOOK_MS + 1; /* the other half is for the messages and close frames on their way */
 
 	sh->draining = true;
 	for (unsigned i = 0; i < sh->nlisteners; i++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * worker: one turn after another around one shard: wait, read, take the mail, what has come due, what the hub asks for, post, flush,
- * bury. Owns the mailbox and, unless the host program drives it, the thread. Everything it does in a turn is bounded.
+ * worker: one turn after another around one shard: wait, read, take the mail, go on with waiting input, timers, requests of
+ * the hub, post, flush, free. Owns the mailbox and, unless the host program drives it, the thread. Every phase is bounded.
  */
 #ifndef WSC_WORKER_WORKER_H
 #define WSC_WORKER_WORKER_H
@@ -31,9 +31,9 @@ struct worker {
 /* 0, -WSC_ENOMEM or -WSC_ESYSTEM (errno set). @listen_fds are shared by all workers and stay the caller's. */
 int worker_init(struct worker *w, struct settings *set, unsigned index, struct worker **all, unsigned n,
 		const struct hub_options *hub, const int *listen_fds, unsigned nlisten, bool by_host);
-/* Kills what is left. All threads must have ended. */
+/* Frees everything. All threads must have ended. */
 void worker_deinit(struct worker *w);
-/* One turn, sleeping at most @max_wait_ms (-1: as long as there is nothing to do). False: it has stopped. */
+/* One turn, which sleeps at most @max_wait_ms (-1: until there is work). False: it has stopped. */
 bool worker_turn(struct worker *w, int max_wait_ms);
 int worker_start(struct worker *w);
 void worker_join(struct worker *w);
@@ -41,7 +41,7 @@ void worker_join(struct worker *w);
 void worker_stop(struct worker *w, uint64_t timeout_ms);
 /* From any thread. */
 int worker_post_foreign(struct worker *w, struct task *t, bool must);
-/* After all threads have ended: runs what was posted, so that it frees itself. True: there was something, so others may have mail now. */
+/* After all threads have ended: runs the posted tasks, so that they free themselves. True: there were some, so other workers may have mail now. */
 bool worker_bury_mail(struct worker *w);
 /* The system's clocks; worker/ alone reads them. */
 struct now worker_clock(void);

@@ -4,7 +4,10 @@
 #include "test.h"
 #include "wsc/error.h"
 
-#define TYPE(k) { .kind = k }
+#define TYPE(k)           \
+	{                 \
+		.kind = k \
+	}
 static const struct route_type types[ROUTE_KINDS] = {
 	[ROUTE_WEBSOCKET] = TYPE(ROUTE_WEBSOCKET),
 	[ROUTE_SEND] = TYPE(ROUTE_SEND),

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * wsc: the server. Reads arguments and signals, and leaves everything else to libwsc: it is the library's first user and
- * includes nothing but <wsc/...>.
+ * wsc: the server. It handles arguments and signals; libwsc does everything else. The server is the library's first
+ * user and includes only <wsc/...>.
  *
- * Exit codes: 0 done, 1 the system said no (port taken, file unreadable, no descriptors), 2 the configuration or the
- * arguments are wrong.
+ * Exit codes: 0 success, 1 a system error (port in use, unreadable file, no descriptors), 2 a fault in the
+ * configuration or the arguments.
  */
 #include <wsc/wsc.h>
 
@@ -21,21 +21,28 @@
 #define SETS_MAX 128
 
 static const char help[] =
-	"wsc, a real-time messaging gateway: WebSocket, Server-Sent Events and an HTTP API.\n"
+	"wsc is a real-time messaging gateway: WebSocket, Server-Sent Events and an HTTP API.\n"
 	"\n"
 	"Usage:\n"
 	"  wsc serve [config.yaml] [--set key=value]...   start the gateway\n"
-	"  wsc check [config.yaml] [--set key=value]...   check a configuration, start nothing\n"
-	"  wsc config --defaults                          print every key with its default, as YAML\n"
-	"  wsc config --markdown | --man                  print the reference of all keys\n"
-	"  wsc version\n"
-	"  wsc help\n"
+	"  wsc check [config.yaml] [--set key=value]...   check the configuration without starting the gateway\n"
+	"  wsc config --defaults                          print a configuration file with every key and its default\n"
+	"  wsc config --markdown | --man                  print the reference of all keys (Markdown or man page)\n"
+	"  wsc version                                    print the version\n"
+	"  wsc help                                       print this help\n"
 	"\n"
-	"Without a file, ./config.yaml is used if there is one, else the defaults on 127.0.0.1:8080.\n"
-	"WSC_NODE_PORT=9000 and the like override the file, --set overrides both.\n"
-	"Signals: SIGTERM and SIGINT close every connection and stop; a second one stops at once.\n"
-	"SIGHUP reads the certificates of TLS anew.\n"
-	"Manual: wsc(1), wsc.yaml(5), docs/guide.md.\n";
+	"Configuration:\n"
+	"  If no file is named, wsc reads ./config.yaml. If that file does not exist, wsc uses the defaults\n"
+	"  and listens on 127.0.0.1:8080 only.\n"
+	"  Environment variables override the file, --set overrides both. These two lines do the same:\n"
+	"    WSC_NODE_PORT=9000 wsc serve\n"
+	"    wsc serve --set node_port=9000\n"
+	"\n"
+	"Signals:\n"
+	"  SIGTERM, SIGINT   close all connections and stop; a second signal stops at once\n"
+	"  SIGHUP            read the TLS certificates again\n"
+	"\n"
+	"Manual: wsc(1), wsc.yaml(5), docs/guide.md\n";
 
 struct args {
 	const char *file;
@@ -64,7 +71,7 @@ static int parse_args(int argc, char **argv, struct args *a)
 		else if (argv[i][0] == '-')
 			return usage(is_set(argv[i]) ? "--set needs key=value" : "unknown option", argv[i]);
 		else if (a->file)
-			return usage("one configuration file only", argv[i]);
+			return usage("give only one configuration file", argv[i]);
 		else
 			a->file = argv[i];
 	}
@@ -82,7 +89,7 @@ static int apply_sets(struct wsc_config *config, const struct args *a)
 		if (!eq || eq == a->set[i] || (size_t)(eq - a->set[i]) >= sizeof key)
 			return usage("--set needs key=value", a->set[i]);
 		snprintf(key, sizeof key, "%.*s", (int)(eq - a->set[i]), a->set[i]);
-		(void)wsc_config_set(config, key, eq + 1); /* faults are kept and told with the others */
+		(void)wsc_config_set(config, key, eq + 1); /* faults are stored and printed with the others */
 	}
 	return 0;
 }
@@ -111,7 +118,7 @@ static int read_config(struct wsc_config *config, const struct args *a)
 		return EXIT_USAGE;
 	if (wsc_config_enabled(config))
 		return 0;
-	fprintf(stderr, "wsc: not enabled: there is nothing to start\n");
+	fprintf(stderr, "wsc: the gateway is not enabled and does not start\n");
 	return EXIT_USAGE;
 }
 
@@ -125,8 +132,8 @@ static void raise_descriptors(void)
 	}
 }
 
-/* With a private key in memory there is to be no core file and no look from outside; without one both may help. */
-static void keep_keys_in(const struct wsc_config *config)
+/* With a private key in memory, forbid core files and debuggers; without one they are useful. */
+static void protect_keys(const struct wsc_config *config)
 {
 	char key[2] = "";
 
@@ -135,23 +142,23 @@ static void keep_keys_in(const struct wsc_config *config)
 		(void)prctl(PR_SET_DUMPABLE, 0);
 }
 
-static void at_once(int sig)
+static void exit_at_once(int sig)
 {
 	_exit(128 + sig);
 }
 
-/* Waits for a signal to stop, then stops; a second one ends the program where it is. */
+/* Waits for a signal to stop, then stops; a second signal ends the program at once. */
 static int run_until_signal(struct wsc_gateway *gateway, const sigset_t *stop, unsigned timeout_ms)
 {
-	struct sigaction now = { .sa_handler = at_once };
+	struct sigaction at_once = { .sa_handler = exit_at_once };
 	int sig = 0;
 
 	while (sigwait(stop, &sig) != 0 || sig == SIGHUP)
 		if (sig == SIGHUP)
-			(void)wsc_reload(gateway); /* it says in the log what came of it */
-	sigaction(SIGTERM, &now, NULL);
-	sigaction(SIGINT, &now, NULL);
-	signal(SIGHUP, SIG_IGN); /* a terminal that closes must not cut the stop short */
+			(void)wsc_reload(gateway); /* it logs the result */
+	sigaction(SIGTERM, &at_once, NULL);
+	sigaction(SIGINT, &at_once, NULL);
+	signal(SIGHUP, SIG_IGN); /* SIGHUP, for example of a closed terminal, must not interrupt the stop */
 	sigprocmask(SIG_UNBLOCK, stop, NULL);
 	wsc_stop(gateway, timeout_ms);
 	(void)wsc_wait(gateway);
@@ -188,7 +195,7 @@ static int serve(struct wsc_config *config)
 	sigprocmask(SIG_BLOCK, &stop, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	raise_descriptors();
-	keep_keys_in(config);
+	protect_keys(config);
 	wsc_log_to(gateway, STDERR_FILENO, NULL, NULL);
 	if ((r = wsc_register_routes(gateway)) == 0 && (r = wsc_register_api(gateway, NULL)) == 0 &&
 	    (r = wsc_register_pages(gateway)) == 0)
@@ -203,7 +210,7 @@ static int serve(struct wsc_config *config)
 	return r;
 }
 
-/* What the configuration names must be there, too. */
+/* Checks the files that the configuration names. */
 static int check_files(const struct wsc_config *config)
 {
 	struct wsc_gateway *gateway = wsc_new(config, NULL);
@@ -231,7 +238,7 @@ static int with_config(int argc, char **argv, bool start)
 	if (r == 0 && start)
 		r = serve(config);
 	else if (r == 0 && (r = check_files(config)) == 0)
-		printf("%s: good\n", a.file ? a.file : "defaults");
+		printf("%s: no faults\n", a.file ? a.file : "defaults");
 	wsc_config_free(config);
 	return r;
 }
@@ -248,7 +255,7 @@ static int print_config(int argc, char **argv)
 	else if (strcmp(form, "--man") == 0)
 		r = wsc_config_reference(stdout, WSC_CONFIG_MAN);
 	else
-		return usage("wsc config takes one of --defaults, --markdown and --man", NULL);
+		return usage("wsc config needs one of --defaults, --markdown and --man", NULL);
 	return r < 0 || fflush(stdout) ? EXIT_SYSTEM : 0;
 }
 

@@ -5,11 +5,13 @@
  *     struct wsc_config *config = wsc_config_new();
  *     wsc_config_load(config, "config.yaml");
  *
- * Every fault is kept in the configuration, so the steps need no checks of their own: wsc_config_check(), and the start
- * of a gateway, refuse a configuration that has one, and wsc_config_problem() lists them all; so do they one that ran out of
- * memory in a step (-WSC_ENOMEM). Later steps override earlier ones. The keys are in docs/config.md and wsc.yaml(5).
+ * The configuration stores every fault, so you need not check the result of each step: wsc_config_check() and the start
+ * of a gateway refuse a configuration with a fault, and wsc_config_problem() lists all faults. They also refuse it if a
+ * step ran out of memory (-WSC_ENOMEM). Later steps override earlier ones. docs/config.md and wsc.yaml(5) describe the
+ * keys.
  *
- * A configuration belongs to one thread at a time. A gateway copies what it needs; free it when you like.
+ * Only one thread at a time may use a configuration. A gateway copies what it needs; you may free the configuration
+ * then.
  */
 #ifndef WSC_CONFIG_H
 #define WSC_CONFIG_H
@@ -27,13 +29,13 @@ struct wsc_config;
 /** The defaults, enabled. NULL: out of memory. */
 struct wsc_config *wsc_config_new(void);
 
-/** NULL is fine. */
+/** NULL is allowed. */
 void wsc_config_free(struct wsc_config *config);
 
 /**
- * Reads the section `wsc:` of the YAML file @path (at most 1 MiB), then what the environment overrides (wsc_config_env()).
- * With @path NULL there is no file: the gateway listens on 127.0.0.1 only, unless the environment says otherwise.
- * A file without the section is not a fault: see wsc_config_enabled().
+ * Reads the section `wsc:` of the YAML file @path (at most 1 MiB), then the environment, which overrides it
+ * (wsc_config_env()). With @path NULL it reads no file: the gateway then listens on 127.0.0.1 only, unless the
+ * environment sets another address. A file without the section is not a fault: see wsc_config_enabled().
  *
  * Returns 0; -WSC_ESYSTEM: the file cannot be read (the reason is a problem); -WSC_ECONFIG: it has faults;
  *         -WSC_ENOMEM
@@ -41,29 +43,29 @@ void wsc_config_free(struct wsc_config *config);
 int wsc_config_load(struct wsc_config *config, const char *path);
 
 /**
- * Reads @len bytes of YAML; @name stands for the file in messages. ${NAME} in a value is taken from the environment, or
- * from the file that the variable NAME_FILE names; nothing else of the environment counts here.
- * Returns 0, -WSC_ECONFIG, -WSC_ENOMEM
+ * Reads @len bytes of YAML; problems show @name as the name of the file. ${NAME} in a value is replaced by the
+ * environment variable NAME, or by the content of the file that the variable NAME_FILE names; this call reads no other
+ * variables. Returns 0, -WSC_ECONFIG, -WSC_ENOMEM
  */
 int wsc_config_parse(struct wsc_config *config, const char *name, const char *text, size_t len);
 
 /**
- * Takes every variable WSC_<KEY> of the environment, the key in upper case with '_' for '.': WSC_NODE_PORT,
- * WSC_SECURITY_MAX_MESSAGE_SIZE; or WSC_<KEY>_FILE, a file that holds the value.
+ * Reads every environment variable WSC_<KEY>, the key in upper case with '_' for '.': WSC_NODE_PORT,
+ * WSC_SECURITY_MAX_MESSAGE_SIZE; or WSC_<KEY>_FILE, which names a file that holds the value.
  * Returns 0, -WSC_ECONFIG, -WSC_ENOMEM
  */
 int wsc_config_env(struct wsc_config *config);
 
 /**
- * Sets one key: "node_port", "security.max_message_size", with or without "wsc." in front. A list is written with commas or
- * as in YAML, [a, b].
+ * Sets one key: "node_port", "security.max_message_size", with or without "wsc." in front. Write a list with commas, or
+ * as in YAML: [a, b].
  * Returns 0, -WSC_ECONFIG (the former value stays), -WSC_ENOMEM
  */
 int wsc_config_set(struct wsc_config *config, const char *key, const char *value);
 
 /**
- * Writes the value of @key as text, NUL-terminated and cut to @size. A secret is "(secret)", a value that is not set "".
- * Returns the length of the whole text, or -WSC_ENOTFOUND: there is no such key, or -WSC_ENOMEM
+ * Writes the value of @key as text, NUL-terminated and cut to @size. A secret is "(secret)", a value that is not set
+ * "". Returns the length of the whole text, or -WSC_ENOTFOUND: there is no such key, or -WSC_ENOMEM
  */
 int wsc_config_get(const struct wsc_config *config, const char *key, char *out, size_t size);
 
@@ -76,16 +78,16 @@ enum wsc_config_flags {
 };
 
 /**
- * Checks what one key cannot say alone, and that nothing is asked for that this version would silently leave out where
- * that weakens safety or durability. May be called again after more keys were set.
- * Returns 0: no faults; -WSC_ECONFIG: at least one, of this call or of an earlier one; -WSC_ENOMEM
+ * Checks rules that concern several keys, and refuses keys that ask for more safety or durability than this version
+ * has. May be called again after more keys were set. Returns 0: no faults; -WSC_ECONFIG: at least one, of this call or
+ * of an earlier one; -WSC_ENOMEM
  */
 int wsc_config_check(struct wsc_config *config, unsigned flags);
 
 /**
- * The @i-th problem, from 0, in the order they were found: one line for people without newline, free of control bytes.
- * @warning says whether it is a warning and not a fault; it may be NULL.
- * Returns the line, good until the configuration is next changed or checked, or NULL behind the last
+ * The @i-th problem, from 0, in the order in which they were found: one line of text without newline and control bytes.
+ * @warning is set to true for a warning and false for a fault; it may be NULL.
+ * Returns the line, valid until the configuration is next changed or checked, or NULL after the last
  */
 const char *wsc_config_problem(const struct wsc_config *config, size_t i, bool *warning);
 
@@ -97,7 +99,7 @@ enum wsc_config_form {
 
 /**
  * Writes the reference of all keys to @out.
- * Returns 0, -WSC_ESYSTEM: not all could be written; -WSC_ENOMEM
+ * Returns 0, -WSC_ESYSTEM: not everything could be written; -WSC_ENOMEM
  */
 int wsc_config_reference(FILE *out, enum wsc_config_form form);
 

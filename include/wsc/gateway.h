@@ -7,8 +7,8 @@
  *     wsc_register_api(gateway, "/api/v1");      // /api/v1/websocket/send, broadcast, online, stats
  *     wsc_start(gateway);
  *
- * No globals, no signal handlers; threads only with wsc_start(). Several gateways can live in one process.
- * SIGPIPE is not raised: all output is sent with MSG_NOSIGNAL.
+ * The library has no globals and no signal handlers, and only wsc_start() starts threads. One process may have several
+ * gateways. No call raises SIGPIPE: all output is sent with MSG_NOSIGNAL.
  */
 #ifndef WSC_GATEWAY_H
 #define WSC_GATEWAY_H
@@ -30,63 +30,78 @@ struct wsc_gateway;
 /* ---- life ----------------------------------------------------------------------------------------------------- */
 
 /**
- * A gateway that does not listen yet. @config and @hooks (NULL: none) are copied, both stay the caller's.
- * NULL: out of memory. A configuration with faults, or one that is not enabled, gives a gateway that refuses every call.
+ * Makes a gateway that does not listen yet. Copies @config and @hooks (NULL: none); the caller still owns both.
+ * NULL: out of memory. With a configuration that has faults or is not enabled, the gateway refuses every call.
  */
 struct wsc_gateway *wsc_new(const struct wsc_config *config, const struct wsc_hooks *hooks);
 
 /**
- * Where log lines go, before wsc_start(): @fd, -1 for nowhere (the default of the library), or @sink, which is called from
- * any worker with one line without its newline.
+ * Sets where log lines go; call it before wsc_start(): @fd (-1: no log, the default), or @sink, which any worker may
+ * call with one line without its newline.
  */
 void wsc_log_to(struct wsc_gateway *gateway, int fd, void (*sink)(void *user, const char *line, size_t len),
 		void *user);
 
-/** Mounts /ws, /sse and the two /wsc pages, at the paths of the configuration. Before wsc_start(). 0 or negative. */
+/**
+ * Adds the routes /ws, /sse, /wsc/stats and /wsc/online, at the configured paths. Before wsc_start(). 0 or negative.
+ */
 int wsc_register_routes(struct wsc_gateway *gateway);
-/** Mounts send, broadcast, online and stats under @prefix followed by "/websocket"; NULL: at paths.api. */
+/** Adds the routes send, broadcast, online and stats below @prefix followed by "/websocket"; NULL: below paths.api. */
 int wsc_register_api(struct wsc_gateway *gateway, const char *prefix);
-/** Mounts the first page, its files and the API documents; the page answers only on loopback. */
+/** Adds the start page, its files and the API documents; the start page answers only on loopback. */
 int wsc_register_pages(struct wsc_gateway *gateway);
 
-/** Listens and starts its threads. -WSC_EDISABLED, -WSC_ECONFIG, -WSC_EADDRINUSE, -WSC_ESYSTEM, ...; wsc_error_text() says more. */
+/**
+ * Listens and starts the threads. -WSC_EDISABLED, -WSC_ECONFIG, -WSC_EADDRINUSE, -WSC_ESYSTEM, ...; wsc_error_text()
+ * explains it.
+ */
 int wsc_start(struct wsc_gateway *gateway);
-/** Listens without starting threads: the program drives it with wsc_fd() and wsc_step(). One worker. */
+/** Listens without starting threads: the program runs the gateway with wsc_fd() and wsc_step(). One worker. */
 int wsc_open(struct wsc_gateway *gateway);
-/** Readable (poll, epoll, any loop) whenever wsc_step() has something to do, deadlines included. */
+/** The descriptor that is readable (poll, epoll, any loop) when wsc_step() has something to do, also at deadlines. */
 int wsc_fd(const struct wsc_gateway *gateway);
-/** One turn, waiting at most @timeout_ms (0: not at all, -1: for ever). 1: go on; 0: it has stopped; negative: broken. */
+/** Runs one turn; waits at most @timeout_ms (0: not at all, -1: for ever). 1: go on; 0: stopped; negative: failed. */
 int wsc_step(struct wsc_gateway *gateway, int timeout_ms);
 
 /**
- * Begins to stop: no new connections, all others closed with 1001 when what waits for them is sent. After @timeout_ms what
- * is left is cut. Any thread; returns at once.
+ * Begins to stop: accepts no new connections, sends the messages that wait, and closes every connection with 1001.
+ * After @timeout_ms it cuts the connections that are left. Any thread; returns at once.
  */
 void wsc_stop(struct wsc_gateway *gateway, unsigned timeout_ms);
-/** Waits until it has stopped. 0: everybody was told; 1: some were cut. With wsc_open() it does not wait: -WSC_ESTATE until wsc_step() has returned 0. */
+/**
+ * Waits until the gateway has stopped. 0: every connection was closed properly; 1: some were cut. With wsc_open() it
+ * does not wait: -WSC_ESTATE until wsc_step() has returned 0.
+ */
 int wsc_wait(struct wsc_gateway *gateway);
-/** Ends it at once if it still runs, and frees it. NULL is allowed. Not from a hook; every pending call must have been finished before. */
+/**
+ * Ends the gateway at once if it still runs, and frees it. NULL is allowed. Not from a hook. Finish every pending call
+ * before.
+ */
 void wsc_free(struct wsc_gateway *gateway);
 
 /**
- * Looks at what wsc_start() would read beside the configuration: the files of tls.certificate and tls.key. Before the start.
- * 0; -WSC_ESYSTEM: one is missing or does not fit; -WSC_ECONFIG, -WSC_EDISABLED, -WSC_ENOMEM; wsc_error_text() says more.
+ * Checks the files that wsc_start() would read besides the configuration: those of tls.certificate and tls.key. Before
+ * the start. 0; -WSC_ESYSTEM: one is missing or does not fit; -WSC_ECONFIG, -WSC_EDISABLED, -WSC_ENOMEM;
+ * wsc_error_text() explains it.
  */
 int wsc_check(struct wsc_gateway *gateway);
 /**
- * Reads the files of tls.certificate and tls.key anew, under the names they had at the start; the configuration itself is not
- * read again. Connections keep what they have, those that come from now on get the new certificates. When a file is missing
- * or does not fit, the former certificates stay, all of them. One thread at a time, which may be any but a worker's (not
- * from a hook): it reads files. 0, also without TLS, when there is nothing to read; -WSC_ESYSTEM, -WSC_ENOMEM: nothing has
- * changed, wsc_error_text() and a line of the log say why; -WSC_ESTATE, -WSC_EDISABLED.
+ * Reads the files of tls.certificate and tls.key again, with the names that they had at the start; the configuration is
+ * not read again. Connections keep their certificate, new connections get the new one. When a file is missing or does
+ * not fit, all former certificates stay. One thread at a time; not from a hook or another worker's thread, because it
+ * reads files. 0, also without TLS, when there is nothing to read; -WSC_ESYSTEM, -WSC_ENOMEM: nothing has changed,
+ * wsc_error_text() and a line of the log give the reason; -WSC_ESTATE, -WSC_EDISABLED.
  */
 int wsc_reload(struct wsc_gateway *gateway);
 
-/** A sentence about what failed last in wsc_start(), wsc_open(), wsc_check() or wsc_reload(), good until the next call; "" when nothing did. */
+/**
+ * The reason of the last failure of wsc_start(), wsc_open(), wsc_check() or wsc_reload(), valid until the next call; ""
+ * if none.
+ */
 const char *wsc_error_text(const struct wsc_gateway *gateway);
-/** The port it listens on, 0 when it has none. */
+/** The port that the gateway listens on, 0 when it has none. */
 uint16_t wsc_port(const struct wsc_gateway *gateway);
-/** How many connections it will hold at most (performance.max_connections_per_node, or what the descriptors allow). */
+/** The most connections that it accepts (performance.max_connections_per_node, or as many as the descriptors allow). */
 uint64_t wsc_max_connections(const struct wsc_gateway *gateway);
 unsigned wsc_workers(const struct wsc_gateway *gateway);
 const char *wsc_node_id(const struct wsc_gateway *gateway);
@@ -94,20 +109,20 @@ const char *wsc_node_id(const struct wsc_gateway *gateway);
 /* ---- messages ------------------------------------------------------------------------------------------------- */
 
 /**
- * Sends @message to its user (or ticket). Never blocks; any thread, any hook. 0: handed over, the outcome comes to @done
- * (NULL: nobody asks). Negative: refused at once and @done is not called: -WSC_EINVAL, -WSC_EBADMESSAGE, -WSC_ETOOBIG,
- * -WSC_EAGAIN (too much is waiting), -WSC_EDISABLED, -WSC_ESTATE.
+ * Sends @message to its user (or ticket). Never blocks; any thread, any hook. 0: accepted, @done gets the outcome
+ * (NULL: no report). Negative: refused at once and @done is not called: -WSC_EINVAL, -WSC_EBADMESSAGE, -WSC_ETOOBIG,
+ * -WSC_EAGAIN (too many calls are waiting), -WSC_EDISABLED, -WSC_ESTATE.
  */
 int wsc_send(struct wsc_gateway *gateway, const struct wsc_message *message, wsc_done_fn *done, void *user);
 /** The same to every connection; @message->to is not used. */
 int wsc_broadcast(struct wsc_gateway *gateway, const struct wsc_message *message, wsc_done_fn *done, void *user);
 /**
- * Closes every connection of @user_id with 4410 and @reason (NULL: "kicked"; at most 123 bytes count). The outcome counts them.
- * A gateway keeps 256 different reasons; further ones read "kicked".
+ * Closes every connection of @user_id with 4410 and @reason (NULL: "kicked"; cut after 123 bytes). The outcome counts
+ * them. A gateway stores 256 different reasons; for any other reason the text is "kicked".
  */
 int wsc_kick(struct wsc_gateway *gateway, const char *user_id, const char *reason, wsc_done_fn *done, void *user);
 
-/* ---- questions ------------------------------------------------------------------------------------------------ */
+/* ---- queries -------------------------------------------------------------------------------------------------- */
 
 /* Made from src/api/metrics.def: begin. */
 struct wsc_stats {
@@ -149,15 +164,21 @@ struct wsc_stats {
 /** Any thread, any hook; never blocks. 0 or negative. */
 int wsc_stats(const struct wsc_gateway *gateway, struct wsc_stats *out);
 
-/** How many connections has @user_id, on all workers? */
+/** Tells @answer how many connections @user_id has, on all workers. */
 int wsc_is_online(struct wsc_gateway *gateway, const char *user_id, wsc_online_fn *answer, void *user);
 
-/* ---- the program's own -------------------------------------------------------------------------------------- */
+/* ---- routes and sockets of the program ------------------------------------------------------------------------ */
 
-/** Answers @method on exactly @path on the gateway's own port. Before wsc_start(). On a worker's thread; must not block. */
+/**
+ * Lets @handler answer @method on exactly @path on the gateway's port. Before wsc_start(). It runs on a worker and must
+ * not block.
+ */
 int wsc_route(struct wsc_gateway *gateway, const char *method, const char *path, wsc_handler_fn *handler, void *user);
 
-/** Hands over a stream socket that the program accepted itself; it is the gateway's from now on, also when this fails. Any thread. */
+/**
+ * Gives the gateway a stream socket that the program has accepted; the gateway owns it then, also when this fails. Any
+ * thread.
+ */
 int wsc_adopt(struct wsc_gateway *gateway, int fd);
 
 #ifdef __cplusplus

@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-/** WSC_VERSION of the library that runs. */
+/** WSC_VERSION of the library that is loaded. */
 const char *wsc_version(void);
 
 #ifdef __cplusplus

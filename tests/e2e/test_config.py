@@ -293,7 +293,7 @@ def test_check_starts_nothing_and_says_that_all_is_good():
     with Scratch() as d:
         done = wsc("check", d.write("c.yaml", FOUR_KEYS))
         eq(done.status, 0, done)
-        has(done.out, "good")
+        has(done.out, "no faults")
         eq(done.err, "")
         done = wsc("check", cwd=d.path)
         eq(done.status, 0, done)
@@ -402,7 +402,7 @@ def test_version_help_and_what_is_no_command():
         done = wsc(*command)
         eq(done.status, 0)
         has(done.out, "wsc serve", "wsc check", "--set")
-    for args, why in ((["sevre"], "unknown command"), (["serve", "a", "b"], "one configuration file"),
+    for args, why in ((["sevre"], "unknown command"), (["serve", "a", "b"], "only one configuration file"),
                       (["serve", "--nonsense"], "unknown option"), (["serve", "--sett", "a=b"], "unknown option"),
                       (["serve", "--set"], "key=value"), (["check", "--set", "novalue"], "key=value"),
                       (["config"], "--defaults"), (["config", "--x"], "--defaults")):

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Sets up or refreshes a build directory. Cheap when nothing changed; reconfigures when a source file came or went, or
-# when an option is asked for that the directory does not have. Options given once stay.
+# Sets up or refreshes a build directory. Fast when nothing has changed; reconfigures when a source file was added or
+# removed, or when the directory does not have a requested option yet. An option stays set once it was given.
 #
 #   tools/configure.sh DIR [-Doption=value...]
 set -eu

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Turns the files of web/ into one C file: the table of src/api/assets.h.
+"""Writes the files of web/ into one C file: the table of src/api/assets.h.
 
 usage: embed.py OUTPUT.c DEPFILE PROJECT_ROOT
 
-web/index.html becomes "/", every other file of web/ "/" and its name below web/.
+web/index.html gets the path "/", every other file "/" followed by its name below web/.
 """
 import pathlib
 import sys
@@ -22,7 +22,7 @@ TYPES = {
 
 
 def assets(root):
-    """Yields (path that clients ask for, file), sorted."""
+    """Returns (path of the request, file) for every file, sorted."""
     web = root / "web"
     return sorted(("/" if f == web / "index.html" else "/" + f.relative_to(web).as_posix(), f)
                   for f in web.rglob("*") if f.is_file() and not f.name.startswith("."))
@@ -44,12 +44,12 @@ def main():
         if kind is None:
             sys.exit(f"{file}: embed.py knows no content type for {file.suffix!r}; add it to TYPES")
         data = file.read_bytes()
-        # The NUL behind each keeps an empty file valid C; it does not count.
+        # The NUL at the end makes an empty file valid C; it is not counted.
         parts.append(f"static const unsigned char asset_{i}[] = {{ /* {path} */\n{initializer(data)}\t0\n}};\n\n")
         table.append(f'\t{{ "{path}", "{kind}", asset_{i}, {len(data)} }},\n')
     out.write_text(
         "/* SPDX-License-Identifier: Apache-2.0 */\n"
-        "/* Made by tools/embed.py of the files of web/; change those. */\n"
+        "/* Made by tools/embed.py from the files of web/. Change those, not this file. */\n"
         '#include "api/assets.h"\n\n'
         + "".join(parts)
         + "const struct web_asset web_assets[] = {\n" + "".join(table) + "\t{ NULL, NULL, NULL, 0 }\n};\n"

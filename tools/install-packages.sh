@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Installs the Debian packages of the named groups of packages.txt (beside this file) that are missing, and asks nobody.
-# When none is missing it only looks into dpkg's database. When it may not install, it prints the missing packages and
-# the command to type.
+# Installs the missing Debian packages of the given groups of packages.txt (beside it) without asking. When none is missing it only
+# reads dpkg's database. When it may not install packages, it prints the missing ones and the command that installs
+# them.
 #
-#   tools/install-packages.sh [--check] group...      exit 0: all there; 1: something is missing
+#   tools/install-packages.sh [--check] group...      exit 0: none is missing; 1: some are missing
 set -eu
 
 list=${PACKAGES_LIST:-$(dirname "$0")/packages.txt}
@@ -19,7 +19,7 @@ wanted=$(awk -v groups=" $* " '/^[a-z]/ && index(groups, " " $1 " ") { printf "%
 [ -n "$wanted" ] || { echo "$list knows no group of: $*" >&2; exit 2; }
 
 if ! command -v dpkg-query >/dev/null; then
-	echo "This is not Debian, so nothing was installed. On Debian 12 the packages would be: $wanted" >&2
+	echo "This is not Debian, so no package was installed. On Debian 12 these packages are needed: $wanted" >&2
 	exit 0
 fi
 
@@ -42,7 +42,7 @@ lacking=$(missing)
 give_up()
 {
 	echo "Missing Debian packages: $lacking" >&2
-	echo "$1 Type this, then try again:" >&2
+	echo "$1 Run this command, then try again:" >&2
 	echo "    ${2}apt-get update && ${2}apt-get install --no-install-recommends $lacking" >&2
 	exit 1
 }
@@ -53,7 +53,7 @@ elif command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [ -t 0 ]; }; th
 	as_root="sudo" hint="sudo "
 else
 	as_root="" hint="sudo "
-	[ $install = no ] || give_up "They can only be installed by root." "$hint"
+	[ $install = no ] || give_up "Only root can install them." "$hint"
 fi
 [ $install = yes ] || give_up "This command does not install packages; make run and make test do." "$hint"
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Looks at the code and changes nothing: layers, format, cppcheck, clang-tidy. Exit status 1 when one of them complains.
+# Checks the code without changing it: layers, format, cppcheck, clang-tidy. Exit status 1 when one of them finds a
+# fault.
 #
 #   tools/lint.sh BUILD      a build directory that was set up with CC=clang
 set -u
@@ -15,7 +16,7 @@ check()
 }
 
 check layers tests/layers
-# shellcheck disable=SC2046 # file names of this project hold no blanks
+# shellcheck disable=SC2046 # file names of this project have no blanks
 check clang-format clang-format --dry-run -Werror $(tools/c-files.sh)
 check cppcheck cppcheck --quiet --error-exitcode=1 --inline-suppr --std=c17 --enable=warning,portability \
 	-I src -I include --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches --suppress=internalAstError src cmd

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Makes one object of all archives, in which only symbols of default visibility can be seen: the embedder's own
-# hub_publish() and ours never meet.
+# Makes one object of all archives and hides all symbols that do not have default visibility, so that our hub_publish()
+# and a function of the same name in the program cannot collide.
 #
 #   tools/prelink.sh LD OBJCOPY OUTPUT.o INPUT.a...
 set -eu

@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# The one answer to "which files belong to this build": every file in its place counts, no list has to be edited.
+# Prints which files belong to the build: every file in its directory counts, so there is no list to edit.
 #
 #   tools/sources.sh DIR PATTERN   the files below DIR that match, relative to DIR, sorted (none when DIR is missing)
-#   tools/sources.sh --all         everything that meson.build asks for; tools/configure.sh compares it between builds
+#   tools/sources.sh --all         all files that meson.build uses; tools/configure.sh compares this list between builds
 set -eu
 LC_ALL=C
 export LC_ALL

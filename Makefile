@@ -160,7 +160,7 @@ format:
 	@tools/install-packages.sh build dev
 	@tools/c-files.sh | xargs clang-format -i
 
-## lint: check format, layers, clang-tidy, cppcheck and gcc's analyzer; changes no file
+## lint: check format, comments, layers, clang-tidy, cppcheck and gcc's analyzer; changes no file
 lint: analyze
 	@tools/install-packages.sh build test dev
 	@CC=clang tools/configure.sh $(BUILD)-clang

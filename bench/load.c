@@ -5,7 +5,7 @@
  * receiver accepts only the next number of the right sender, so a lost, doubled, reordered or misdirected message ends
  * the run with an error instead of improving a figure. What is sent is the same for every server: a payload of exactly
  * 128 bytes. Whatever else a server may add around `content` is its own affair. Like the servers it reads every ready
- * socket before it writes, once per connection; it knows nothing of the product beyond its two paths.
+ * socket before it writes, once per connection; it knows nothing of the product beyond its three paths.
  */
 #include "common.h"
 
@@ -21,8 +21,9 @@
 #include <unistd.h>
 
 enum {
-	PAYLOAD = 128, /* bytes of a message as it is sent */
-	STAMP = 32,    /* sender, number and time in hexadecimal: the head of content */
+	PAYLOAD = 128,  /* bytes of a message as it is sent */
+	SENT_MAX = 256, /* the same in its frame, or as a request with its head */
+	STAMP = 32,     /* sender, number and time in hexadecimal: the head of content */
 	WINDOW_MAX = 256,
 	EVENTS_MAX = 4096,
 	RECV_SIZE = 256 * 1024,
@@ -32,9 +33,11 @@ enum {
 	BUCKETS = 64 * 32,
 };
 
-enum mode { PAIRS, BROADCAST, IDLE };
-enum phase { OPENING, WARMING, MEASURING, DRAINING, DONE };
+enum mode { PAIRS, HTTP, BROADCAST, IDLE, MODES };
+enum phase { OPENING, WAITING, WARMING, MEASURING, DRAINING, DONE };
 enum state { CONNECTING, UPGRADING, OPEN };
+
+static const char *const mode_names[MODES] = { "pairs", "http", "broadcast", "idle" };
 
 /* Counts of nanoseconds, 32 steps for each power of two. */
 struct histogram {
@@ -51,6 +54,7 @@ struct conn {
 	int fd;
 	uint32_t index; /* is also the number in its user's name */
 	enum state state;
+	bool http; /* it calls the API; all others are WebSockets */
 	bool blocked, dirty;
 	uint32_t next;     /* number of the next message it sends */
 	uint32_t expected; /* number of the next message it must receive */
@@ -64,8 +68,10 @@ struct options {
 	enum mode mode;
 	unsigned int port, connections, window, core;
 	double seconds, warm_up;
+	uint64_t messages; /* to send in the window; 0: as many as @seconds allow */
 	pid_t pid;
 	bool http_source; /* broadcasts go in over HTTP, not over the WebSocket of "src" */
+	bool steps;       /* a window for each byte of standard input */
 	const char *name;
 };
 
@@ -80,6 +86,7 @@ struct load {
 	uint32_t seed;                /* of the mask keys */
 	uint32_t arrived[WINDOW_MAX]; /* of broadcast number % window: at how many receivers it is */
 	uint32_t content_at;          /* where content stood in the last message */
+	uint64_t left;                /* messages that may still be sent in this window */
 	uint64_t outstanding, messages, strangers, progress_ns;
 	uint64_t started_ns, window_ns, window_cpu, window_messages, own_cpu;
 	struct histogram latency;
@@ -228,15 +235,18 @@ static size_t put_masked(struct load *l, uint8_t *to, uint8_t opcode, const void
 static size_t put_message(struct load *l, struct conn *c, uint8_t *to)
 {
 	struct stamp s = { .sender = c->index, .number = c->next++, .sent_ns = now_ns() };
+	char sender[32] = "";
 	int head;
 
 	payload_stamp(c->payload, &s);
-	if (c != l->source || !l->opt.http_source)
+	if (!c->http)
 		return put_masked(l, to, OP_TEXT, c->payload, PAYLOAD);
+	if (l->opt.mode == HTTP)
+		snprintf(sender, sizeof(sender), "X-User-ID: u%u\r\n", c->index);
 	head = sprintf((char *)to,
-		       "POST /api/v1/websocket/broadcast HTTP/1.1\r\nHost: 127.0.0.1:%u\r\n"
+		       "POST /api/v1/websocket/%s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\n%s"
 		       "Content-Length: %d\r\n\r\n",
-		       l->opt.port, PAYLOAD);
+		       l->opt.mode == HTTP ? "send" : "broadcast", l->opt.port, sender, PAYLOAD);
 	memcpy(to + head, c->payload, PAYLOAD);
 	return (size_t)head + PAYLOAD;
 }
@@ -244,7 +254,7 @@ static size_t put_message(struct load *l, struct conn *c, uint8_t *to)
 /* Everything that @c may send now leaves as one write. */
 static void flush(struct load *l, struct conn *c)
 {
-	uint8_t bytes[WINDOW_MAX * 256];
+	uint8_t bytes[WINDOW_MAX * SENT_MAX];
 	size_t len = 0, sent;
 
 	if (c->out_len) {
@@ -252,10 +262,12 @@ static void flush(struct load *l, struct conn *c)
 		c->out_len -= (uint32_t)sent;
 		memmove(c->out, c->out + sent, c->out_len);
 	}
-	if (c->blocked || l->phase == DRAINING)
+	if (c->blocked)
 		return;
-	for (; c->credit; c->credit--, l->outstanding++)
+	for (; c->credit && l->left; c->credit--, l->left--) {
 		len += put_message(l, c, bytes + len);
+		l->outstanding += l->opt.mode == HTTP ? 2 : 1; /* the delivery, and the answer */
+	}
 	if (!len)
 		return;
 	sent = offer(c, bytes, len);
@@ -282,12 +294,14 @@ static void give_credit(struct load *l, struct conn *c)
 	mark_dirty(l, c);
 }
 
+/* An HTTP caller gets its credit with the answer. */
 static void pair_arrived(struct load *l, struct conn *c, const struct stamp *s)
 {
 	if (s->sender != (c->index ^ 1))
 		die("u%u received a message of u%u", c->index, s->sender);
 	l->outstanding--;
-	give_credit(l, l->conns + s->sender);
+	if (l->opt.mode == PAIRS)
+		give_credit(l, l->conns + s->sender);
 }
 
 /* A broadcast is outstanding until its last receiver has it. */
@@ -321,10 +335,10 @@ static void text_arrived(struct load *l, struct conn *c, const uint8_t *text, si
 	l->progress_ns = now_ns();
 	if (l->phase == MEASURING)
 		histogram_add(&l->latency, l->progress_ns - s.sent_ns);
-	if (l->opt.mode == PAIRS)
-		pair_arrived(l, c, &s);
-	else if (l->opt.mode == BROADCAST)
+	if (l->opt.mode == BROADCAST)
 		broadcast_arrived(l, &s);
+	else
+		pair_arrived(l, c, &s);
 }
 
 static void pong(struct load *l, struct conn *c, const uint8_t *payload, size_t len)
@@ -367,15 +381,23 @@ static size_t read_frames(struct load *l, struct conn *c, const uint8_t *at, siz
 	return used;
 }
 
-/* The server's answers to broadcasts. They give no credit: that comes with the deliveries. */
-static size_t read_answers(const uint8_t *at, size_t len)
+/* The credit of a broadcast comes with its deliveries instead. */
+static void answer_arrived(struct load *l, struct conn *c)
+{
+	if (l->opt.mode != HTTP)
+		return;
+	l->outstanding--;
+	give_credit(l, c);
+}
+
+static size_t read_answers(struct load *l, struct conn *c, const uint8_t *at, size_t len)
 {
 	const uint8_t *end, *length;
 	size_t used = 0, body;
 
 	while ((end = memmem(at + used, len - used, "\r\n\r\n", 4))) {
 		if (memcmp(at + used, "HTTP/1.1 200 ", 13))
-			die("a broadcast was answered: %.60s", (const char *)at + used);
+			die("a call was answered: %.60s", (const char *)at + used);
 		length = memmem(at + used, (size_t)(end - at) - used, "\r\nContent-Length: ", 18);
 		if (!length)
 			die("an answer without Content-Length");
@@ -383,6 +405,7 @@ static size_t read_answers(const uint8_t *at, size_t len)
 		if ((size_t)(at + len - end) < 4 + body)
 			break;
 		used = (size_t)(end - at) + 4 + body;
+		answer_arrived(l, c);
 	}
 	return used;
 }
@@ -409,8 +432,8 @@ static void bytes_arrived(struct load *l, struct conn *c, const uint8_t *at, siz
 
 	if (c->state == UPGRADING)
 		used = read_upgrade(l, c, at, len);
-	if (c->state == OPEN && c == l->source && l->opt.http_source)
-		used += read_answers(at + used, len - used);
+	if (c->state == OPEN && c->http)
+		used += read_answers(l, c, at + used, len - used);
 	else if (c->state == OPEN)
 		used += read_frames(l, c, at + used, len - used);
 	c->in_len = (uint32_t)(len - used);
@@ -469,7 +492,7 @@ static void connected(struct load *l, struct conn *c)
 		errno = err;
 		die_errno("u%u: connect", c->index);
 	}
-	if (c == l->source && l->opt.http_source) {
+	if (c->http) {
 		c->state = OPEN;
 		l->opening--;
 		l->open++;
@@ -523,42 +546,74 @@ static void open_some(struct load *l)
 
 /* --- phases --- */
 
-static void start_pairs(struct load *l)
+/* Standard input says when a window begins, and its end when the run is over. */
+static bool on_command(const struct load *l)
 {
-	uint32_t i;
+	return l->opt.steps || l->opt.mode == IDLE;
+}
+
+static void print_result(const struct load *l)
+{
+	double seconds = (double)l->window_ns / 1e9, cpu = (double)l->window_cpu / 1e9;
+	double messages = (double)l->window_messages;
+
+	printf("{\"server\":\"%s\",\"mode\":\"%s\",\"connections\":%u,\"window\":%u,\"messages\":%.0f,\"seconds\":%.3f,"
+	       "\"server_cpu_seconds\":%.6f,\"messages_per_cpu_second\":%.0f,\"server_busy\":%.3f,\"load_busy\":%.3f,"
+	       "\"p50_us\":%.1f,\"p99_us\":%.1f,\"strangers\":%llu}\n",
+	       l->opt.name, mode_names[l->opt.mode], l->opt.connections, l->opt.window, messages, seconds, cpu,
+	       cpu > 0 ? messages / cpu : 0, cpu / seconds, (double)l->own_cpu / 1e9 / seconds,
+	       histogram_us(&l->latency, 0.5), histogram_us(&l->latency, 0.99), (unsigned long long)l->strangers);
+	fflush(stdout);
+}
+
+static bool is_sender(const struct load *l, const struct conn *c)
+{
+	return l->opt.mode == PAIRS || (l->opt.mode == HTTP && c->http) || (l->opt.mode == BROADCAST && c == l->source);
+}
+
+static void prepare_senders(struct load *l)
+{
+	struct conn *c;
 	char to[16];
 
-	for (i = 0; i < l->opt.connections; i++) {
-		snprintf(to, sizeof(to), "u%u", i ^ 1);
-		l->conns[i].payload = payload_new(to);
-		l->conns[i].credit = l->opt.window;
-		mark_dirty(l, l->conns + i);
+	for (c = l->conns; c < l->conns + conns_wanted(l); c++) {
+		if (!is_sender(l, c))
+			continue;
+		snprintf(to, sizeof(to), "u%u", c->index ^ 1);
+		c->payload = payload_new(c == l->source ? NULL : to);
+		c->credit = l->opt.window;
 	}
 }
 
-static void start_broadcasts(struct load *l)
+static void begin(struct load *l, uint64_t now)
 {
-	l->source->payload = payload_new(NULL);
-	l->source->credit = l->opt.window;
-	mark_dirty(l, l->source);
-}
+	struct conn *c;
 
-static void all_are_open(struct load *l)
-{
-	if (l->opt.mode == IDLE) {
-		printf("{\"mode\":\"idle\",\"up\":%u}\n", l->open);
-		fflush(stdout);
+	l->left = l->opt.messages ? l->opt.messages : UINT64_MAX;
+	for (c = l->conns; c < l->conns + conns_wanted(l); c++) {
+		if (c->payload)
+			mark_dirty(l, c);
 	}
-	if (l->opt.mode == PAIRS)
-		start_pairs(l);
-	if (l->opt.mode == BROADCAST)
-		start_broadcasts(l);
 	l->phase = WARMING;
+	l->started_ns = l->progress_ns = now;
+}
+
+static void all_are_open(struct load *l, uint64_t now)
+{
+	prepare_senders(l);
+	if (!on_command(l)) {
+		begin(l, now);
+		return;
+	}
+	printf("{\"up\":%u}\n", l->open);
+	fflush(stdout);
+	l->phase = WAITING;
 }
 
 static void start_measuring(struct load *l, uint64_t now)
 {
 	l->phase = MEASURING;
+	memset(&l->latency, 0, sizeof(l->latency));
 	l->window_ns = now;
 	l->window_messages = l->messages;
 	l->window_cpu = l->opt.pid ? cpu_ns_of(l->opt.pid) : 0;
@@ -571,23 +626,37 @@ static void stop_measuring(struct load *l, uint64_t now)
 	l->window_messages = l->messages - l->window_messages;
 	l->window_cpu = l->opt.pid ? cpu_ns_of(l->opt.pid) - l->window_cpu : 0;
 	l->own_cpu = cpu_ns_of(getpid()) - l->own_cpu;
-	l->phase = DRAINING;
 }
 
+static bool window_is_over(const struct load *l, uint64_t now)
+{
+	return l->opt.messages ? !l->left : (double)(now - l->window_ns) >= l->opt.seconds * 1e9;
+}
+
+/*
+ * A window ends as it began, so that each message is paid for once: after a warm-up with everything outstanding,
+ * without one with nothing outstanding.
+ */
 static void phase_advance(struct load *l)
 {
 	uint64_t now = now_ns();
 
-	if (l->phase == OPENING && l->open == conns_wanted(l)) {
-		all_are_open(l);
-		l->started_ns = l->progress_ns = now;
-	}
+	if (l->phase == OPENING && l->open == conns_wanted(l))
+		all_are_open(l, now);
 	if (l->phase == WARMING && (double)(now - l->started_ns) >= l->opt.warm_up * 1e9)
 		start_measuring(l, now);
-	if (l->phase == MEASURING && (double)(now - l->window_ns) >= l->opt.seconds * 1e9)
-		stop_measuring(l, now);
-	if (l->phase == DRAINING && !l->outstanding)
-		l->phase = DONE;
+	if (l->phase == MEASURING && window_is_over(l, now)) {
+		if (l->opt.warm_up > 0)
+			stop_measuring(l, now);
+		l->left = 0;
+		l->phase = DRAINING;
+	}
+	if (l->phase == DRAINING && !l->outstanding) {
+		if (l->opt.warm_up <= 0)
+			stop_measuring(l, now);
+		print_result(l);
+		l->phase = on_command(l) ? WAITING : DONE;
+	}
 	if (now - l->progress_ns > STALL_MS * 1000000ull && (l->outstanding || l->phase == OPENING))
 		die("stalled: %u open, %llu messages outstanding", l->open, (unsigned long long)l->outstanding);
 }
@@ -606,13 +675,14 @@ static void conn_ready(struct load *l, struct conn *c, uint32_t events)
 	}
 }
 
-/* Idle runs end when whoever started them closes their standard input. */
 static void standard_input_ready(struct load *l)
 {
 	char byte;
 
 	if (read(STDIN_FILENO, &byte, 1) <= 0)
 		l->phase = DONE;
+	else if (l->phase == WAITING)
+		begin(l, now_ns());
 }
 
 static void turn(struct load *l)
@@ -636,20 +706,6 @@ static void turn(struct load *l)
 
 /* --- the rest --- */
 
-static void print_result(const struct load *l)
-{
-	static const char *const modes[] = { "pairs", "broadcast", "idle" };
-	double seconds = (double)l->window_ns / 1e9, cpu = (double)l->window_cpu / 1e9;
-	double messages = (double)l->window_messages;
-
-	printf("{\"server\":\"%s\",\"mode\":\"%s\",\"connections\":%u,\"window\":%u,\"messages\":%.0f,\"seconds\":%.3f,"
-	       "\"server_cpu_seconds\":%.4f,\"messages_per_cpu_second\":%.0f,\"server_busy\":%.3f,\"load_busy\":%.3f,"
-	       "\"p50_us\":%.1f,\"p99_us\":%.1f,\"strangers\":%llu}\n",
-	       l->opt.name, modes[l->opt.mode], l->opt.connections, l->opt.window, messages, seconds, cpu,
-	       cpu > 0 ? messages / cpu : 0, cpu / seconds, (double)l->own_cpu / 1e9 / seconds,
-	       histogram_us(&l->latency, 0.5), histogram_us(&l->latency, 0.99), (unsigned long long)l->strangers);
-}
-
 static struct load *load_new(const struct options *opt)
 {
 	struct load *l = must_alloc(1, sizeof(*l));
@@ -660,14 +716,18 @@ static struct load *load_new(const struct options *opt)
 	l->seed = 2463534242u;
 	l->conns = must_alloc(conns_wanted(l), sizeof(*l->conns));
 	l->dirty = must_alloc(conns_wanted(l), sizeof(struct conn *));
-	for (i = 0; i < conns_wanted(l); i++)
+	for (i = 0; i < conns_wanted(l); i++) {
 		l->conns[i].index = i;
-	if (opt->mode == BROADCAST)
+		l->conns[i].http = opt->mode == HTTP && i % 2 == 0;
+	}
+	if (opt->mode == BROADCAST) {
 		l->source = l->conns + opt->connections;
+		l->source->http = opt->http_source;
+	}
 	l->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (l->epoll < 0)
 		die_errno("epoll_create1");
-	if (opt->mode == IDLE)
+	if (on_command(l))
 		epoll_ctl(l->epoll, EPOLL_CTL_ADD, STDIN_FILENO, &ev);
 	l->progress_ns = now_ns();
 	return l;
@@ -675,21 +735,30 @@ static struct load *load_new(const struct options *opt)
 
 static void usage(void)
 {
-	die("usage: load pairs|broadcast|idle --port=N [--connections=200] [--window=1] [--seconds=3] [--warm-up=1]\n"
-	    "            [--pid=SERVER] [--core=1] [--source=ws|http] [--name=TEXT]");
+	die("usage: load pairs|http|broadcast|idle --port=N [--connections=200] [--window=1] [--seconds=3] [--warm-up=1]\n"
+	    "            [--messages=N] [--steps] [--pid=SERVER] [--core=1] [--source=ws|http] [--name=TEXT]");
 }
 
 static enum mode mode_of(const char *text)
 {
-	static const char *const modes[] = { "pairs", "broadcast", "idle" };
 	unsigned int i;
 
-	for (i = 0; i < 3; i++) {
-		if (!strcmp(text, modes[i]))
+	for (i = 0; i < MODES; i++) {
+		if (!strcmp(text, mode_names[i]))
 			return (enum mode)i;
 	}
 	usage();
 	return IDLE;
+}
+
+static double must_seconds(const char *text)
+{
+	char *end;
+	double value = strtod(text, &end);
+
+	if (end == text || *end || !(value >= 0 && value <= 3600))
+		die("'%s' is not a number of seconds from 0 to 3600", text);
+	return value;
 }
 
 static void read_option(struct options *o, int letter, const char *text)
@@ -705,10 +774,16 @@ static void read_option(struct options *o, int letter, const char *text)
 		o->window = (unsigned int)must_number(text, "window", WINDOW_MAX);
 		break;
 	case 's':
-		o->seconds = (double)must_number(text, "seconds", 3600);
+		o->seconds = must_seconds(text);
 		break;
 	case 'u':
-		o->warm_up = (double)must_number(text, "warm-up", 3600);
+		o->warm_up = must_seconds(text);
+		break;
+	case 'l':
+		o->messages = must_number(text, "messages", 1ul << 40);
+		break;
+	case 'b':
+		o->steps = true;
 		break;
 	case 'i':
 		o->pid = (pid_t)must_number(text, "pid", 1 << 30);
@@ -730,11 +805,12 @@ static void read_option(struct options *o, int letter, const char *text)
 static void read_options(struct options *o, int argc, char **argv)
 {
 	static const struct option names[] = {
-		{ "port", required_argument, NULL, 'p' },    { "connections", required_argument, NULL, 'n' },
-		{ "window", required_argument, NULL, 'w' },  { "seconds", required_argument, NULL, 's' },
-		{ "warm-up", required_argument, NULL, 'u' }, { "pid", required_argument, NULL, 'i' },
-		{ "core", required_argument, NULL, 'c' },    { "source", required_argument, NULL, 'h' },
-		{ "name", required_argument, NULL, 'm' },    { NULL, 0, NULL, 0 },
+		{ "port", required_argument, NULL, 'p' },     { "connections", required_argument, NULL, 'n' },
+		{ "window", required_argument, NULL, 'w' },   { "seconds", required_argument, NULL, 's' },
+		{ "warm-up", required_argument, NULL, 'u' },  { "pid", required_argument, NULL, 'i' },
+		{ "messages", required_argument, NULL, 'l' }, { "steps", no_argument, NULL, 'b' },
+		{ "core", required_argument, NULL, 'c' },     { "source", required_argument, NULL, 'h' },
+		{ "name", required_argument, NULL, 'm' },     { NULL, 0, NULL, 0 },
 	};
 	int letter;
 
@@ -743,7 +819,7 @@ static void read_options(struct options *o, int argc, char **argv)
 	o->mode = mode_of(argv[1]);
 	while ((letter = getopt_long(argc - 1, argv + 1, "", names, NULL)) != -1)
 		read_option(o, letter, optarg);
-	if (!o->port || !o->connections || !o->window || (o->mode == PAIRS && o->connections % 2))
+	if (!o->port || !o->connections || !o->window || (o->mode <= HTTP && o->connections % 2))
 		usage();
 }
 
@@ -758,7 +834,5 @@ int main(int argc, char **argv)
 	open_some(l);
 	while (l->phase != DONE)
 		turn(l);
-	if (opt.mode != IDLE)
-		print_result(l);
 	return 0;
 }

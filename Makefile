@@ -7,13 +7,15 @@ MINUTES := 1
 ONLY    :=
 PREFIX  := /usr/local
 CONFIG  :=
+OLD     :=
+HOW     :=
 PYTHON  := /usr/bin/python3
 
 GCC_SANITIZE := -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1 -Dfaults=true
 GCC_TSAN     := -Db_sanitize=thread -Db_lundef=false -Doptimization=1
 
-.PHONY: build run test install bench fuzz fuzz-merge coverage format lint analyze sanitize tsan msan valgrind mutants soak \
-	pressure conformance oracles faults chop debug clang clean help
+.PHONY: build run test install bench compare fuzz fuzz-merge coverage format lint analyze sanitize tsan msan valgrind \
+	mutants soak pressure conformance oracles faults chop debug clang clean help
 
 ## build: build the release; the program is build/wsc
 build:
@@ -49,6 +51,14 @@ bench:
 	@tools/configure.sh $(BUILD) -Dtests=true
 	@ninja -C $(BUILD)
 	@bench/run $(BUILD)
+
+## compare: compare this build with the wsc binary OLD=path; fail if it is 2 % slower (HOW=--instructions: count them)
+compare:
+	@$(if $(OLD),,$(error OLD=path of a wsc binary is missing; bench/compare --help tells how to build one))
+	@tools/install-packages.sh build test
+	@tools/configure.sh $(BUILD) -Dtests=true
+	@ninja -C $(BUILD) product bench/bench_load
+	@bench/compare --build $(BUILD) $(HOW) $(OLD) $(BUILD)/wsc
 
 ## fuzz: run every fuzz harness (or ONLY=ws,json) for MINUTES=n (1), starting from the corpora in tests/fuzz
 fuzz:

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The load: opens many WebSocket connections to one server on loopback and measures what a message costs that server
- * in CPU time. It never trusts the server: each message carries its sender, its number and the time it was sent, and a
+ * The load: opens many WebSocket connections to one server on loopback and measures the CPU time of that server per
+ * message. It never trusts the server: each message carries its sender, its number and the time of sending, and a
  * receiver accepts only the next number of the right sender, so a lost, doubled, reordered or misdirected message ends
- * the run with an error instead of improving a figure. What is sent is the same for every server: a payload of exactly
- * 128 bytes. Whatever else a server may add around `content` is its own affair. Like the servers it reads every ready
- * socket before it writes, once per connection; it knows nothing of the product beyond its three paths.
+ * the run with an error instead of improving a figure. Every server receives the same: a payload of exactly 128 bytes.
+ * A server may add what it likes around `content`. Like the servers the load reads every ready socket before it writes,
+ * once per connection; it knows only three paths of the product.
  */
 #include "common.h"
 
@@ -29,7 +29,7 @@ enum {
 	RECV_SIZE = 256 * 1024,
 	OPENING_MAX = 128,        /* connections being opened at the same moment */
 	PORTS_PER_ADDRESS = 5000, /* then the next source address 127.0.0.x */
-	STALL_MS = 10000,         /* nothing arrived for so long, though something was due: the run has failed */
+	STALL_MS = 10000,         /* the run fails after this time without an arrival while anything is due */
 	BUCKETS = 64 * 32,
 };
 
@@ -60,7 +60,7 @@ struct conn {
 	uint32_t expected; /* number of the next message it must receive */
 	uint32_t credit;   /* messages it may send now */
 	uint32_t out_len, in_len;
-	uint8_t *out, *in; /* unsent bytes; a frame or head that has only begun */
+	uint8_t *out, *in; /* unsent bytes; an incomplete frame or head */
 	char *payload;     /* PAYLOAD bytes; NULL: it never sends */
 };
 
@@ -84,13 +84,13 @@ struct load {
 	struct conn **dirty;
 	uint32_t opened, opening, open, dirty_count;
 	uint32_t seed;                /* of the mask keys */
-	uint32_t arrived[WINDOW_MAX]; /* of broadcast number % window: at how many receivers it is */
-	uint32_t content_at;          /* where content stood in the last message */
+	uint32_t arrived[WINDOW_MAX]; /* receivers that have the broadcast whose number % window is the index */
+	uint32_t content_at;          /* offset of content in the last message */
 	uint64_t left;                /* messages that may still be sent in this window */
 	uint64_t outstanding, messages, strangers, progress_ns;
 	uint64_t started_ns, window_ns, window_cpu, window_messages, own_cpu;
 	struct histogram latency;
-	uint8_t recv[2 * RECV_SIZE]; /* what was left over, then what came */
+	uint8_t recv[2 * RECV_SIZE]; /* the incomplete rest of earlier bytes, then new bytes */
 };
 
 /* --- latency --- */
@@ -143,7 +143,7 @@ static uint64_t get_hex(const uint8_t *from, unsigned int digits)
 	return value;
 }
 
-/* A whole message whose content begins with room for a stamp. @to is NULL for a broadcast. */
+/* A complete message whose content begins with room for a stamp. @to is NULL for a broadcast. */
 static char *payload_new(const char *to)
 {
 	char *payload = must_alloc(1, PAYLOAD + 1);
@@ -251,7 +251,7 @@ static size_t put_message(struct load *l, struct conn *c, uint8_t *to)
 	return (size_t)head + PAYLOAD;
 }
 
-/* Everything that @c may send now leaves as one write. */
+/* Writes all messages that @c may send now with one call. */
 static void flush(struct load *l, struct conn *c)
 {
 	uint8_t bytes[WINDOW_MAX * SENT_MAX];
@@ -501,7 +501,7 @@ static void connected(struct load *l, struct conn *c)
 	}
 }
 
-/* The end is a reset, so that ports are free at once for the next run. */
+/* Closing sends a reset, so that the ports are free at once for the next run. */
 static void socket_options(int fd, uint32_t index)
 {
 	struct sockaddr_in from = { .sin_family = AF_INET };
@@ -546,7 +546,7 @@ static void open_some(struct load *l)
 
 /* --- phases --- */
 
-/* Standard input says when a window begins, and its end when the run is over. */
+/* Each byte of standard input begins a window; its end ends the run. */
 static bool on_command(const struct load *l)
 {
 	return l->opt.steps || l->opt.mode == IDLE;
@@ -634,8 +634,8 @@ static bool window_is_over(const struct load *l, uint64_t now)
 }
 
 /*
- * A window ends as it began, so that each message is paid for once: after a warm-up with everything outstanding,
- * without one with nothing outstanding.
+ * A window ends as it began, so that it contains the whole cost of as many messages as it counts: with a warm-up the
+ * senders have all their messages outstanding at both ends, without a warm-up they have none.
  */
 static void phase_advance(struct load *l)
 {

@@ -249,11 +249,6 @@ uint64_t conn_stall_due(const struct conn *c)
 	return c->stalled_ms ? now - ((uint32_t)now - c->stalled_ms) + sh->set->opt.write_timeout_ms : UINT64_MAX;
 }
 
-bool conn_stall_over(const struct conn *c)
-{
-	return now_ms(conn_shard(c)->now) >= conn_stall_due(c);
-}
-
 /* Called for a full socket only, so that the limit costs nothing to a reader that keeps up. */
 void conn_stall(struct conn *c, bool moved)
 {

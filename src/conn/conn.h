@@ -167,7 +167,10 @@ void conn_stall(struct conn *c, bool moved);
 /* When the stall of @c is judged, monotonic ms; UINT64_MAX: it does not stand still. */
 uint64_t conn_stall_due(const struct conn *c);
 /* The stall of @c is due to be judged now. */
-bool conn_stall_over(const struct conn *c);
+static inline bool conn_stall_over(const struct conn *c)
+{
+	return c->stalled_ms && now_ms(conn_shard(c)->now) >= conn_stall_due(c);
+}
 
 /* Extra state, made on first use; NULL: no memory. */
 struct conn_extra *conn_extra(struct conn *c);

@@ -150,15 +150,47 @@ bool session_take(struct hub *h, struct session *s, struct msg *m, bool urgent);
 /* Asks for the next part of the log if the queue has room. */
 void session_ask_log(struct hub *h, struct session *s);
 
-/* ---- place.c ---- */
-void place_move(struct hub *h, struct session *s, enum session_place place);
-bool place_over_limit(const struct hub *h, const struct session *s);
-void place_mark_overflow(struct hub *h, struct session *s);
-void place_clear_overflow(struct hub *h, struct session *s);
+/* ---- place.c, and its small functions here, because each delivery calls them ---- */
+static inline void place_move(struct hub *h, struct session *s, enum session_place place)
+{
+	list_remove(&s->queue);
+	s->place = (uint8_t)place;
+	if (place != PLACE_NONE)
+		list_push(&h->places[place], &s->queue);
+}
+
+static inline bool place_over_limit(const struct hub *h, const struct session *s)
+{
+	return s->q.count > limit_messages(h, s) || (s->q.bytes > limit_bytes(h) && s->q.count > 1);
+}
+
+static inline void place_mark_overflow(struct hub *h, struct session *s)
+{
+	if (s->overflow)
+		return;
+	s->overflow = true;
+	h->overflows++;
+}
+
+static inline void place_clear_overflow(struct hub *h, struct session *s)
+{
+	if (!s->overflow)
+		return;
+	s->overflow = false;
+	h->overflows--;
+}
+
+/* Puts @s on the ready list, or on the bulk list when nothing on its queue is urgent. */
+static inline void place_ready(struct hub *h, struct session *s)
+{
+	enum session_place want = s->urgent ? PLACE_READY : PLACE_BULK;
+
+	if (s->place != PLACE_READY && s->place != want)
+		place_move(h, s, want);
+}
+
 /* The queue of @s has grown. */
 void place_queued(struct hub *h, struct session *s, bool urgent);
-/* Puts @s on the ready list, or on the bulk list when nothing on its queue is urgent. */
-void place_ready(struct hub *h, struct session *s);
 /* @s is closing: puts it on the ready list even if its socket is blocked. */
 void place_closing(struct hub *h, struct session *s);
 /* Takes @s off its list and clears its overflow mark. */

@@ -5,47 +5,10 @@
  */
 #include "hub/hub_state.h"
 
-void place_move(struct hub *h, struct session *s, enum session_place place)
-{
-	list_remove(&s->queue);
-	s->place = (uint8_t)place;
-	if (place != PLACE_NONE)
-		list_push(&h->places[place], &s->queue);
-}
-
-bool place_over_limit(const struct hub *h, const struct session *s)
-{
-	return s->q.count > limit_messages(h, s) || (s->q.bytes > limit_bytes(h) && s->q.count > 1);
-}
-
 bool hub_has_room(const struct hub *h, const struct session *s, uint64_t len)
 {
 	return s->q.count == 0 ||
 	       (s->q.count < limit_messages(h, s) && s->q.bytes + len + MSG_CHARGE_FIXED <= limit_bytes(h));
-}
-
-void place_mark_overflow(struct hub *h, struct session *s)
-{
-	if (s->overflow)
-		return;
-	s->overflow = true;
-	h->overflows++;
-}
-
-void place_clear_overflow(struct hub *h, struct session *s)
-{
-	if (!s->overflow)
-		return;
-	s->overflow = false;
-	h->overflows--;
-}
-
-void place_ready(struct hub *h, struct session *s)
-{
-	enum session_place want = s->urgent ? PLACE_READY : PLACE_BULK;
-
-	if (s->place != PLACE_READY && s->place != want)
-		place_move(h, s, want);
 }
 
 void place_closing(struct hub *h, struct session *s)

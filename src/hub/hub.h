@@ -107,7 +107,7 @@ struct session {
 	bool missed : 1;   /* REPLAYING: a logged message came after the LOAD was taken, so one more LOAD must follow */
 	bool hidden : 1;   /* its user is in no table and it is not on the list of all: only hub_send() reaches it */
 };
-_Static_assert(sizeof(struct session) <= 152, "a session shares 256 bytes with its connection");
+_Static_assert(sizeof(struct session) <= 152, "a session lies in the 312 bytes of its connection");
 
 struct hub_relay;
 

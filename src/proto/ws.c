@@ -2,7 +2,7 @@
 /*
  * ws: frames and handshake of RFC 6455. A header is checked field by field in the order of its bytes, so an invalid
  * frame fails at its first invalid byte wherever the input was cut; only a complete and valid header is consumed.
- * Between two calls only the 48 bytes of the decoder are kept: no buffer, no pointer into the input.
+ * Between two calls only the decoder is kept, 40 bytes: no buffer, no pointer into the input.
  */
 #include "proto/ws.h"
 

@@ -8,8 +8,7 @@
 
 #include <ctype.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include "test.h"
+#include "page.h"
 
 #define SERIES_MAX 400u
 
@@ -485,66 +484,6 @@ static void write_struct(struct buf *b)
 	buf_add_str(b, "};\n");
 }
 
-/* @path is seen from this file. */
-static FILE *open_page(const char *path, const char *mode)
-{
-	struct buf name = BUF_INIT;
-	FILE *f;
-
-	buf_add(&name, bytes_of(__FILE__, sizeof(__FILE__) - sizeof("api_metrics_test.c")));
-	buf_addf(&name, "/../../%s", path);
-	buf_add_u8(&name, '\0');
-	f = fopen((const char *)name.at, mode);
-	buf_deinit(&name);
-	return f;
-}
-
-static void read_page(const char *path, struct buf *page)
-{
-	FILE *f = open_page(path, "r");
-	int c;
-
-	if (!CHECK(f != NULL))
-		return;
-	while ((c = getc(f)) != EOF)
-		buf_add_u8(page, (uint8_t)c);
-	CHECK(fclose(f) == 0);
-}
-
-static void write_page(const char *path, struct bytes head, struct bytes block, struct bytes tail)
-{
-	FILE *f = open_page(path, "w");
-
-	if (!CHECK(f != NULL))
-		return;
-	CHECK(fwrite(head.at, 1, head.len, f) == head.len && fwrite(block.at, 1, block.len, f) == block.len &&
-	      fwrite(tail.at, 1, tail.len, f) == tail.len);
-	CHECK(fclose(f) == 0);
-}
-
-/* What stands in the page between the line @begin and the line that begins with @end must be @want. */
-static void check_block(const char *path, const char *begin, const char *end, const struct buf *want)
-{
-	struct buf page = BUF_INIT;
-	const uint8_t *from, *to;
-
-	read_page(path, &page);
-	from = page.len ? memmem(page.at, page.len, begin, strlen(begin)) : NULL;
-	if (from)
-		from += strlen(begin);
-	to = from ? memmem(from, page.len - (size_t)(from - page.at), end, strlen(end)) : NULL;
-	if (test_check(to != NULL && !want->failed, __FILE__, __LINE__, path) &&
-	    !bytes_eq(bytes_of(from, (size_t)(to - from)), buf_bytes(want))) {
-		if (getenv("WRITE_PAGES"))
-			write_page(path, bytes_of(page.at, (size_t)(from - page.at)), buf_bytes(want),
-				   bytes_of(to, page.len - (size_t)(to - page.at)));
-		else
-			test_check(false, __FILE__, __LINE__,
-				   "the page is stale: WRITE_PAGES=1 meson test -C build api_metrics writes it anew");
-	}
-	buf_deinit(&page);
-}
-
 TEST(the_page_of_metrics_is_that_of_the_table)
 {
 	struct buf want = BUF_INIT;
@@ -552,7 +491,7 @@ TEST(the_page_of_metrics_is_that_of_the_table)
 	write_table(&want);
 	write_labels(&want);
 	write_bounds(&want);
-	check_block("docs/metrics.md", "<!-- metrics:begin -->\n", "<!-- metrics:end -->\n", &want);
+	page_check("docs/metrics.md", "<!-- metrics:begin -->\n", "<!-- metrics:end -->\n", &want);
 	buf_deinit(&want);
 }
 
@@ -561,6 +500,6 @@ TEST(the_public_struct_is_that_of_the_table)
 	struct buf want = BUF_INIT;
 
 	write_struct(&want);
-	check_block("include/wsc/gateway.h", "/* Made from src/api/metrics.def: begin. */\n", "/* end */\n", &want);
+	page_check("include/wsc/gateway.h", "/* Made from src/api/metrics.def: begin. */\n", "/* end */\n", &want);
 	buf_deinit(&want);
 }

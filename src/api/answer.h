@@ -6,7 +6,7 @@
 #ifndef WSC_API_ANSWER_H
 #define WSC_API_ANSWER_H
 
-#include "api/code.h"
+#include "api/end.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "hub/hub.h"

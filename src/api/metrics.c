@@ -21,15 +21,14 @@ const uint64_t metric_bounds_ping[HISTOGRAM_BOUNDS] = { US(100), US(500), MS(1),
 
 enum metric_close metric_close_of(uint16_t code)
 {
-#define CLOSE_CASE(code) \
-	case code:       \
-		return METRIC_CLOSE_##code;
+#define CLOSE(number, should, level, when, cause) \
+	case number:                              \
+		return METRIC_CLOSE_##number;
 	switch (code) {
-		METRIC_CLOSES(CLOSE_CASE)
+#include "api/ends.def"
 	default:
 		return METRIC_CLOSE_OTHER;
 	}
-#undef CLOSE_CASE
 }
 
 enum metric_status metric_status_of(uint16_t status)
@@ -49,16 +48,21 @@ enum metric_status metric_status_of(uint16_t status)
 
 #define NUMBER_TEXT(number) #number,
 #define LABEL_TEXT(name, text) text,
-#define CODE_TEXT(name, text, status, close) [name] = text,
-static const char *const closes[METRIC_CLOSE_END] = { METRIC_CLOSES(NUMBER_TEXT) "other" };
 static const char *const statuses[METRIC_STATUS_END] = { METRIC_STATUSES(NUMBER_TEXT) "4xx", "5xx", "other" };
 static const char *const routes[METRIC_ROUTE_END] = { METRIC_ROUTES(LABEL_TEXT) };
 static const char *const results[METRIC_RESULT_END] = { METRIC_RESULTS(LABEL_TEXT) };
 static const char *const transports[METRIC_TRANSPORT_END] = { METRIC_TRANSPORTS(LABEL_TEXT) };
-static const char *const codes[API_CODE_END] = { API_CODES(CODE_TEXT) };
 #undef NUMBER_TEXT
 #undef LABEL_TEXT
-#undef CODE_TEXT
+#define CLOSE(number, should, level, when, cause) #number,
+static const char *const closes[METRIC_CLOSE_END] = {
+#include "api/ends.def"
+	"other"
+};
+#define CODE(code, text, where, status, close, cause, cure) [code] = text,
+static const char *const codes[API_CODE_END] = {
+#include "api/ends.def"
+};
 
 static const struct metric_labels labels_NONE = { .sparse = false };
 static const struct metric_labels labels_VERSION = { .by = { { "version", NULL, 1 } } };

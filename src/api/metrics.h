@@ -13,36 +13,19 @@
 #ifndef WSC_API_METRICS_H
 #define WSC_API_METRICS_H
 
-#include "api/code.h"
+#include "api/end.h"
 #include "base/buf.h"
 #include "base/histogram.h"
 #include "hub/hub.h"
 
 /* ---- labels: closed lists, so that no client can add a series ------------------------------------------------------ */
 
-#define METRIC_CLOSES(X) \
-	X(1000)          \
-	X(1001)          \
-	X(1002)          \
-	X(1003)          \
-	X(1005)          \
-	X(1006)          \
-	X(1007)          \
-	X(1008)          \
-	X(1009)          \
-	X(1011)          \
-	X(1012)          \
-	X(1013)          \
-	X(4400)          \
-	X(4401)          \
-	X(4403)          \
-	X(4408)          \
-	X(4409)          \
-	X(4410)          \
-	X(4429)
-#define METRIC_CLOSE_ENUM(code) METRIC_CLOSE_##code,
-enum metric_close { METRIC_CLOSES(METRIC_CLOSE_ENUM) METRIC_CLOSE_OTHER, METRIC_CLOSE_END };
-#undef METRIC_CLOSE_ENUM
+#define CLOSE(number, should, level, when, cause) METRIC_CLOSE_##number,
+enum metric_close {
+#include "api/ends.def"
+	METRIC_CLOSE_OTHER,
+	METRIC_CLOSE_END
+};
 
 /* Statuses with a series of their own in each route; 4XX and 5XX are all others of their class. */
 #define METRIC_STATUSES(X) \

@@ -11,7 +11,7 @@
 #ifndef WSC_CONN_CONN_H
 #define WSC_CONN_CONN_H
 
-#include "api/code.h"
+#include "api/end.h"
 #include "proto/sse.h"
 #include "shard/shard.h"
 

@@ -6,7 +6,7 @@
 #ifndef WSC_SUBMIT_SUBMISSION_H
 #define WSC_SUBMIT_SUBMISSION_H
 
-#include "api/code.h"
+#include "api/end.h"
 #include "proto/envelope.h"
 #include "shard/shard.h"
 

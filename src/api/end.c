@@ -151,3 +151,17 @@ bool end_reconnect(uint16_t close)
 
 	return c && reconnects[c->should];
 }
+
+/* ---- the hub ------------------------------------------------------------------------------------------------------ */
+
+void end_for_hub(struct hub_close_reason reasons[HUB_ENDS])
+{
+	static const enum end of[HUB_ENDS] = {
+		[HUB_END_REPLACED] = END_REPLACED,
+		[HUB_END_SLOW] = END_SLOW_READER,
+		[HUB_END_NO_MEMORY] = END_QUEUE_MEMORY,
+	};
+
+	for (unsigned i = 0; i < HUB_ENDS; i++)
+		reasons[i] = (struct hub_close_reason){ end_close(of[i]), end_why(of[i]) };
+}

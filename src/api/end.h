@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "hub/hub.h"
 
 #define CODE(code, text, where, status, close, cause, cure) code,
 enum api_code {
@@ -46,5 +47,8 @@ struct bytes end_why_of(enum end e, struct bytes value, char out[END_WHY_MAX]);
 enum log_level end_level(uint16_t close);
 /* Should a client reconnect when it is closed with @close? False where the table has no such code. */
 bool end_reconnect(uint16_t close);
+
+/* The ends that the hub decides by itself, for its options. */
+void end_for_hub(struct hub_close_reason reasons[HUB_ENDS]);
 
 #endif

@@ -13,6 +13,8 @@ static void check_options(const struct hub_options *o)
 	assert(o->max_messages[HUB_WEBSOCKET] >= 1 && o->max_messages[HUB_SSE] >= 1 && o->max_queue_bytes >= 1);
 	assert(o->by_interest || o->route || o->peers == 1);
 	assert(o->peer_send || o->peers == 1);
+	for (unsigned i = 0; i < HUB_ENDS; i++)
+		assert(o->ends[i].code && o->ends[i].reason);
 	(void)o;
 }
 

@@ -36,6 +36,13 @@ enum hub_transport { HUB_WEBSOCKET, HUB_SSE };
 enum hub_slow_policy { HUB_SLOW_CLOSE, HUB_SLOW_DROP_OLDEST };
 enum hub_login_policy { HUB_LOGIN_REPLACE, HUB_LOGIN_REJECT, HUB_LOGIN_ALLOW };
 
+/* The ends that the hub decides by itself; its driver says with which close code and reason. */
+enum hub_end { HUB_END_REPLACED, HUB_END_SLOW, HUB_END_NO_MEMORY, HUB_ENDS };
+struct hub_close_reason {
+	uint16_t code;
+	const char *reason; /* static text */
+};
+
 enum session_state {
 	SESSION_NONE,      /* not attached (zeroed memory) */
 	SESSION_ATTACHING, /* registered and counted; not all peers have confirmed the user yet */
@@ -120,6 +127,7 @@ struct hub_options {
 	uint32_t max_sessions_per_user;
 	enum hub_login_policy login;
 	enum hub_slow_policy slow;
+	struct hub_close_reason ends[HUB_ENDS];
 	struct rate_limit rate;
 	uint64_t ask_timeout_ms; /* without the answers of its peers by then, an outcome is HUB_TIMED_OUT; at least 1 */
 	uint32_t max_pending;    /* outcomes that may be pending at once */

@@ -143,6 +143,8 @@ static inline struct bytes user_name(const struct user *u)
 struct user *user_after(const struct hub *h, const struct user *u);
 
 /* ---- session.c ---- */
+/* hub_close() with what the driver says for @end. */
+void session_close(struct hub *h, struct session *s, enum hub_end end, bool discard);
 /*
  * Puts @m on the queue of @s, or leaves it to the replay; false when @s accepts no more. @urgent: for this user alone.
  */

@@ -161,7 +161,7 @@ static void replace_oldest(struct hub *h, struct session *s)
 		if (other == s || !session_accepted(other))
 			continue;
 		count_add(&h->counters.replaced, 1);
-		hub_close(h, other, 4409, "replaced by a newer connection", false);
+		session_close(h, other, HUB_END_REPLACED, false);
 	}
 }
 
@@ -216,7 +216,7 @@ int hub_accept(struct hub *h, struct session *s, struct msg *const *front, unsig
 static bool push(struct hub *h, struct session *s, struct msg *m)
 {
 	if (outq_push(&s->q, &h->pool, m) < 0) {
-		hub_close(h, s, 1013, "out of memory", true);
+		session_close(h, s, HUB_END_NO_MEMORY, true);
 		return false;
 	}
 	if (m->kind == MSG_USER)
@@ -334,6 +334,11 @@ void hub_close(struct hub *h, struct session *s, uint16_t code, const char *reas
 	if (discard)
 		discard_unbegun(h, s);
 	place_closing(h, s);
+}
+
+void session_close(struct hub *h, struct session *s, enum hub_end end, bool discard)
+{
+	hub_close(h, s, h->o.ends[end].code, h->o.ends[end].reason, discard);
 }
 
 void hub_detach(struct hub *h, struct session *s, struct now now)

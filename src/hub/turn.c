@@ -14,7 +14,7 @@ void hub_close_slow(struct hub *h, struct session *s)
 	if (s->state == SESSION_NONE || s->state == SESSION_CLOSING)
 		return;
 	count_add(&h->counters.closed_slow, 1);
-	hub_close(h, s, 1013, "slow reader", true);
+	session_close(h, s, HUB_END_SLOW, true);
 }
 
 /* Called after the socket was offered the bytes, or for a session that may not send yet. */

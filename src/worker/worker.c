@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <time.h>
+#include "api/end.h"
 #include "base/mem.h"
 #include "conn/conn.h"
 #include "hook/hook.h"
@@ -467,6 +468,7 @@ static int init_shard(struct worker *w, struct settings *set, unsigned index, co
 	o.route = route;
 	o.peer_send = peer_send;
 	o.ctx = w;
+	end_for_hub(o.ends);
 	sh->hub = hub_new(&o, sh->now);
 	sh->gather = mem_alloc(SHARD_GATHER_BYTES);
 	if (!sh->hub || !sh->gather || slab_init(&sh->conns, sizeof(struct conn)) < 0)

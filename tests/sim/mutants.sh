@@ -29,7 +29,7 @@ what is left after a slice is forgotten|turn.c|s/if (!would_block \&\& (s->q.cou
 the gap counts two for one|turn.c|s/s->gap++;/s->gap += 2;/
 no gap notice|turn.c|s/s->gap++;/;/
 unicasts wait behind broadcasts|hub_state.h|s/s->urgent ? PLACE_READY : PLACE_BULK/PLACE_BULK/
-the slow reader's queue is not discarded|turn.c|s/"slow reader", true/"slow reader", false/
+the slow reader's queue is not discarded|turn.c|s/HUB_END_SLOW, true/HUB_END_SLOW, false/
 memory is short and a reader who reads is closed|turn.c|s/h->places\[PLACE_BLOCKED\].next == &s->queue/true/; s/ \&\& !s->moved//
 a held session keeps any number|turn.c|/^static void apply_policy_to_held/,/^}/ s/apply_policy(h, s);/place_clear_overflow(h, s);/
 the message partly sent is dropped|outq.c|s/drop(q, q->offset ? take_second(q, p) : take_first(q, p));/q->offset = 0, drop(q, take_first(q, p));/

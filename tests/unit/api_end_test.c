@@ -219,6 +219,18 @@ TEST(an_end_that_any_client_can_cause_is_for_the_debug_level_only)
 		CHECK_EQ(end_level(news[i]), LOG_INFO);
 }
 
+TEST(the_hub_is_told_with_which_code_and_reason_it_closes)
+{
+	struct hub_close_reason reasons[HUB_ENDS] = { 0 };
+
+	end_for_hub(reasons);
+	for (unsigned i = 0; i < HUB_ENDS; i++)
+		CHECK(reasons[i].code && reasons[i].reason);
+	CHECK_EQ(reasons[HUB_END_REPLACED].code, 4409);
+	CHECK_EQ(reasons[HUB_END_SLOW].code, 1013);
+	CHECK(strcmp(reasons[HUB_END_SLOW].reason, "slow reader") == 0);
+}
+
 /* ---- the page made from the table ---------------------------------------------------------------------------------- */
 
 TEST(the_codes_of_the_page_are_those_of_the_table)

@@ -106,13 +106,6 @@ void conn_resume(struct conn *c)
 
 /* ---- the end ---------------------------------------------------------------------------------------------------- */
 
-/* An end that any client can cause by itself is logged at debug level only, so that strangers cannot fill the log. */
-static bool is_news(const struct wsc_disconnect *why)
-{
-	return !why->by_client &&
-	       (why->code == WS_CODE_INTERNAL || why->code == WS_CODE_TRY_LATER || why->code >= 4400);
-}
-
 /* A client that connects and is closed again and again must not fill a disk: the lines of a second are limited, and the
  * next line counts the rest. */
 static bool may_log_end(struct shard *sh)
@@ -134,7 +127,8 @@ static bool may_log_end(struct shard *sh)
 /* "Why was this user disconnected?" */
 static void log_end(const struct conn *c, const struct wsc_disconnect *why)
 {
-	enum log_level level = is_news(why) ? LOG_INFO : LOG_DEBUG;
+	/* An end that any client can cause by itself is for the debug level only, so that strangers cannot fill the log. */
+	enum log_level level = why->by_client ? LOG_DEBUG : end_level((uint16_t)why->code);
 	struct shard *sh = conn_shard(c);
 	struct log *lg = &sh->set->log;
 	char id[CLIENT_ID_TEXT];
@@ -149,6 +143,11 @@ static void log_end(const struct conn *c, const struct wsc_disconnect *why)
 	LOG_WRITE(lg, level, "session closed", KV_BYTES("user", session_user(&c->session)), KV_STR("client_id", id),
 		  KV_STR("transport", c->session.transport == HUB_SSE ? "sse" : "websocket"), KV_U64("code", why->code),
 		  KV_STR("why", why->reason), KV_BOOL("by_client", why->by_client));
+}
+
+void conn_close(struct conn *c, enum end e, bool discard)
+{
+	hub_close(conn_shard(c)->hub, &c->session, end_close(e), end_why(e), discard);
 }
 
 void conn_leave(struct conn *c)
@@ -378,6 +377,13 @@ void conn_error(struct conn *c, enum api_code code, struct bytes why, struct byt
 	conn_send_own(c, m);
 }
 
+void conn_refuse(struct conn *c, enum end e, struct bytes value, struct bytes ref, struct bytes extra)
+{
+	char why[END_WHY_MAX];
+
+	conn_error(c, end_code(e), end_why_of(e, value, why), ref, extra);
+}
+
 void conn_send_own(struct conn *c, struct msg *m)
 {
 	struct shard *sh = conn_shard(c);
@@ -385,7 +391,7 @@ void conn_send_own(struct conn *c, struct msg *m)
 	/* The client waits for this message, so losing it must not pass unnoticed. */
 	if (!m || hub_send(sh->hub, &c->session, m) < 0) {
 		shard_problem(sh, WSC_ERROR, "send", "out of memory");
-		hub_close(sh->hub, &c->session, WS_CODE_INTERNAL, "out of memory", false);
+		conn_close(c, END_SESSION_MEMORY, false);
 	}
 	if (m)
 		msg_unref(m);

@@ -140,6 +140,8 @@ struct conn *conn_open(struct shard *sh, int fd, struct http_conn *http, void (*
 int conn_detach(struct conn *c, struct tls **tls);
 /* Notes that it ends, without a word to the peer. The first call counts. */
 void conn_end(struct conn *c, uint16_t code, bool by_client);
+/* Closes the session of @c; the peer is told. @discard: as for hub_close(). */
+void conn_close(struct conn *c, enum end e, bool discard);
 /* The session is over: the program is told, the hub forgets it. Once; conn_settle() does it where nobody did. */
 void conn_leave(struct conn *c);
 /* Takes apart the connections that have ended. Called behind every event that may end one. */
@@ -190,6 +192,8 @@ void conn_log_tls(const struct conn *c, const struct ip *peer);
 void conn_send_own(struct conn *c, struct msg *m);
 /* Sends an error frame to the connection's own client. @ref: id of the message, plain; @extra: members for data. */
 void conn_error(struct conn *c, enum api_code code, struct bytes why, struct bytes ref, struct bytes extra);
+/* The same for @e; @value stands in its sentence. */
+void conn_refuse(struct conn *c, enum end e, struct bytes value, struct bytes ref, struct bytes extra);
 
 /* ---- events: events.c ----------------------------------------------------------------------------------------- */
 
@@ -240,13 +244,14 @@ static inline bool deflate_is_own(const struct conn *c)
 struct bytes deflate_shared(struct conn *c, struct msg *m);
 /* Appends the frame of @m to @out, deflated or not. out->failed: no memory. */
 void deflate_own(struct conn *c, const struct msg *m, struct buf *out);
-/*
- * Inflates a compressed message of the client into @out. 0: done; DEFLATE_LATER: it is so long that it should wait for
- * its turn (never when @now); else the close code, and *why. deflate_done() must follow in each case.
- */
-#define DEFLATE_LATER 1u
 #define DEFLATE_TURN_BYTES (1u << 20) /* inflated in a turn, about 2 ms; then the others come first */
-uint16_t deflate_open(struct conn *c, struct bytes wire, bool text, bool now, struct buf *out, const char **why);
+enum deflate_result {
+	DEFLATE_DONE,
+	DEFLATE_LATER, /* it is so long that it should wait for its turn; never when @now */
+	DEFLATE_FAILED /* the connection is to be closed with *@e */
+};
+/* Inflates a compressed message of the client into @out. deflate_done() must follow in each case. */
+enum deflate_result deflate_open(struct conn *c, struct bytes wire, bool text, bool now, struct buf *out, enum end *e);
 void deflate_done(struct conn *c, struct buf *out);
 
 #endif

@@ -191,28 +191,18 @@ static uint64_t limit_now(const struct conn *c, uint64_t max)
 	return max < QUICK_BYTES ? max : QUICK_BYTES;
 }
 
-static uint16_t verdict(int r, bool text, const struct buf *out, const char **why)
+static enum end verdict(int r, bool text, const struct buf *out)
 {
-	if (r < 0) {
-		*why = "out of memory";
-		return WS_CODE_INTERNAL;
-	}
-	if (r == WS_INFLATE_TOO_BIG) {
-		*why = "message is too big";
-		return WS_CODE_TOO_BIG;
-	}
-	if (r == WS_INFLATE_BAD) {
-		*why = "compressed message is not valid DEFLATE";
-		return WS_CODE_BAD_DATA;
-	}
-	if (text && !utf8_valid(buf_bytes(out))) {
-		*why = "text is not UTF-8";
-		return WS_CODE_BAD_DATA;
-	}
-	return 0;
+	if (r < 0)
+		return END_SESSION_MEMORY;
+	if (r == WS_INFLATE_TOO_BIG)
+		return END_TOO_BIG;
+	if (r == WS_INFLATE_BAD)
+		return END_BAD_DEFLATE;
+	return text && !utf8_valid(buf_bytes(out)) ? END_NOT_UTF8 : END_NONE;
 }
 
-uint16_t deflate_open(struct conn *c, struct bytes wire, bool text, bool now, struct buf *out, const char **why)
+enum deflate_result deflate_open(struct conn *c, struct bytes wire, bool text, bool now, struct buf *out, enum end *e)
 {
 	struct shard *sh = conn_shard(c);
 	uint64_t max = sh->set->opt.max_message_bytes, limit = now ? max : limit_now(c, max);
@@ -229,7 +219,8 @@ uint16_t deflate_open(struct conn *c, struct bytes wire, bool text, bool now, st
 	sh->deflate.spent += out->len;
 	if (r == WS_INFLATE_TOO_BIG && limit < max)
 		return DEFLATE_LATER;
-	return verdict(r, text, out, why);
+	*e = verdict(r, text, out);
+	return *e == END_NONE ? DEFLATE_DONE : DEFLATE_FAILED;
 }
 
 void deflate_done(struct conn *c, struct buf *out)

@@ -107,7 +107,7 @@ void conn_run_waiting(struct shard *sh)
 void conn_go_away(struct conn *c)
 {
 	if (c->session.state != SESSION_NONE)
-		hub_close(conn_shard(c)->hub, &c->session, WS_CODE_GOING_AWAY, "the server is going away", false);
+		conn_close(c, END_GOING_AWAY, false);
 }
 
 bool conn_drain(struct shard *sh, uint32_t n)

@@ -27,7 +27,7 @@ static void close_unfinished(struct shard *sh, uint64_t bytes)
 		held = unfinished(c);
 		if (held < most / 2)
 			continue;
-		hub_close(sh->hub, &c->session, WS_CODE_TRY_LATER, "the node is short of memory", true);
+		conn_close(c, END_UNFINISHED, true);
 		buf_deinit(&c->at.extra->message);
 		bytes -= held < bytes ? held : bytes;
 	}

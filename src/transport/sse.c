@@ -53,12 +53,6 @@ static void on_timer(struct conn *c)
 	arm(c);
 }
 
-/* Should the client reconnect? Not when the code tells it to stop (docs/errors.md, close codes). */
-static bool may_reconnect(uint16_t code)
-{
-	return code != 4409 && code != 4410 && code != 4403 && code != 4401 && code != 4400 && code != 1008;
-}
-
 static void queue_close(struct conn *c)
 {
 	struct shard *sh = conn_shard(c);
@@ -69,11 +63,11 @@ static void queue_close(struct conn *c)
 
 	if (!x)
 		return;
-	if (s->close_code == 4409)
+	if (s->close_code == end_close(END_REPLACED))
 		evicted_note(sh, c->u.sse.client);
 	buf_addf(&data, "{\"code\":%u,\"reason\":", s->close_code);
 	json_add_string(&data, bytes_str(s->close_reason));
-	buf_addf(&data, ",\"reconnect\":%s}", may_reconnect(s->close_code) ? "true" : "false");
+	buf_addf(&data, ",\"reconnect\":%s}", end_reconnect(s->close_code) ? "true" : "false");
 	m = data.failed ? NULL
 			: shard_message(sh, BYTES("closed"), session_user(s), bytes_str(s->close_reason),
 					buf_bytes(&data), BYTES(""));

@@ -21,12 +21,6 @@
 #define LINGER_FRAME 64u
 #define INFLATE 0x80u /* conn_extra.inflate: beside the opcode, which may be 0 */
 
-static void on_frame_error(struct conn *c, uint16_t code, const char *why)
-{
-	/* The flush that follows starts its five seconds. */
-	hub_close(conn_shard(c)->hub, &c->session, code, why, false);
-}
-
 /* §5.5.1: the peer closes: messages that have not begun are dropped, except echoes, and its code goes back. */
 static void on_close(struct conn *c, uint16_t code)
 {
@@ -41,7 +35,7 @@ static void on_close(struct conn *c, uint16_t code)
 		return; /* our close frame is on its way: the flush ends the connection */
 	c->close_code = code;
 	c->by_client = true;
-	hub_close(sh->hub, &c->session, code, "closed by the client", !conn_is_echo(c));
+	hub_close(sh->hub, &c->session, code, end_why(END_BY_CLIENT), !conn_is_echo(c));
 }
 
 /* Every ping gets its pong; only while the socket is full, a new pong replaces one that waits. */
@@ -54,7 +48,7 @@ static void on_ping(struct conn *c, struct bytes payload)
 	if (c->close_queued)
 		return;
 	if (!x) {
-		on_frame_error(c, WS_CODE_INTERNAL, "out of memory");
+		conn_close(c, END_SESSION_MEMORY, false);
 		return;
 	}
 	if (stream_blocked(&c->stream) && x->pong_at != SIZE_MAX && x->pong_at >= x->ctl_sent && x->pong_at > 0)
@@ -62,7 +56,7 @@ static void on_ping(struct conn *c, struct bytes payload)
 	x->pong_at = x->ctl.len;
 	buf_add(&x->ctl, bytes_of(frame, n));
 	if (x->ctl.failed)
-		on_frame_error(c, WS_CODE_INTERNAL, "out of memory");
+		conn_close(c, END_SESSION_MEMORY, false);
 	else
 		hub_ready(conn_shard(c)->hub, &c->session);
 }
@@ -88,11 +82,10 @@ static bool message_allowed(struct conn *c)
 	case RATE_REFUSE:
 		sh->refused++;
 		snprintf(extra, sizeof extra, "\"retry_after_ms\":%u", retry);
-		conn_error(c, API_RATE_LIMITED, BYTES("too many messages: this one was not delivered"), BYTES(""),
-			   bytes_str(extra));
+		conn_refuse(c, END_MESSAGE_RATE, BYTES(""), BYTES(""), bytes_str(extra));
 		return false;
 	case RATE_CLOSE:
-		hub_close(sh->hub, &c->session, 4429, "too many messages for too long", false);
+		conn_close(c, END_MESSAGE_RATE_LONG, false);
 		return false;
 	}
 	return false;
@@ -105,7 +98,7 @@ static bool echo(struct conn *c, uint8_t opcode, struct bytes payload)
 	struct msg *m = msg_new(hub_owner(sh->hub), MSG_SERVER, payload.len);
 
 	if (!m) {
-		on_frame_error(c, WS_CODE_INTERNAL, "out of memory");
+		conn_close(c, END_SESSION_MEMORY, false);
 		return true;
 	}
 	if (payload.len)
@@ -149,7 +142,7 @@ static void keep_for_turn(struct conn *c, uint8_t opcode, struct bytes wire)
 	if (x && x->message.at != wire.at)
 		buf_add(&x->message, wire);
 	if (!x || x->message.failed) {
-		on_frame_error(c, WS_CODE_INTERNAL, "out of memory");
+		conn_close(c, END_SESSION_MEMORY, false);
 		return;
 	}
 	x->inflate = opcode | INFLATE;
@@ -160,14 +153,14 @@ static void keep_for_turn(struct conn *c, uint8_t opcode, struct bytes wire)
 static bool on_compressed(struct conn *c, uint8_t opcode, struct bytes wire, bool now)
 {
 	struct buf text = BUF_INIT;
-	const char *why = NULL;
-	uint16_t code = deflate_open(c, wire, opcode == WS_OP_TEXT, now, &text, &why);
-	bool go_on = code != DEFLATE_LATER;
+	enum end e = END_NONE;
+	enum deflate_result r = deflate_open(c, wire, opcode == WS_OP_TEXT, now, &text, &e);
+	bool go_on = r != DEFLATE_LATER;
 
-	if (code == DEFLATE_LATER)
+	if (r == DEFLATE_LATER)
 		keep_for_turn(c, opcode, wire);
-	else if (code)
-		on_frame_error(c, code, why);
+	else if (r == DEFLATE_FAILED)
+		conn_close(c, e, false);
 	else if (opcode != WS_OP_CONT)
 		go_on = on_message(c, opcode, buf_bytes(&text));
 	deflate_done(c, &text);
@@ -199,7 +192,7 @@ static bool on_fragment(struct conn *c, const struct ws_out *o, bool last)
 	if (x)
 		buf_add(&x->message, o->payload);
 	if (!x || x->message.failed) {
-		on_frame_error(c, WS_CODE_INTERNAL, "out of memory");
+		conn_close(c, END_SESSION_MEMORY, false);
 		return true;
 	}
 	if (!last)
@@ -220,7 +213,7 @@ static bool on_event(struct conn *c, enum ws_event ev, const struct ws_out *o)
 	case WS_PING:
 	case WS_PONG:
 		if (!control_allowed(c))
-			on_frame_error(c, WS_CODE_POLICY, "too many control frames");
+			conn_close(c, END_CONTROL_RATE, false);
 		else if (ev == WS_PING)
 			on_ping(c, o->payload);
 		return true;
@@ -228,7 +221,8 @@ static bool on_event(struct conn *c, enum ws_event ev, const struct ws_out *o)
 		on_close(c, o->code);
 		return true;
 	case WS_ERROR:
-		on_frame_error(c, o->code, o->why);
+		/* The flush that follows starts its five seconds. */
+		hub_close(conn_shard(c)->hub, &c->session, o->code, o->why, false);
 		return true;
 	case WS_NEED_MORE:
 		break;
@@ -246,7 +240,7 @@ static void hold(struct conn *c, struct bytes rest)
 	if (x)
 		buf_add(&x->held, rest);
 	if (!x || x->held.failed)
-		on_frame_error(c, WS_CODE_INTERNAL, "out of memory");
+		conn_close(c, END_SESSION_MEMORY, false);
 }
 
 static bool listening(const struct conn *c)
@@ -493,7 +487,7 @@ static void on_timer(struct conn *c)
 		return;
 	}
 	if (silence >= sh->set->opt.client_timeout_ms) {
-		hub_close(sh->hub, &c->session, 4408, "no sign of life for client_timeout", true);
+		conn_close(c, END_HEARTBEAT, true);
 		return;
 	}
 	if (intervals == 0)
@@ -564,18 +558,13 @@ static void go_on(struct shard *sh, struct submission *sub)
 static void outcome(struct shard *sh, uint64_t token, const struct hub_request *r)
 {
 	struct conn *c = conn_get(sh, token);
-	char why[SUBMIT_WHY_MAX];
+	enum end e = r->scope == HUB_TO_TICKET ? END_TICKET_EMPTY : END_OFFLINE;
 
 	if (!c || r->result == HUB_DELIVERED)
 		return;
 	if (r->result == HUB_TIMED_OUT)
-		snprintf(why, sizeof why, "no answer in time; it is not known who got the message");
-	else if (r->scope == HUB_TO_TICKET)
-		snprintf(why, sizeof why, "nobody else is connected with ticket %.*s", (int)r->to.len,
-			 (const char *)r->to.at);
-	else
-		snprintf(why, sizeof why, "%.*s is offline", (int)r->to.len, (const char *)r->to.at);
-	conn_error(c, r->result == HUB_NOBODY ? API_USER_OFFLINE : API_TIMED_OUT, bytes_str(why), r->ref, BYTES(""));
+		e = END_OUTCOME_UNKNOWN;
+	conn_refuse(c, e, r->to, r->ref, BYTES(""));
 }
 
 const struct sender ws_sender = {

@@ -40,7 +40,7 @@ a session that closes still counts|hub/session.c|s/count_sub(&h->counters.sessio
 a message is counted twice|hub/session.c|s/count_add(&h->counters.sent, 1);/count_add(\&h->counters.sent, 2);/
 a kick closes without a word|hub/publish.c|/^static uint32_t kick_here/,/^}/ s/hub_close(h, s, code, reason, false);/hub_close(h, s, 0, "", true);/
 the close frame goes twice|conn/conn_ws.c|/^void ws_queue_close/,/^}/ s/	\/\* The answer to a close/	buf_add(\&x->ctl, bytes_of(frame, ws_close(frame, code, BYTES(""))));\n&/
-silence ends a client without a word|conn/conn_ws.c|s/hub_close(sh->hub, &c->session, 4408, "no sign of life for client_timeout", true);/conn_kill(c, 4408, false);/
+silence ends a client without a word|transport/ws.c|s/conn_close(c, END_HEARTBEAT, true);/conn_end(c, end_close(END_HEARTBEAT), false);/
 a stream ends without its last event|conn/conn_sse.c|s/if (buf_reserve(&x->ctl, sse_size/if (false \&\& buf_reserve(\&x->ctl, sse_size/
 control frames cut into messages|conn/conn.c|s/if (n \&\& s->q.offset) {/if (false) {/
 what was sent of a message is forgotten|conn/conn.c|s/offset += (uint32_t)take;/offset += (uint32_t)take + 1;/

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "api/assets.h"
+#include "api/end.h"
 #include "base/machine.h"
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -959,7 +960,7 @@ int wsc_broadcast(struct wsc_gateway *gw, const struct wsc_message *message, wsc
 
 int wsc_kick(struct wsc_gateway *gw, const char *user_id, const char *reason, wsc_done_fn *done, void *user)
 {
-	struct bytes id = bytes_str(user_id), why = bytes_str(reason ? reason : "kicked");
+	struct bytes id = bytes_str(user_id), why = bytes_str(reason ? reason : end_why(END_KICKED));
 	struct task *t;
 	int r = running(gw);
 

@@ -18,9 +18,9 @@ static void set_reason(char out[HOOK_REASON_MAX], const char *reason)
 	out[r.len] = 0;
 }
 
-struct bytes hook_reason(const char *reason, const char *otherwise)
+struct bytes hook_reason(const char *reason, enum end otherwise)
 {
-	return bytes_str(reason[0] ? reason : otherwise);
+	return bytes_str(reason[0] ? reason : end_why(otherwise));
 }
 
 void hook_call_init(struct wsc_call *call, struct shard *sh)

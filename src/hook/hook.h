@@ -7,6 +7,7 @@
 #ifndef WSC_HOOK_HOOK_H
 #define WSC_HOOK_HOOK_H
 
+#include "api/end.h"
 #include "shard/shard.h"
 
 #define HOOK_REASON_MAX 256
@@ -54,7 +55,7 @@ void hook_tick(struct shard *sh);
 /* The shard ends: times out all that are left. */
 void hook_give_up(struct shard *sh);
 
-/* @reason, or @otherwise when it is empty. */
-struct bytes hook_reason(const char *reason, const char *otherwise);
+/* @reason, or the sentence of @otherwise when it is empty. */
+struct bytes hook_reason(const char *reason, enum end otherwise);
 
 #endif

@@ -7,12 +7,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "http/http.h"
 
-#define FULL_BODY \
-	"{\"success\":false,\"error\":\"no descriptor is left on this node\",\"message\":null,\"code\":\"overloaded\"}"
+#define FULL_MAX 512u
 #define ACCEPT_RESERVE 64u /* connections beyond the cap that are still told 503 */
 
 /* A duplicate of the loop's own descriptor, so that no file needs to be in reach. */
@@ -37,19 +37,28 @@ static bool wants_tls(const struct settings *set, const struct listener *from, i
 	return set->tls.same_port && recv(fd, &first, 1, MSG_PEEK) == 1 && first == TLS_FIRST_BYTE;
 }
 
+/* The answer to a client when no descriptor is left; returns its length. */
+static size_t write_full(char out[FULL_MAX])
+{
+	const char *why = end_why(END_NO_DESCRIPTOR), *code = api_code_text(end_code(END_NO_DESCRIPTOR));
+	char body[FULL_MAX / 2];
+	int n = snprintf(body, sizeof body, "{\"success\":false,\"error\":\"%s\",\"message\":null,\"code\":\"%s\"}",
+			 why, code);
+
+	return (size_t)snprintf(out, FULL_MAX,
+				"HTTP/1.1 %u Service Unavailable\r\nContent-Type: " JSON_TYPE "\r\n"
+				"Content-Length: %d\r\nRetry-After: 1\r\nConnection: close\r\n\r\n%s",
+				api_code_status(end_code(END_NO_DESCRIPTOR)), n, body);
+}
+
 /* In one send, without a connection object, so that it costs no memory and no second look. */
 static void refuse_full(const struct settings *set, const struct listener *from, int fd)
 {
 	static const char alert[] = "\x15\x03\x03\x00\x02\x02\x50"; /* RFC 8446 §6: fatal, internal_error */
-	static const char answer[] =
-		"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json; charset=utf-8\r\n"
-		"Content-Length: 97\r\nRetry-After: 1\r\nConnection: close\r\n\r\n" FULL_BODY;
-
-	_Static_assert(sizeof FULL_BODY == 98, "Content-Length above");
 	bool tls = wants_tls(set, from, fd);
-	char request[4096];
+	char request[4096], answer[FULL_MAX];
 
-	(void)!send(fd, tls ? alert : answer, (tls ? sizeof alert : sizeof answer) - 1, MSG_NOSIGNAL);
+	(void)!send(fd, tls ? alert : answer, tls ? sizeof alert - 1 : write_full(answer), MSG_NOSIGNAL);
 	(void)shutdown(fd, SHUT_WR);
 	/* Unread bytes would make the close a reset, and the answer might be lost with it. */
 	(void)!recv(fd, request, sizeof request, 0);

@@ -57,15 +57,14 @@ enum open_step admit_attach(struct conn *c)
 			return answer_stop(c);
 	}
 	if (sh->draining) /* since the program was asked, or on this shard alone */
-		return open_refuse(c, API_SHUTTING_DOWN, "the server is going away");
+		return open_refuse(c, END_GOING_AWAY);
 	/* A session that was refused on this connection may have left its state. */
 	c->session = (struct session){ .last_rx_ms = (uint32_t)now_ms(sh->now) };
 	r = hub_attach(sh->hub, &c->session, &id, sh->now);
 	if (r == HUB_TOO_MANY)
-		return open_refuse(c, API_TOO_MANY_CONNECTIONS,
-				   "this user has as many connections as allowed (max_connections_per_user)");
+		return open_refuse(c, END_USER_CONNECTIONS);
 	if (r < 0)
-		return open_refuse(c, API_OVERLOADED, "out of memory");
+		return open_refuse(c, END_NO_MEMORY);
 	return r == HUB_WAIT ? OPEN_WAIT : OPEN_ON;
 }
 
@@ -117,10 +116,8 @@ static void connect_too_late(struct shard *sh, struct wsc_pending *p)
 {
 	const struct wsc_hooks *hooks = &sh->set->hooks;
 	struct saved_client *s = p->target;
-	struct wsc_disconnect why = { .code = p->timed_out ? 4403 : WS_CODE_ABNORMAL,
-				      .by_client = !p->timed_out,
-				      .reason = p->timed_out ? "the program did not answer in time"
-							     : "gone before it was let in" };
+	enum end e = p->timed_out ? END_HOOK_TIMEOUT : END_LEFT_EARLY;
+	struct wsc_disconnect why = { .code = end_close(e), .by_client = !p->timed_out, .reason = end_why(e) };
 
 	if (p->verdict == 0 && hooks->on_client_disconnect) {
 		s->client.connections = 0;
@@ -136,12 +133,12 @@ static enum open_step refuse_client(struct conn *c, struct bytes why)
 	bool ws = http_of(c)->open->transport == HUB_WEBSOCKET;
 
 	hub_detach(sh->hub, &c->session, sh->now);
-	return ws ? open_refuse_by_close(c, 4403, why) : open_refuse_status(c, 0, API_REFUSED, why, 0);
+	return ws ? open_refuse_by_close(c, API_REFUSED, why) : open_refuse_as(c, 0, API_REFUSED, why);
 }
 
 static enum open_step decided(struct conn *c, int verdict, const char *reason)
 {
-	return verdict == 0 ? OPEN_ON : refuse_client(c, hook_reason(reason, "refused by the program"));
+	return verdict == 0 ? OPEN_ON : refuse_client(c, hook_reason(reason, END_HOOK_REFUSED));
 }
 
 static void answered(struct shard *sh, struct wsc_pending *p)
@@ -156,7 +153,7 @@ static void answered(struct shard *sh, struct wsc_pending *p)
 	http_of(c)->open->pending = NULL;
 	if (p->timed_out) {
 		hub_detach(sh->hub, &c->session, sh->now);
-		(void)open_refuse(c, API_HOOK_TIMEOUT, "the program did not answer in time");
+		(void)open_refuse(c, END_HOOK_TIMEOUT);
 		/* The saved client stays for connect_too_late(). */
 	} else {
 		mem_free(p->target);

@@ -89,8 +89,8 @@ size_t http_cors(const struct conn *c, struct http1_out_field *out)
 	return 3;
 }
 
-void http_refuse(struct conn *c, uint16_t status, enum api_code code, struct bytes why,
-		 const struct http1_out_field *more)
+void http_refuse_as(struct conn *c, uint16_t status, enum api_code code, struct bytes why,
+		    const struct http1_out_field *more)
 {
 	struct http1_out_field fields[8];
 	struct buf body = BUF_INIT;
@@ -117,15 +117,22 @@ void http_refuse(struct conn *c, uint16_t status, enum api_code code, struct byt
 	buf_deinit(&body);
 }
 
-void http_refuse_str(struct conn *c, enum api_code code, const char *why)
+void http_refuse(struct conn *c, enum end e)
 {
-	http_refuse(c, 0, code, bytes_str(why), NULL);
+	http_refuse_as(c, 0, end_code(e), bytes_str(end_why(e)), NULL);
+}
+
+void http_refuse_of(struct conn *c, enum end e, struct bytes value)
+{
+	char why[END_WHY_MAX];
+
+	http_refuse_as(c, 0, end_code(e), end_why_of(e, value, why), NULL);
 }
 
 void http_reject(struct conn *c, const struct http1_error *e)
 {
 	http_of(c)->keep_alive = false;
-	http_refuse(c, e->status, api_code_of_status(e->status), bytes_str(e->why), NULL);
+	http_refuse_as(c, e->status, api_code_of_status(e->status), bytes_str(e->why), NULL);
 }
 
 void http_answer_json(struct conn *c, struct buf *body)
@@ -133,7 +140,7 @@ void http_answer_json(struct conn *c, struct buf *body)
 	struct http1_out_field fields[4];
 
 	if (body->failed)
-		http_refuse_str(c, API_OVERLOADED, "out of memory");
+		http_refuse(c, END_NO_MEMORY);
 	else
 		http_answer(c, 200, JSON_TYPE, buf_bytes(body), fields, http_cors(c, fields));
 	buf_deinit(body);

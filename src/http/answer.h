@@ -15,10 +15,15 @@ void http_answer(struct conn *c, uint16_t status, const char *type, struct bytes
 void http_answer_json(struct conn *c, struct buf *body);
 /* The answer to HEAD of a stream: 200 with exactly @fields and no length; the connection ends, as a stream would. */
 void http_answer_head(struct conn *c, const struct http1_out_field *fields, size_t nfields);
-/* A refusal with @status (0: the code's own); @more: a further field, or NULL. */
-void http_refuse(struct conn *c, uint16_t status, enum api_code code, struct bytes why,
-		 const struct http1_out_field *more);
-void http_refuse_str(struct conn *c, enum api_code code, const char *why);
+void http_refuse(struct conn *c, enum end e);
+/* The same; @value stands in the sentence of @e. */
+void http_refuse_of(struct conn *c, enum end e, struct bytes value);
+/*
+ * A refusal whose sentence is a hook's, a codec's or a submission's, with @status (0: the code's own); @more: a further
+ * field, or NULL.
+ */
+void http_refuse_as(struct conn *c, uint16_t status, enum api_code code, struct bytes why,
+		    const struct http1_out_field *more);
 /* A request that the codec does not accept: answered, and the connection ends (docs/http-api.md: 400 and close). */
 void http_reject(struct conn *c, const struct http1_error *e);
 /* The CORS fields for an allowed Origin; returns how many were written to @out (room for 4). */

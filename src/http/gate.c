@@ -71,30 +71,18 @@ static bool answers_when_full(const struct conn *c)
 	return r && ((r->type->flags & ROUTE_WHEN_FULL) || ((r->type->flags & ROUTE_WHEN_SHORT) && memory_is_short(c)));
 }
 
-enum api_code gate_barred(const struct conn *c, const char **why)
+enum end gate_barred(const struct conn *c)
 {
 	/* First the clients that may not ask at all, because a full node still answers some questions. */
-	if (!ip_allowed(c)) {
-		*why = "this address may not use the gateway (security.blocked_ips, security.whitelist_ips)";
-		return API_FORBIDDEN_IP;
-	}
-	if (!gate_origin_ok(c)) {
-		*why = http1_find(&http_of(c)->head, BYTES("origin"))
-			       ? "this origin is not in websocket_origins"
-			       : "an Origin header is required here (require_origin)";
-		return API_FORBIDDEN_ORIGIN;
-	}
+	if (!ip_allowed(c))
+		return END_ADDRESS;
+	if (!gate_origin_ok(c))
+		return http1_find(&http_of(c)->head, BYTES("origin")) ? END_ORIGIN : END_NO_ORIGIN;
 	if (answers_when_full(c))
-		return API_OK;
-	if (memory_is_short(c)) {
-		*why = "this node is short of memory (limits.memory)";
-		return API_OVERLOADED;
-	}
-	if (http_of(c)->overloaded) {
-		*why = "this node holds as many connections as it may (performance.max_connections_per_node)";
-		return API_OVERLOADED;
-	}
-	return API_OK;
+		return END_NONE;
+	if (memory_is_short(c))
+		return END_NODE_MEMORY;
+	return http_of(c)->overloaded ? END_NODE_FULL : END_NONE;
 }
 
 bool gate_on_loopback(const struct conn *c)

@@ -9,8 +9,8 @@
 bool gate_origin_ok(const struct conn *c);
 /* The client's address: the right-most one in X-Forwarded-For that is no trusted proxy, if the peer is one. */
 struct ip gate_client_ip(const struct conn *c);
-/* Is there a reason to refuse the request, whatever it asks for? API_OK: none; else *@why says it. */
-enum api_code gate_barred(const struct conn *c, const char **why);
+/* Is there a reason to refuse the request, whatever it asks for? END_NONE: none. */
+enum end gate_barred(const struct conn *c);
 /* Is the request from this machine, with nobody in between, and under a local name (contract of `admin.token`)? */
 bool gate_on_loopback(const struct conn *c);
 

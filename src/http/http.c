@@ -98,15 +98,16 @@ static void send_answers(struct conn *c)
 
 /* ---- the head ----------------------------------------------------------------------------------------------------------- */
 
-static void out_of_memory(struct conn *c)
+/* Refuses the request, and the connection ends. */
+static void reject(struct conn *c, enum end e)
 {
 	http_of(c)->keep_alive = false;
-	http_refuse_str(c, API_OVERLOADED, "out of memory");
+	http_refuse(c, e);
 }
 
-static void reject(struct conn *c, uint16_t status, const char *why)
+static void out_of_memory(struct conn *c)
 {
-	http_reject(c, &(struct http1_error){ status, why });
+	reject(c, END_NO_MEMORY);
 }
 
 /* A trusted proxy may name its client, once, before the first request. False: more must come, or the header is broken. */
@@ -121,7 +122,7 @@ static bool step_proxy(struct conn *c)
 		case PROXY_MORE:
 			return false;
 		case PROXY_BAD:
-			reject(c, 400, "the PROXY protocol header is not valid");
+			reject(c, END_BAD_PROXY_HEADER);
 			return false;
 		case PROXY_DONE:
 			buf_consume(&h->next, p.size);
@@ -177,7 +178,7 @@ static bool step_tls(struct conn *c)
 			return false;
 		}
 		if (!may_be_plain(c)) {
-			reject(c, 400, "this port speaks TLS: use https:// or wss://");
+			reject(c, END_TLS_PORT);
 			return false;
 		}
 	}
@@ -205,7 +206,7 @@ static void preflight(struct conn *c)
 
 	if (!routes_allow(&conn_shard(c)->set->routes, http_of(c)->path, &allow) &&
 	    !bytes_eq(http_of(c)->path, BYTES("*"))) {
-		http_refuse_str(c, API_NOT_FOUND, "there is nothing at this path");
+		http_refuse(c, END_NO_SUCH_PATH);
 		return;
 	}
 	if (!allow.len)
@@ -228,8 +229,8 @@ static void refuse_method(struct conn *c)
 	struct buf allow = BUF_INIT;
 
 	routes_allow(&conn_shard(c)->set->routes, http_of(c)->path, &allow);
-	http_refuse(c, 0, API_METHOD_NOT_ALLOWED, BYTES("this path does not take this method; see Allow"),
-		    &(struct http1_out_field){ "Allow", buf_bytes(&allow) });
+	http_refuse_as(c, 0, end_code(END_NO_SUCH_METHOD), bytes_str(end_why(END_NO_SUCH_METHOD)),
+		       &(struct http1_out_field){ "Allow", buf_bytes(&allow) });
 	buf_deinit(&allow);
 }
 
@@ -238,27 +239,25 @@ static bool gate(struct conn *c)
 {
 	struct http_conn *h = http_of(c);
 	enum route_found found = ROUTE_NO_PATH;
-	const char *why = NULL;
 	bool decoded = decode_path(h);
-	enum api_code code;
+	enum end barred;
 
 	if (decoded)
 		found = routes_find(&conn_shard(c)->set->routes, h->head.method_name, h->path, &h->route);
-	code = gate_barred(c, &why);
-	if (code != API_OK && (found != ROUTE_FOUND || !(h->route->type->flags & ROUTE_HANDSHAKE)))
-		http_refuse_str(c, code, why);
+	barred = gate_barred(c);
+	if (barred != END_NONE && (found != ROUTE_FOUND || !(h->route->type->flags & ROUTE_HANDSHAKE)))
+		http_refuse(c, barred);
 	else if (!decoded)
-		http_refuse_str(c, API_BAD_REQUEST, "the path has an invalid escape");
+		http_refuse(c, END_BAD_PATH);
 	else if (h->head.method == HTTP1_OPTIONS && found != ROUTE_FOUND)
 		preflight(c);
 	else if (found == ROUTE_NO_PATH)
-		http_refuse_str(c, API_NOT_FOUND, "there is nothing at this path");
+		http_refuse(c, END_NO_SUCH_PATH);
 	else if (found == ROUTE_NO_METHOD)
 		refuse_method(c);
 	else {
 		/* The client of a handshake may want a close code, so the opening tells it. */
-		h->barred = code;
-		h->barred_why = why;
+		h->barred = barred;
 		return true;
 	}
 	return false;
@@ -342,8 +341,7 @@ static bool step_body(struct conn *c)
 	if (r != HTTP1_DONE && h->body.len >= BODY_SMALL &&
 	    atomic_load_explicit(&conn_shard(c)->set->pressure.shared.step, memory_order_relaxed) ==
 		    PRESSURE_CLOSE_SLOWEST) {
-		h->keep_alive = false;
-		http_refuse_str(c, API_OVERLOADED, "this node is short of memory (limits.memory)");
+		reject(c, END_NODE_MEMORY);
 		return false;
 	}
 	buf_consume(&h->next, h->next.len - in.len);
@@ -509,7 +507,7 @@ static void on_timer(struct conn *c)
 	} else if (h->state >= HTTP_LAST || is_idle(h)) {
 		http_over(c, WS_CODE_ABNORMAL, false);
 	} else {
-		reject(c, 408, "the request did not arrive in time (limits.header_timeout)");
+		reject(c, END_REQUEST_TIMEOUT);
 		http_run(c);
 	}
 }

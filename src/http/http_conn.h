@@ -66,8 +66,7 @@ struct http_conn {
 	} sent; /* what the answer to a send or broadcast repeats */
 	uint64_t deadline_ms;
 	uint32_t requests;
-	enum api_code barred; /* a handshake that is refused whatever it says; API_OK: none */
-	const char *barred_why;
+	enum end barred; /* why a handshake is refused whatever it says; END_NONE: it is not */
 	struct opening *open;
 };
 

@@ -193,7 +193,8 @@ static bool parse_limit(struct bytes v, uint32_t *out)
 	return v.len > 0 && n >= 1 && n <= LIMIT_MAX;
 }
 
-static const char *parse_query(struct online *o, struct bytes query, uint8_t *scratch)
+/* END_NONE: it is valid. */
+static enum end parse_query(struct online *o, struct bytes query, uint8_t *scratch)
 {
 	struct query_iter it;
 	struct bytes key, value;
@@ -203,33 +204,33 @@ static const char *parse_query(struct online *o, struct bytes query, uint8_t *sc
 	while ((r = query_next(&it, &key, &value)) == 0) {
 		if (bytes_eq(key, BYTES("limit"))) {
 			if (!parse_limit(value, &o->limit))
-				return "limit must be a number from 1 to 10000";
+				return END_BAD_LIMIT;
 		} else if (bytes_eq(key, BYTES("after"))) {
 			if (!envelope_id_ok(value))
-				return "after must be the next of an earlier page";
+				return END_BAD_AFTER;
 			buf_clear(&o->after);
 			buf_add(&o->after, value);
 			o->has_after = true;
 		} else if (bytes_eq(key, BYTES("user_id"))) {
 			if (!envelope_id_ok(value))
-				return "user_id must be 1 to 128 bytes of UTF-8 without control characters";
+				return END_BAD_USER_ID;
 			if (o->nasked == ASKED_MAX)
-				return "at most 512 user_id may be asked for at once";
+				return END_TOO_MANY_USERS;
 			buf_add_u8(&o->asked, (uint8_t)value.len);
 			buf_add(&o->asked, value);
 			o->nasked++;
 		}
 	}
-	return r == QUERY_BAD ? "the query has an invalid escape" : NULL;
+	return r == QUERY_BAD ? END_BAD_QUERY : END_NONE;
 }
 
-static struct online *online_new(struct conn *c, bool older, const char **fault)
+static struct online *online_new(struct conn *c, bool older, enum end *fault)
 {
 	struct bytes query = http_of(c)->head.query;
 	struct online *o = mem_zalloc(sizeof *o + ASKED_MAX * sizeof(struct buf));
 	uint8_t *scratch = mem_alloc(query.len + 1);
 
-	*fault = NULL;
+	*fault = END_NO_MEMORY;
 	if (o && scratch) {
 		o->home = conn_shard(c)->index;
 		o->conn = conn_handle(c);
@@ -238,8 +239,10 @@ static struct online *online_new(struct conn *c, bool older, const char **fault)
 		*fault = parse_query(o, query, scratch);
 	}
 	mem_free(scratch);
-	if (o && scratch && !*fault && !o->after.failed && !o->asked.failed)
+	if (*fault == END_NONE && !o->after.failed && !o->asked.failed)
 		return o;
+	if (*fault == END_NONE)
+		*fault = END_NO_MEMORY;
 	if (o) {
 		o->nasked = 0; /* no row was begun */
 		online_free(o);
@@ -249,12 +252,12 @@ static struct online *online_new(struct conn *c, bool older, const char **fault)
 
 static void ask(struct conn *c, bool older)
 {
-	const char *fault;
+	enum end fault;
 	struct online *o = online_new(c, older, &fault);
 	struct shard *sh = conn_shard(c);
 
 	if (!o) {
-		http_refuse_str(c, fault ? API_BAD_REQUEST : API_OVERLOADED, fault ? fault : "out of memory");
+		http_refuse(c, fault);
 		return;
 	}
 	http_wait(c);

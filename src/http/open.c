@@ -34,8 +34,8 @@ static enum open_step check_handshake(struct conn *c)
 	u = ws_check_upgrade(&h->head, &hs);
 	h->open->wsc_v1 = hs.wsc_v1;
 	memcpy(h->open->accept, hs.accept, sizeof hs.accept);
-	if (u != WS_UPGRADE_OK && h->barred != API_OK) {
-		http_refuse_str(c, h->barred, h->barred_why);
+	if (u != WS_UPGRADE_OK && h->barred != END_NONE) {
+		http_refuse(c, h->barred);
 		return OPEN_OVER;
 	}
 	switch (u) {
@@ -56,7 +56,7 @@ static enum open_step check_handshake(struct conn *c)
 	case WS_UPGRADE_BAD_REQUEST:
 		break;
 	}
-	http_refuse(c, 0, code, bytes_str(ws_upgrade_why(u)), more);
+	http_refuse_as(c, 0, code, bytes_str(ws_upgrade_why(u)), more);
 	return OPEN_OVER;
 }
 
@@ -67,14 +67,12 @@ static enum open_step check_gate(struct conn *c)
 	unsigned retry_s;
 
 	http_wait(c);
-	if (h->barred != API_OK)
-		return open_refuse(c, h->barred, h->barred_why);
+	if (h->barred != END_NONE)
+		return open_refuse(c, h->barred);
 	if (conn_shard(c)->draining)
-		return open_refuse(c, API_SHUTTING_DOWN, "the server is going away");
+		return open_refuse(c, END_GOING_AWAY);
 	if (!connect_allowed(conn_shard(c), &h->client, &retry_s))
-		return open_refuse_status(c, 0, API_RATE_LIMITED,
-					  BYTES("too many new connections from this address (security.connect_rate)"),
-					  retry_s);
+		return open_refuse_later(c, END_CONNECT_RATE, retry_s);
 	return OPEN_ON;
 }
 
@@ -106,13 +104,10 @@ static enum open_step read_query(struct conn *c)
 				*keys[i].to = value;
 	}
 	if (r == QUERY_BAD)
-		return open_refuse(c, API_BAD_REQUEST, "the query has an invalid escape");
+		return open_refuse(c, END_BAD_QUERY);
 	for (size_t i = 1; i < sizeof keys / sizeof keys[0]; i++)
 		if (keys[i].to->len && !envelope_id_ok(*keys[i].to))
-			return open_refuse(
-				c, API_BAD_REQUEST,
-				"user_type, ticket_id, role, device_id and client_type must be 1 to 128 bytes of UTF-8 "
-				"without control characters");
+			return open_refuse(c, END_BAD_ATTRIBUTE);
 	o->has_after |= http1_header(&h->head, BYTES("last-event-id")).len > 0;
 	return OPEN_ON;
 }
@@ -136,12 +131,11 @@ static enum open_step identified(struct conn *c, struct bytes user, struct bytes
 	struct opening *o = http_of(c)->open;
 
 	if (!envelope_id_ok(user))
-		return open_refuse(c, API_BAD_REQUEST,
-				   "user_id must be 1 to 128 bytes of UTF-8 without control characters");
+		return open_refuse(c, END_BAD_USER_ID);
 	if (bytes_eq(user, BYTES("system")))
-		return open_refuse(c, API_FORBIDDEN_USER_ID, "system is the gateway's own id");
+		return open_refuse(c, END_USER_SYSTEM);
 	if (!type_allowed(c, type.len ? type : BYTES("customer")))
-		return open_refuse(c, API_FORBIDDEN_USER_TYPE, "this user_type is not in security.allowed_user_types");
+		return open_refuse(c, END_USER_TYPE);
 	memcpy(o->user_id, user.at, user.len);
 	o->user_id[user.len] = 0;
 	return OPEN_ON;
@@ -153,7 +147,7 @@ static enum open_step authenticated(struct conn *c, int verdict, const struct ws
 	uint16_t s = (uint16_t)(status >= 400 && status <= 599 ? status : 401);
 
 	if (verdict != 0 || !id->user_id[0])
-		return open_refuse_status(c, s, api_code_of_status(s), hook_reason(reason, "not authenticated"), 0);
+		return open_refuse_as(c, s, api_code_of_status(s), hook_reason(reason, END_NOT_AUTHENTICATED));
 	return identified(c, bytes_str(id->user_id), bytes_str(id->user_type));
 }
 
@@ -166,7 +160,7 @@ static void auth_answered(struct shard *sh, struct wsc_pending *p)
 		return;
 	http_of(c)->open->pending = NULL;
 	if (p->timed_out)
-		step = open_refuse(c, API_HOOK_TIMEOUT, "the program did not answer in time");
+		step = open_refuse(c, END_HOOK_TIMEOUT);
 	else
 		step = authenticated(c, p->verdict, &p->identity, p->status, p->reason);
 	if (step == OPEN_ON)
@@ -185,7 +179,7 @@ static enum open_step ask_program(struct conn *c)
 	int verdict;
 
 	if (request_init(&req, &h->head, h->path, BYTES(""), &h->client) < 0)
-		return open_refuse(c, API_OVERLOADED, "out of memory");
+		return open_refuse(c, END_NO_MEMORY);
 	hook_call_init(&call, sh);
 	verdict = hooks->authenticate_user(hooks->user, &call, &req, &id);
 	request_deinit(&req);
@@ -214,12 +208,11 @@ static enum open_step identify(struct conn *c)
 	if (conn_shard(c)->set->hooks.authenticate_user)
 		return ask_program(c);
 	if (!once)
-		return open_refuse(c, API_BAD_REQUEST, "X-User-ID is there twice");
+		return open_refuse(c, END_TWO_USERS);
 	if (header.len && (!user.len || ip_match(trusted->at, trusted->n, &h->peer)))
 		user = header;
 	if (!user.len)
-		return open_refuse(c, API_USER_ID_REQUIRED,
-				   "user_id is required: in the query, as ?user_id=alice, or in the header X-User-ID");
+		return open_refuse(c, END_USER_ID_REQUIRED);
 	return identified(c, user, h->open->query_type);
 }
 
@@ -273,7 +266,7 @@ static enum open_step go_home(struct conn *c)
 		return OPEN_ON;
 	m = mem_zalloc(sizeof *m);
 	if (!m)
-		return open_refuse(c, API_OVERLOADED, "out of memory");
+		return open_refuse(c, END_NO_MEMORY);
 	m->task.run = arrive;
 	m->http = http_of(c);
 	m->fd = conn_detach(c, &m->tls);
@@ -303,7 +296,7 @@ static void begin(struct conn *c, enum hub_transport transport, bool echo)
 	opening_free(h->open);
 	h->open = o;
 	if (!o || !(o->scratch = mem_alloc(h->head.query.len + 1))) {
-		http_refuse_str(c, API_OVERLOADED, "out of memory");
+		http_refuse(c, END_NO_MEMORY);
 		return;
 	}
 	o->transport = transport;

@@ -56,7 +56,7 @@ static void answer_program(struct conn *c, struct wsc_response *r)
 	if (!r->given || r->status < 200 || r->status > 599 ||
 	    !http1_value_valid(bytes_str((const char *)r->type.at)) || r->body.failed || r->fields.failed ||
 	    r->type.failed)
-		http_refuse_str(c, API_INTERNAL, "the program's handler gave no valid answer");
+		http_refuse(c, END_BAD_HANDLER);
 	else
 		http_answer(c, (uint16_t)r->status, (const char *)r->type.at, buf_bytes(&r->body), fields, n);
 }
@@ -71,7 +71,7 @@ void serve_program(struct conn *c)
 	buf_add_u8(&h->body, 0); /* so that a handler may treat it as text */
 	if (h->body.failed ||
 	    request_init(&req, &h->head, h->path, bytes_of(h->body.at, h->body.len - 1), &h->client) < 0) {
-		http_refuse_str(c, API_OVERLOADED, "out of memory");
+		http_refuse(c, END_NO_MEMORY);
 		return;
 	}
 	memcpy(&handler, &h->route->target, sizeof handler);

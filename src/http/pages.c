@@ -25,5 +25,5 @@ void serve_local_asset(struct conn *c)
 	if (gate_on_loopback(c))
 		serve_asset(c);
 	else
-		http_refuse_str(c, API_NOT_LOCAL, "this page answers only on loopback: open it as http://localhost");
+		http_refuse(c, END_NOT_LOCAL);
 }

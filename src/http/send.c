@@ -2,7 +2,6 @@
 /* send: see send.h. The call waits for the outcome of its message, and the outcome is its answer. */
 #include "http/send.h"
 
-#include <stdio.h>
 #include "api/answer.h"
 #include "http/answer.h"
 #include "http/http.h"
@@ -22,7 +21,7 @@ static void refuse(struct shard *sh, struct submission *sub, enum api_code code,
 
 	(void)ref;
 	if (c)
-		http_refuse(c, 0, code, why, NULL);
+		http_refuse_as(c, 0, code, why, NULL);
 }
 
 static bool accepting(struct shard *sh, struct submission *sub, const struct submit_accepted *a,
@@ -67,19 +66,15 @@ static void answer_delivered(struct conn *c, uint32_t delivered)
 static void outcome(struct shard *sh, uint64_t token, const struct hub_request *r)
 {
 	struct conn *c = waiting(sh, token);
-	char why[SUBMIT_WHY_MAX];
 
 	if (!c)
 		return;
-	if (r->result == HUB_TIMED_OUT) {
-		http_refuse_str(c, API_TIMED_OUT, "no answer in time; it is not known who got the message");
-	} else if (r->result == HUB_NOBODY && r->scope == HUB_TO_USER) {
-		snprintf(why, sizeof why, "%.*s is offline and nothing is stored (store.kind: none)", (int)r->to.len,
-			 (const char *)r->to.at);
-		http_refuse_str(c, API_USER_OFFLINE, why);
-	} else {
+	if (r->result == HUB_TIMED_OUT)
+		http_refuse(c, END_OUTCOME_UNKNOWN);
+	else if (r->result == HUB_NOBODY && r->scope == HUB_TO_USER)
+		http_refuse_of(c, END_OFFLINE_NO_STORE, r->to);
+	else
 		answer_delivered(c, r->delivered);
-	}
 	http_run(c);
 }
 
@@ -102,14 +97,13 @@ static void publish(struct conn *c, bool broadcast)
 	struct bytes user;
 
 	if (!http_user(c, &user)) {
-		http_refuse_str(c, API_BAD_REQUEST, "X-User-ID is there twice");
+		http_refuse(c, END_TWO_USERS);
 	} else if (!user.len && !broadcast) {
-		http_refuse_str(c, API_USER_ID_REQUIRED, "user_id is required: send it in the header X-User-ID");
+		http_refuse(c, END_CALL_USER_REQUIRED);
 	} else if (user.len && !envelope_id_ok(user)) {
-		http_refuse_str(c, API_BAD_REQUEST,
-				"X-User-ID must be 1 to 128 bytes of UTF-8 without control characters");
+		http_refuse(c, END_BAD_USER_HEADER);
 	} else if (bytes_eq(user, BYTES("system"))) {
-		http_refuse_str(c, API_FORBIDDEN_USER_ID, "system is the gateway's own id");
+		http_refuse(c, END_USER_SYSTEM);
 	} else {
 		/* The texts stay where they are while the request waits. */
 		sub.text = buf_bytes(&h->body);

@@ -20,7 +20,7 @@ static void serve_live(struct conn *c)
 static void serve_ready(struct conn *c)
 {
 	if (atomic_load_explicit(&conn_shard(c)->set->shared.draining, memory_order_relaxed))
-		http_refuse_str(c, API_SHUTTING_DOWN, "the server is going away");
+		http_refuse(c, END_GOING_AWAY);
 	else
 		answer_probe(c, BYTES("{\"success\":true,\"message\":\"Ready\",\"data\":{\"status\":\"ok\"}}"));
 }

@@ -81,7 +81,7 @@ struct buf upgrade(struct conn *c, bool *ok)
 	return next;
 }
 
-enum open_step open_refuse_by_close(struct conn *c, uint16_t code, struct bytes why)
+enum open_step open_refuse_by_close(struct conn *c, enum api_code code, struct bytes why)
 {
 	uint8_t frame[WS_CONTROL_FRAME_MAX];
 	bool ok;
@@ -93,7 +93,7 @@ enum open_step open_refuse_by_close(struct conn *c, uint16_t code, struct bytes 
 		return OPEN_OVER;
 	}
 	ws_decoder_init(&c->u.ws, false);
-	buf_add(&c->at.extra->ctl, bytes_of(frame, ws_close(frame, code, why)));
+	buf_add(&c->at.extra->ctl, bytes_of(frame, ws_close(frame, api_code_close(code), why)));
 	c->close_queued = true;
 	conn_closing(c);
 	conn_resume(c);
@@ -101,8 +101,7 @@ enum open_step open_refuse_by_close(struct conn *c, uint16_t code, struct bytes 
 	return OPEN_OVER;
 }
 
-enum open_step open_refuse_status(struct conn *c, uint16_t status, enum api_code code, struct bytes why,
-				  unsigned retry_s)
+static enum open_step refuse(struct conn *c, uint16_t status, enum api_code code, struct bytes why, unsigned retry_s)
 {
 	struct http_conn *h = http_of(c);
 	char text[16];
@@ -111,14 +110,24 @@ enum open_step open_refuse_status(struct conn *c, uint16_t status, enum api_code
 
 	/* A browser cannot see the status of a refused handshake. */
 	if (h->open->transport == HUB_WEBSOCKET && h->open->wsc_v1)
-		return open_refuse_by_close(c, api_code_close(code), why);
+		return open_refuse_by_close(c, code, why);
 	opening_free(h->open);
 	h->open = NULL;
-	http_refuse(c, status, code, why, retry_s ? &retry : NULL);
+	http_refuse_as(c, status, code, why, retry_s ? &retry : NULL);
 	return OPEN_OVER;
 }
 
-enum open_step open_refuse(struct conn *c, enum api_code code, const char *why)
+enum open_step open_refuse(struct conn *c, enum end e)
 {
-	return open_refuse_status(c, 0, code, bytes_str(why), 0);
+	return open_refuse_later(c, e, 0);
+}
+
+enum open_step open_refuse_later(struct conn *c, enum end e, unsigned retry_s)
+{
+	return refuse(c, 0, end_code(e), bytes_str(end_why(e)), retry_s);
+}
+
+enum open_step open_refuse_as(struct conn *c, uint16_t status, enum api_code code, struct bytes why)
+{
+	return refuse(c, status, code, why, 0);
 }

@@ -18,11 +18,13 @@ size_t stream_fields(const struct conn *c, struct http1_out_field f[STREAM_FIELD
  */
 struct buf upgrade(struct conn *c, bool *ok);
 
-/* Refusals; each returns OPEN_OVER. @status 0: the code's own; @retry_s 0: no Retry-After. */
-enum open_step open_refuse(struct conn *c, enum api_code code, const char *why);
-enum open_step open_refuse_status(struct conn *c, uint16_t status, enum api_code code, struct bytes why,
-				  unsigned retry_s);
+/* Refusals; each returns OPEN_OVER. */
+enum open_step open_refuse(struct conn *c, enum end e);
+/* With a Retry-After of @retry_s. */
+enum open_step open_refuse_later(struct conn *c, enum end e, unsigned retry_s);
+/* The reason is the program's. @status 0: the code's own. */
+enum open_step open_refuse_as(struct conn *c, uint16_t status, enum api_code code, struct bytes why);
 /* Upgrades only to close, whatever subprotocol the client offers. */
-enum open_step open_refuse_by_close(struct conn *c, uint16_t code, struct bytes why);
+enum open_step open_refuse_by_close(struct conn *c, enum api_code code, struct bytes why);
 
 #endif

@@ -3,6 +3,7 @@
 #include "shard/shard.h"
 
 #include <pthread.h>
+#include "api/end.h"
 #include "base/mem.h"
 #include "base/siphash.h"
 #include "proto/envelope.h"
@@ -134,5 +135,5 @@ const char *reason_keep(struct settings *set, const char *reason)
 	if (!kept && r->n < REASONS_MAX && (r->at[r->n] = mem_strndup(reason, strlen(reason))))
 		kept = r->at[r->n++];
 	pthread_mutex_unlock(&r->lock);
-	return kept ? kept : "kicked";
+	return kept ? kept : end_why(END_KICKED);
 }

@@ -39,23 +39,23 @@ static int content_fits(struct shard *sh, const struct envelope *e)
 	return len <= max;
 }
 
-static enum api_code recipient_missing(const struct submission *sub, const struct envelope *e, const char **why)
+/* END_NONE: there is one. */
+static enum end recipient_missing(const struct submission *sub, const struct envelope *e)
 {
 	bool call = sub->sender->rules & SENDER_CALLS;
 
 	if (sub->broadcast || envelope_has(e, ENVELOPE_TO) || (!call && envelope_has(e, ENVELOPE_TICKET_ID)))
-		return API_OK;
-	*why = call ? "to is required: the user id of the receiver" : "to or ticket_id is required";
-	return call ? API_MISSING_FIELD : API_NO_RECIPIENT;
+		return END_NONE;
+	return call ? END_NO_TO : END_NO_RECIPIENT;
 }
 
 bool submit_check(struct shard *sh, struct submission *sub, const struct envelope *e)
 {
 	bool frames = sub->sender->rules & SENDER_FRAMES, call = sub->sender->rules & SENDER_CALLS;
 	uint8_t scratch[ENVELOPE_ID_SCRATCH] UNSET;
-	char text[SUBMIT_WHY_MAX] UNSET;
-	const char *why = text;
-	enum api_code code;
+	struct bytes value = BYTES("");
+	char max[24] UNSET;
+	enum end end;
 	int fits;
 
 	if (frames && is_ping(e)) {
@@ -64,30 +64,25 @@ bool submit_check(struct shard *sh, struct submission *sub, const struct envelop
 		return false;
 	}
 	if (frames && envelope_is(e, ENVELOPE_TYPE, BYTES("ack"))) {
-		code = API_NOT_SUPPORTED;
-		why = "acks need a store, which this version does not have";
+		end = END_ACK;
 	} else if (!sender_ok(sh, sub, e)) {
-		code = API_SENDER_MISMATCH;
-		snprintf(text, sizeof text, "from is not %.*s, who sends this", (int)sub->user.len,
-			 (const char *)sub->user.at);
-	} else if ((code = recipient_missing(sub, e, &why)) != API_OK) {
+		end = END_FROM;
+		value = sub->user;
+	} else if ((end = recipient_missing(sub, e)) != END_NONE) {
 		;
 	} else if (envelope_check_payload(e) != ENVELOPE_OK) {
-		code = call ? API_MISSING_FIELD : API_BAD_MESSAGE;
-		why = "content or data is required";
+		end = call ? END_CALL_PAYLOAD : END_FRAME_PAYLOAD;
 	} else if (envelope_has(e, ENVELOPE_REQUIRE_ACK) && e->known[ENVELOPE_REQUIRE_ACK].type == JSON_TRUE) {
-		code = API_NOT_SUPPORTED;
-		why = "require_ack needs a store, which this version does not have";
+		end = END_REQUIRE_ACK;
 	} else if ((fits = content_fits(sh, e)) < 0) {
-		code = API_OVERLOADED;
-		why = "out of memory";
+		end = END_NO_MEMORY;
 	} else if (!fits) {
-		code = API_BAD_MESSAGE;
-		snprintf(text, sizeof text, "content is longer than security.max_content_length, %llu bytes",
-			 (unsigned long long)sh->set->opt.max_content_bytes);
+		end = END_CONTENT_TOO_LONG;
+		snprintf(max, sizeof max, "%llu", (unsigned long long)sh->set->opt.max_content_bytes);
+		value = bytes_str(max);
 	} else {
 		return true;
 	}
-	submit_refuse(sh, sub, code, why, submit_ref(e, scratch));
+	submit_refuse_of(sh, sub, end, value, submit_ref(e, scratch));
 	return false;
 }

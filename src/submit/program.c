@@ -78,7 +78,7 @@ static int error_of_code(enum api_code code)
 
 static void tell(wsc_done_fn *done, void *user, int error, struct bytes why, struct bytes id, uint32_t delivered)
 {
-	char reason[SUBMIT_WHY_MAX] UNSET, id_text[ENVELOPE_ID_MAX + 1] UNSET;
+	char reason[END_WHY_MAX] UNSET, id_text[ENVELOPE_ID_MAX + 1] UNSET;
 	struct wsc_outcome o = { .error = error, .reason = reason, .id = id_text, .delivered_count = delivered };
 
 	if (!done)
@@ -90,7 +90,7 @@ static void tell(wsc_done_fn *done, void *user, int error, struct bytes why, str
 
 static void tell_stopped(wsc_done_fn *done, void *user, struct bytes id)
 {
-	tell(done, user, -WSC_ESTATE, BYTES("the gateway has stopped"), id, 0);
+	tell(done, user, -WSC_ESTATE, bytes_str(end_why(END_STOPPED)), id, 0);
 }
 
 /* ---- the sender ---------------------------------------------------------------------------------------------------- */
@@ -138,7 +138,8 @@ static void outcome(struct shard *sh, uint64_t token, const struct hub_request *
 {
 	struct job *j = slab_get(&sh->jobs, token);
 	struct job job;
-	char why[SUBMIT_WHY_MAX];
+	enum end e;
+	char why[END_WHY_MAX];
 
 	if (!j)
 		return;
@@ -148,10 +149,9 @@ static void outcome(struct shard *sh, uint64_t token, const struct hub_request *
 		tell(job.done, job.user, 0, BYTES("delivered"), bytes_str(job.id), r->delivered);
 		return;
 	}
-	snprintf(why, sizeof why, "%.*s is offline and nothing is stored (store.kind: none)", (int)r->to.len,
-		 (const char *)r->to.at);
-	tell(job.done, job.user, r->result == HUB_NOBODY ? -WSC_EOFFLINE : -WSC_ETIMEDOUT,
-	     r->result == HUB_NOBODY ? bytes_str(why) : BYTES("no answer in time"), bytes_str(job.id), r->delivered);
+	e = r->result == HUB_NOBODY ? END_OFFLINE_NO_STORE : END_NO_OUTCOME;
+	tell(job.done, job.user, error_of_code(end_code(e)), end_why_of(e, r->to, why), bytes_str(job.id),
+	     r->delivered);
 }
 
 /* ---- in order --------------------------------------------------------------------------------------------------------- */
@@ -258,10 +258,11 @@ static void kick_run(struct shard *sh, struct task *t)
 	uint64_t token = 0;
 	bool ok = !k->done || job_new(sh, k->done, k->user, &token);
 
-	if (!ok || hub_kick(sh->hub, bytes_of(k->user_id, k->user_len), 4410, reason, token, BYTES(""), sh->now) != 0) {
+	if (!ok || hub_kick(sh->hub, bytes_of(k->user_id, k->user_len), end_close(END_KICKED), reason, token, BYTES(""),
+			    sh->now) != 0) {
 		if (token)
 			job_free(sh, token);
-		tell(k->done, k->user, -WSC_EAGAIN, BYTES("too much is waiting; try again"), BYTES(""), 0);
+		tell(k->done, k->user, -WSC_EAGAIN, bytes_str(end_why(END_BUSY)), BYTES(""), 0);
 	}
 	mem_free(k);
 }

@@ -4,9 +4,16 @@
 
 #include "base/mem.h"
 
-void submit_refuse(struct shard *sh, struct submission *sub, enum api_code code, const char *why, struct bytes ref)
+void submit_refuse_of(struct shard *sh, struct submission *sub, enum end e, struct bytes value, struct bytes ref)
 {
-	sub->sender->refuse(sh, sub, code, bytes_str(why), ref);
+	char why[END_WHY_MAX];
+
+	sub->sender->refuse(sh, sub, end_code(e), end_why_of(e, value, why), ref);
+}
+
+void submit_refuse(struct shard *sh, struct submission *sub, enum end e, struct bytes ref)
+{
+	sub->sender->refuse(sh, sub, end_code(e), bytes_str(end_why(e)), ref);
 }
 
 void submit_user_as_client(struct shard *sh, const struct submission *sub, struct submit_client *out)

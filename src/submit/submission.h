@@ -10,8 +10,6 @@
 #include "proto/envelope.h"
 #include "shard/shard.h"
 
-#define SUBMIT_WHY_MAX 256
-
 /* In the order in which a message passes them. */
 enum submit_stage { STAGE_CHECK, STAGE_RECEIVED, STAGE_SEND, STAGE_KEEP, STAGE_PUBLISH };
 
@@ -73,7 +71,9 @@ struct sender {
 	void (*outcome)(struct shard *sh, uint64_t token, const struct hub_request *r);
 };
 
-void submit_refuse(struct shard *sh, struct submission *sub, enum api_code code, const char *why, struct bytes ref);
+void submit_refuse(struct shard *sh, struct submission *sub, enum end e, struct bytes ref);
+/* The same; @value stands in the sentence of @e. */
+void submit_refuse_of(struct shard *sh, struct submission *sub, enum end e, struct bytes value, struct bytes ref);
 /* The client of a sender that is no WebSocket: a user id and nothing else. */
 void submit_user_as_client(struct shard *sh, const struct submission *sub, struct submit_client *out);
 /* Frees what the submission owns, not itself. */

@@ -48,10 +48,10 @@ static enum step wait_for(struct shard *sh, struct submission *sub, struct envel
 		return STEP_WAIT;
 	}
 	if (!call->pending) {
-		submit_refuse(sh, sub, API_REFUSED, "the hook said pending without wsc_defer()", ref);
+		submit_refuse(sh, sub, END_HOOK_NOT_DEFERRED, ref);
 	} else {
 		hook_forget(call);
-		submit_refuse(sh, sub, API_OVERLOADED, "out of memory", ref);
+		submit_refuse(sh, sub, END_NO_MEMORY, ref);
 	}
 	return STEP_DONE;
 }
@@ -80,7 +80,7 @@ static enum step ask_received(struct shard *sh, struct submission *sub, struct e
 	ref = text_id(sub, e, scratch);
 	text_final(sh, sub, e, NULL, &o);
 	if (!see(&v, e, &o)) {
-		submit_refuse(sh, sub, API_OVERLOADED, "out of memory", ref);
+		submit_refuse(sh, sub, END_NO_MEMORY, ref);
 		return STEP_DONE;
 	}
 	sub->sender->client(sh, sub, &client);
@@ -92,7 +92,7 @@ static enum step ask_received(struct shard *sh, struct submission *sub, struct e
 	hook_forget(&call);
 	if (verdict == WSC_ALLOW)
 		return STEP_ON;
-	sub->sender->refuse(sh, sub, API_REFUSED, hook_reason(call.reason, "refused by the program"), ref);
+	sub->sender->refuse(sh, sub, API_REFUSED, hook_reason(call.reason, END_HOOK_REFUSED), ref);
 	return STEP_DONE;
 }
 
@@ -121,7 +121,7 @@ static enum step ask_send(struct shard *sh, struct submission *sub, struct envel
 	ref = text_id(sub, e, scratch);
 	text_final(sh, sub, e, NULL, &o);
 	if (!see(&v, e, &o)) {
-		submit_refuse(sh, sub, API_OVERLOADED, "out of memory", ref);
+		submit_refuse(sh, sub, END_NO_MEMORY, ref);
 		return STEP_DONE;
 	}
 	hook_call_init(&call, sh);
@@ -132,14 +132,13 @@ static enum step ask_send(struct shard *sh, struct submission *sub, struct envel
 	} else {
 		hook_forget(&call);
 		if (verdict != 0)
-			sub->sender->refuse(sh, sub, API_REFUSED, hook_reason(call.reason, "stopped by the program"),
-					    ref);
+			sub->sender->refuse(sh, sub, API_REFUSED, hook_reason(call.reason, END_HOOK_STOPPED), ref);
 		else if (!edits_of(&ed, &v.m, &m, &extra))
-			submit_refuse(sh, sub, API_INTERNAL, "the program's edit of the message is not valid", ref);
+			submit_refuse(sh, sub, END_BAD_EDIT, ref);
 		else if (!ed.any)
 			step = STEP_ON;
 		else if (!text_edit(sh, sub, e, &ed))
-			submit_refuse(sh, sub, API_OVERLOADED, "out of memory", ref);
+			submit_refuse(sh, sub, END_NO_MEMORY, ref);
 		else
 			step = STEP_AGAIN;
 	}
@@ -204,10 +203,9 @@ static enum step stage_publish(struct shard *sh, struct submission *sub, struct 
 	if (r == 0)
 		count_accepted(sh, sub);
 	else if (r == HUB_NOT_IN_TICKET)
-		submit_refuse(sh, sub, API_NOT_IN_TICKET, "you are not connected with this ticket_id", p.ref);
+		submit_refuse(sh, sub, END_NOT_IN_TICKET, p.ref);
 	else
-		submit_refuse(sh, sub, API_OVERLOADED,
-			      r == HUB_BUSY ? "too much is waiting; try again" : "out of memory", p.ref);
+		submit_refuse(sh, sub, r == HUB_BUSY ? END_BUSY : END_NO_MEMORY, p.ref);
 	return STEP_DONE;
 }
 
@@ -287,16 +285,14 @@ static bool may_go_on(struct shard *sh, struct submission *sub, const struct wsc
 	struct bytes ref = text_id(sub, sub->parsed, scratch);
 
 	if (p->timed_out)
-		submit_refuse(sh, sub, API_HOOK_TIMEOUT, "the program did not answer in time", ref);
+		submit_refuse(sh, sub, END_HOOK_TIMEOUT, ref);
 	else if (p->verdict != (received_stage ? WSC_ALLOW : 0))
 		sub->sender->refuse(sh, sub, API_REFUSED,
-				    hook_reason(p->reason,
-						received_stage ? "refused by the program" : "stopped by the program"),
-				    ref);
+				    hook_reason(p->reason, received_stage ? END_HOOK_REFUSED : END_HOOK_STOPPED), ref);
 	else if ((p->edited || p->edit_failed) && !apply_edit(sh, sub, p))
-		submit_refuse(sh, sub, API_INTERNAL, "the program's edit of the message is not valid", ref);
+		submit_refuse(sh, sub, END_BAD_EDIT, ref);
 	else if (sh->over) /* the next hook would be asked for a gateway that has ended */
-		submit_refuse(sh, sub, API_SHUTTING_DOWN, "the gateway has stopped", BYTES(""));
+		submit_refuse(sh, sub, END_STOPPED, BYTES(""));
 	else
 		return true;
 	return false;

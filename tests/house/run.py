@@ -130,6 +130,67 @@ class Faults(unittest.TestCase):
                          "add them to tests/faults/calls.def, with the errors of their man pages")
 
 
+class Ends(unittest.TestCase):
+    """src/api/ends.def has every close code and every sentence that a client may be told; no literal stands beside it."""
+
+    FOLDERS = ("shard", "conn", "hook", "submit", "transport", "http", "hub")
+    # Calls whose text is for the operator or the compiler.
+    LOGS = r"\b(?:shard_problem|log_\w+|LOG_WRITE|_Static_assert)\("
+    # Texts that end nothing: contents of messages, lines of the log in a table.
+    OTHERS = {
+        "src/http/admit.c": {"nothing is stored (store.kind: none)"},
+        "src/conn/flush.c": {"%u messages were dropped: this client reads too slowly"},
+        "src/shard/shard.c": {"unknown error of the system"},
+    }
+    LOG_TABLES = {"src/shard/pressure.c": "memory: "}
+
+    def setUp(self):
+        self.table = (ROOT / "src/api/ends.def").read_text()
+        self.sentences = {"".join(re.findall(r'"([^"]*)"', row)) for row in
+                          re.findall(r'^(?:REFUSAL|CLOSING)\(\w+,\s*\w+,\s*((?:"[^"]*"\s*)+)\)', self.table, re.M)}
+
+    def without(self, text, call):
+        """The text without calls that match, their arguments included."""
+        while found := re.search(call, text):
+            depth, end = 1, found.end()
+            while depth:
+                depth += {"(": 1, ")": -1}.get(text[end], 0)
+                end += 1
+            text = text[:found.start()] + text[end:]
+        return text
+
+    def sources(self):
+        for folder in self.FOLDERS:
+            for path in sorted((ROOT / "src" / folder).glob("*.[ch]")):
+                text = re.sub(r'("(?:[^"\\\n]|\\.)*")|/\*.*?\*/', lambda m: m.group(1) or "", path.read_text(), flags=re.S)
+                yield path.relative_to(ROOT).as_posix(), text
+
+    def test_no_close_code_stands_beside_the_table(self):
+        numbers = set(re.findall(r"^CLOSE\((\d+)", self.table, re.M)) - {"1000"}  # also the milliseconds of a second
+        self.assertGreater(len(numbers), 10)
+        for path, text in self.sources():
+            self.assertEqual(set(re.findall(r"(?<![\w.])(\d{4})[uU]?(?!\w)", text)) & numbers, set(), path)
+
+    def test_no_sentence_stands_beside_the_table(self):
+        self.assertGreater(len(self.sentences), 50)
+        for path, text in self.sources():
+            text = re.sub(r"^#include.*$", "", self.without(text, self.LOGS), flags=re.M)
+            texts = {s for s in re.findall(r'"((?:[^"\\\n]|\\.)*)"', text)
+                     if s in self.sentences or re.search(r"[a-z,)] [a-z(%]", s)}
+            if path in self.LOG_TABLES:
+                texts = {s for s in texts if not s.startswith(self.LOG_TABLES[path])}
+            self.assertEqual(texts - self.OTHERS.get(path, set()), set(), path)
+
+    def test_the_playground_knows_every_close_code_and_reconnects_as_the_table_says(self):
+        rows = re.findall(r'^CLOSE\((\d+), (\w+),\s+\w+,\s+"(.*?)"', self.table, re.M)
+        back = {"SHOULD_RECONNECT", "SHOULD_SPREAD", "SHOULD_BACK_OFF"}
+        page = (ROOT / "web/app.js").read_text()
+        come_back = re.search(r"COME_BACK = new Set\(\[(.*?)\]\)", page).group(1)
+        names = re.search(r"CLOSE_NAMES = \{(.*?)\};", page, re.S).group(1)
+        self.assertEqual(set(re.findall(r"\d{4}", come_back)), {number for number, should, _ in rows if should in back})
+        self.assertLessEqual({number for number, _, when in rows if when}, set(re.findall(r"(\d{4}):", names)))
+
+
 class Installation(Temporary):
     def setUp(self):
         super().setUp()

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bytes: a borrowed view of memory, good until the call that was given it returns.
+ * bytes: a borrowed view of memory, valid until the function that gets it returns.
  * It never owns, never grows and need not end in NUL; network data is only ever handled as bytes.
  */
 #ifndef WSC_BASE_BYTES_H

@@ -254,7 +254,7 @@ int loop_wait(struct loop *l, int timeout_ms)
 	counter_add(&l->n_wait, 1);
 	l->polled = 0;
 	n = epoll_wait(l->epfd, ev, LOOP_EVENTS, timeout_ms);
-	/* The process was stopped and continues: fetch what came meanwhile before a connection is taken for silent. */
+	/* The process was stopped and continues: get the events of that time before a connection counts as silent. */
 	if (n < 0 && errno == EINTR)
 		n = epoll_wait(l->epfd, ev, LOOP_EVENTS, 0);
 	if (n < 0)

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Installs the missing Debian packages of the given groups of packages.txt (beside it) without asking. When none is missing it only
-# reads dpkg's database. When it may not install packages, it prints the missing ones and the command that installs
-# them.
+# Installs the missing Debian packages of the given groups of packages.txt (beside it) without asking. When none is
+# missing it only reads dpkg's database. When it may not install packages, it prints the missing ones and the command
+# that installs them.
 #
 #   tools/install-packages.sh [--check] group...      exit 0: none is missing; 1: some are missing
 set -eu

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * counter: a number that one thread writes and any thread reads. Counting is a relaxed load and a relaxed store, no
- * locked instruction. A reader sees each number whole; two numbers that belong to one event may be an event apart.
+ * counter: a number that one thread writes and any thread reads. To count is a relaxed load and a relaxed store,
+ * without a locked instruction. A reader never gets a half-written number, but two counters of the same event may
+ * differ by one.
  */
 #ifndef WSC_BASE_COUNTER_H
 #define WSC_BASE_COUNTER_H

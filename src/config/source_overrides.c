@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* source_overrides: the keys that the environment overrides, WSC_... and WSC_..._FILE. */
+/* source_overrides: reads the environment variables that override keys, WSC_... and WSC_..._FILE. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>

@@ -152,7 +152,7 @@ bool session_take(struct hub *h, struct session *s, struct msg *m, bool urgent);
 /* Asks for the next part of the log if the queue has room. */
 void session_ask_log(struct hub *h, struct session *s);
 
-/* ---- place.c, and its small functions here, because each delivery calls them ---- */
+/* ---- place.c; its small functions are inline because each delivery calls them ---- */
 static inline void place_move(struct hub *h, struct session *s, enum session_place place)
 {
 	list_remove(&s->queue);
@@ -191,7 +191,7 @@ static inline void place_ready(struct hub *h, struct session *s)
 		place_move(h, s, want);
 }
 
-/* The queue of @s has grown. */
+/* @s got a message: marks its queue if it is over the limit, and puts @s on the list that it belongs to now. */
 void place_queued(struct hub *h, struct session *s, bool urgent);
 /* @s is closing: puts it on the ready list even if its socket is blocked. */
 void place_closing(struct hub *h, struct session *s);

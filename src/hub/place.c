@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * place: on which of the hub's lists a session stands: ready, reached by a fan-out only, held, or none. It is on at most
- * one. A queue over its limit is only marked here; turn.c applies the policy.
+ * place: puts a session on one of the hub's lists: ready, bulk (it got only a fan-out), blocked, held, or none of them.
+ * A queue over its limit is only marked here; turn.c applies the policy.
  */
 #include "hub/hub_state.h"
 

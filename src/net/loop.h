@@ -50,7 +50,7 @@ struct stream {
 	struct source src;
 
 	struct loop *loop;
-	struct list link; /* the loop's; the owner's while the stream is paused or closed */
+	struct list link; /* on loop->ready or loop->bulk; for the owner while the stream is paused or closed */
 	struct tls *tls;  /* NULL: plain. tls.h */
 };
 
@@ -95,7 +95,7 @@ struct loop {
 	struct tls_buffers *tls; /* NULL until a stream uses TLS */
 	struct list ready;       /* streams that may have bytes */
 	struct list bulk;        /* the same, with STREAM_BULK */
-	struct list aside[2];    /* both, between loop_set_aside() and loop_bring_back() */
+	struct list aside[2];    /* @ready and @bulk, between loop_set_aside() and loop_bring_back() */
 	bool woken;
 	uint32_t polled;  /* streams that became ready in the last loop_wait() */
 	uint32_t crowded; /* polls in a row that filled @events; epoll rotates, so each returned LOOP_EVENTS others */
@@ -127,7 +127,9 @@ int loop_wait(struct loop *l, int timeout_ms);
  * time, so they delay only each other.
  */
 void loop_read(struct loop *l);
-/* Sets the streams that are ready aside, so that the next look reads only others; and puts them in front again. */
+/*
+ * Puts the ready streams aside, so that the next loop_read() reads only other streams; then puts them in front again.
+ */
 void loop_set_aside(struct loop *l);
 void loop_bring_back(struct loop *l);
 /* Are there streams with bytes left to read? Then the next loop_wait() must not sleep. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* send: the one place that writes to a socket, below TLS. */
+/* send: the only code that writes to a socket; TLS is above it. */
 #include <errno.h>
 #include <sys/socket.h>
 #include "base/counter.h"

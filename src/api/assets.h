@@ -10,7 +10,7 @@
 #include <stddef.h>
 
 struct web_asset {
-	const char *path;        /* what a client asks for: "/" is web/index.html, "/app.js" is web/app.js */
+	const char *path;        /* the path of the request: "/" is web/index.html, "/app.js" is web/app.js */
 	const char *type;        /* value of Content-Type */
 	const unsigned char *at; /* the file, byte for byte; a NUL follows that is not counted */
 	size_t len;

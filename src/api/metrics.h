@@ -81,7 +81,7 @@ enum metric_status metric_status_of(uint16_t status);
 
 /* ---- the counters of one worker, and their sum -------------------------------------------------------------------- */
 
-/* What the column "labels" makes of a member. */
+/* The type of a member, by its column "labels". */
 #define METRIC_DIM_NONE
 #define METRIC_DIM_VERSION
 #define METRIC_DIM_NODE_ID

@@ -36,7 +36,7 @@ enum route_flag {
 
 struct conn;
 
-/* What a kind of route does; http/serve.c has the table. */
+/* The functions and rules of a kind of route; http/serve.c has the table. */
 struct route_type {
 	enum route_kind kind;
 	uint8_t flags; /* enum route_flag */

@@ -27,7 +27,7 @@ enum conn_phase {
 struct conn;
 struct http_conn;
 
-/* What a kind of connection does. Everything runs on the connection's shard. A function that is NULL does nothing. */
+/* The functions of a kind of connection. Everything runs on the connection's shard. A function that is NULL does nothing. */
 struct conn_kind {
 	int form; /* enum msg_form: how a message goes out; -1: this kind carries no messages */
 	/* @data may be changed in place and is lent until return. */
@@ -49,7 +49,7 @@ struct conn_kind {
 	void (*free)(struct conn *c);
 };
 
-/* What a WebSocket or event stream needs only now and then. */
+/* The state that a WebSocket or event stream needs only now and then. */
 struct conn_extra {
 	struct buf ctl; /* response head, control frames, gap notices, the close frame: goes out between messages */
 	size_t ctl_sent;
@@ -80,7 +80,7 @@ struct conn {
 	uint64_t secret;                   /* the half of the client id that nobody can guess */
 	uint32_t pings;      /* heartbeats of the present silence that were pinged; PHASE_LINGER: bytes thrown away */
 	uint32_t stalled_ms; /* low 32 bits, never 0: since then the full socket has taken nothing; 0: it is not full */
-	uint16_t close_code; /* what ended it */
+	uint16_t close_code; /* of the end */
 	uint8_t kind, phase; /* enum conn_kind_id, enum conn_phase */
 	struct ws_deflate deflate;
 	bool accepted : 1;     /* on_client_connect said yes: on_client_disconnect is owed */
@@ -197,7 +197,7 @@ void conn_refuse(struct conn *c, enum end e, struct bytes value, struct bytes re
 
 /* ---- events: events.c ----------------------------------------------------------------------------------------- */
 
-/* What the loop tells of streams; the worker adds the rest of struct loop_ops. */
+/* The stream events of struct loop_ops; the worker fills in the rest. */
 void conn_on_data(struct stream *s, uint8_t *data, size_t len);
 void conn_on_end(struct stream *s, int error);
 void conn_on_writable(struct stream *s);

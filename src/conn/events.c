@@ -5,8 +5,9 @@
  */
 #include "conn/conn.h"
 
-#define LINGER_BYTES (4u << 20) /* what a peer may send behind our end, beside two messages: one was under way */
-#define DEFERRED_RUNS 4u        /* stretches of deferred connections in one turn */
+#define LINGER_BYTES \
+	(4u << 20)       /* a peer may send so much behind our end, beside two messages, because one was under way */
+#define DEFERRED_RUNS 4u /* stretches of deferred connections in one turn */
 
 void conn_on_data(struct stream *st, uint8_t *data, size_t len)
 {

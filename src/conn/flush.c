@@ -68,7 +68,7 @@ static bool add_ctl_message(struct conn *c, struct msg *m)
 
 	if (wire.len) {
 		buf_add(&x->ctl, wire);
-		x->pong_at = SIZE_MAX; /* what stands behind a pong must not be replaced with it */
+		x->pong_at = SIZE_MAX; /* a new pong must not replace bytes behind the old one */
 	}
 	if (m)
 		msg_unref(m);
@@ -141,7 +141,7 @@ static bool deflate_ahead(struct conn *c)
 			return false;
 		buf_consume(&x->ctl, x->ctl_sent);
 		x->ctl_sent = 0;
-		x->pong_at = SIZE_MAX; /* what stands behind a pong must not be replaced with it */
+		x->pong_at = SIZE_MAX; /* a new pong must not replace bytes behind the old one */
 		deflate_own(c, m, &x->ctl);
 		if (x->ctl.failed)
 			return false;
@@ -150,7 +150,7 @@ static bool deflate_ahead(struct conn *c)
 	return true;
 }
 
-/* What may go out now, in order: the rest of a message that has begun, control bytes, messages. */
+/* Collects the bytes that may go out now, in order: the rest of a message that has begun, control bytes, messages. */
 static bool collect(struct conn *c, struct out *o)
 {
 	struct session *s = &c->session;

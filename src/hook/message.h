@@ -19,7 +19,7 @@ struct seen {
 bool see(struct seen *v, const struct envelope *e, const struct envelope_out *o);
 void seen_deinit(struct seen *v);
 
-/* What a hook changed; a text at NULL is unchanged. Views into the hook's texts and into @extra of the calls below. */
+/* The changes of a hook; a text at NULL is unchanged. Views into the hook's texts and into @extra of the calls below. */
 struct edits {
 	bool any;
 	struct envelope_text type, content, create_at;

@@ -44,7 +44,7 @@ struct opening {
 struct http_conn {
 	enum http_state state;
 	struct ip peer, client;    /* the socket's peer; the client that the peer speaks for */
-	struct ip client_of_proxy; /* what a PROXY header said; len 0: nothing */
+	struct ip client_of_proxy; /* the address in the PROXY header; len 0: none */
 	bool only_tls : 1;         /* the port accepts TLS only */
 	bool proxied : 1;          /* there was a PROXY header, whatever it said */
 	bool overloaded : 1;       /* the node was full when it came */
@@ -63,7 +63,7 @@ struct http_conn {
 	struct {
 		struct buf id, to, type;
 		bool broadcast;
-	} sent; /* what the answer to a send or broadcast repeats */
+	} sent; /* for the answer to a send or broadcast */
 	uint64_t deadline_ms;
 	uint32_t requests;
 	enum end barred; /* why a handshake is refused whatever it says; END_NONE: it is not */

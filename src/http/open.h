@@ -5,7 +5,7 @@
 
 #include "http/http_conn.h"
 
-/* What a step of an opening says. */
+/* The result of a step of an opening. */
 enum open_step {
 	OPEN_ON,   /* the next step */
 	OPEN_WAIT, /* a hook or the hub has it: a late answer goes on */

@@ -24,7 +24,7 @@ void program_submission_free(struct task *t);
 struct task *program_kick_task(struct bytes user_id, struct bytes reason, wsc_done_fn *done, void *user);
 void program_kick_task_free(struct task *t);
 
-/* What a shard needs for it. 0 or -WSC_ENOMEM. */
+/* The state in the shard. 0 or -WSC_ENOMEM. */
 int program_init(struct shard *sh);
 void program_deinit(struct shard *sh);
 /* The shard ends: every message of the program that has no outcome yet gets one. Behind the last hook. */

@@ -25,14 +25,14 @@ struct submission {
 	const struct sender *sender;
 	uint64_t from;           /* the sender's own: the handle of its connection */
 	struct bytes text;       /* the message as JSON */
-	struct bytes user;       /* who sends it */
+	struct bytes user;       /* the sender */
 	enum submit_stage stage; /* the next one */
 	bool broadcast;
 	bool owns_text, owns_user; /* they are memory of this submission */
 	bool on_heap;              /* it stays where it is while a hook has it */
 	bool copied;               /* it was copied to the heap because a hook has it, and submit/ frees the copy */
 	struct envelope *parsed;   /* @text parsed, while a hook has the submission; else NULL */
-	/* What the message gets where it has none of its own, as JSON strings: quotes included. */
+	/* For a message without an id or a date of its own, as JSON strings: quotes included. */
 	char id[1 + ULID_LEN + 1], create_at[1 + RFC3339_LEN + 1];
 };
 
@@ -43,7 +43,7 @@ struct submit_client {
 	char user[ENVELOPE_ADDRESS_MAX + 1];
 };
 
-/* What the sender is told when the message is published. */
+/* The parts of a published message that the answer to its sender needs. */
 struct submit_accepted {
 	struct bytes id, to;
 	struct envelope_text type; /* raw */
@@ -67,7 +67,7 @@ struct sender {
 	void (*client)(struct shard *sh, const struct submission *sub, struct submit_client *out);
 	/* A submission that a hook had is through its stages: input behind it may go on. */
 	void (*go_on)(struct shard *sh, struct submission *sub);
-	/* What became of it; @token as accepting() gave it. */
+	/* The outcome of a publication; @token as accepting() gave it. */
 	void (*outcome)(struct shard *sh, uint64_t token, const struct hub_request *r);
 };
 

@@ -7,7 +7,7 @@
 #include "submit/check.h"
 #include "submit/text.h"
 
-/* What a stage says of the message. */
+/* The result of a stage. */
 enum step {
 	STEP_ON,    /* the next stage */
 	STEP_AGAIN, /* the same, but a hook has changed the text, so it is parsed again */

@@ -2,8 +2,8 @@
 /*
  * submit: the stages of a message on its way in, from its sender to the hub: built-in checks, on_message_received,
  * on_message_send or on_broadcast, the log, the hub. The stages are a table (submit.c) and the same for every sender.
- * A message that no hook delays takes no memory but its own. One that a hook delays is kept whole, and the input of its
- * sender waits behind it. Whatever hooks do, a message is parsed at most three times: as it came, and after each edit.
+ * A message that no hook delays takes no memory but its own. A message that a hook delays is kept whole, and the input of
+ * its sender waits behind it. Whatever hooks do, a message is parsed at most three times: as it came, and after each edit.
  */
 #ifndef WSC_SUBMIT_SUBMIT_H
 #define WSC_SUBMIT_SUBMIT_H

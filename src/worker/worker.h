@@ -14,7 +14,7 @@ struct worker {
 	struct mailbox mail;
 	struct worker **all;
 	unsigned n;
-	struct batch *outgoing[HUB_PEERS_MAX]; /* what this turn posts, newest first */
+	struct batch *outgoing[HUB_PEERS_MAX]; /* the posts of this turn, newest first */
 	struct {
 		struct task *head, **tail;
 	} self; /* tasks for ourselves */

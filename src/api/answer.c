@@ -58,37 +58,17 @@ void answer_failure(struct buf *b, enum api_code code, struct bytes error)
 	end_object(b);
 }
 
-void answer_stats(struct buf *b, const struct answer_stats *s, bool older)
+void answer_stats(struct buf *b, const struct metrics_totals *t, uint64_t wall_ms, bool older)
 {
 	begin_success(b, "Statistics");
-	add_text(b, "node_id", s->node_id);
-	add_number(b, "uptime_seconds", s->uptime_seconds);
-	add_number(b, "active_connections", s->websocket + s->sse);
-	buf_add_str(b, "\"connections_by_type\":{");
-	add_number(b, "websocket", s->websocket);
-	add_number(b, "sse", s->sse);
-	end_object(b);
-	buf_add_u8(b, ',');
-	add_number(b, "online_users", s->online_users);
-	add_number(b, "messages_received", s->received);
-	add_number(b, "messages_sent", s->sent);
-	add_number(b, "broadcasts", s->broadcasts);
-	add_number(b, "total_lifetime", s->lifetime);
-	add_number(b, "messages_dropped", s->dropped);
-	add_number(b, "closed_slow", s->closed_slow);
-	add_number(b, "closed_replaced", s->closed_replaced);
-	buf_add_str(b, "\"memory\":{");
-	add_number(b, "limit_bytes", s->memory_limit);
-	add_number(b, "used_bytes", s->memory_used);
-	add_number(b, "step", s->memory_step);
-	end_object(b);
-	buf_add_u8(b, ',');
+	add_text(b, "node_id", t->node);
+	metrics_write_stats(b, t);
 	if (older) {
-		add_number(b, "websocket_count", s->websocket);
-		add_number(b, "sse_count", s->sse);
-		add_number(b, "total_connections", s->websocket + s->sse);
+		add_number(b, "websocket_count", t->sessions[METRIC_TRANSPORT_WEBSOCKET]);
+		add_number(b, "sse_count", t->sessions[METRIC_TRANSPORT_SSE]);
+		add_number(b, "total_connections", metrics_sum(t->sessions, sizeof t->sessions));
 	}
-	add_time(b, "last_updated", s->wall_ms);
+	add_time(b, "last_updated", wall_ms);
 	end_object(b);
 	buf_add_str(b, older ? ",\"status\":\"ok\"}" : "}");
 }

@@ -7,21 +7,15 @@
 #define WSC_API_ANSWER_H
 
 #include "api/end.h"
+#include "api/metrics.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "hub/hub.h"
 
 void answer_failure(struct buf *b, enum api_code code, struct bytes error);
 
-struct answer_stats {
-	struct bytes node_id;
-	uint64_t uptime_seconds, websocket, sse, online_users, received, sent, broadcasts, lifetime, wall_ms;
-	uint64_t dropped, closed_slow, closed_replaced; /* messages; connections */
-	uint64_t memory_limit, memory_used;
-	unsigned memory_step;
-};
 /* @older adds the members that only /wsc/stats has: "status":"ok" and the hub's older names. */
-void answer_stats(struct buf *b, const struct answer_stats *s, bool older);
+void answer_stats(struct buf *b, const struct metrics_totals *t, uint64_t wall_ms, bool older);
 
 /* One row of the online list; connections 0: the user is offline. @type is the user type's name. */
 void answer_user(struct buf *b, const struct hub_user_row *row, struct bytes type, struct now now);

@@ -98,7 +98,7 @@ static struct bytes deflated_frame(struct conn *c, struct ws_deflater *d, const 
 	buf_clear(b);
 	if (!buf_reserve(b, WS_HEADER_MAX + m->len + WS_DEFLATE_ROOM))
 		return BYTES("");
-	counter_add(&sh->counters.deflated, 1);
+	counter_add(&sh->shared.deflated, 1);
 	if (ws_deflate(d, msg_text(m), deflate_is_own(c), b->at + WS_HEADER_MAX, &len) != 0)
 		return BYTES("");
 	n = ws_header(head, m->binary ? WS_OP_BINARY : WS_OP_TEXT, len, WS_RSV1);

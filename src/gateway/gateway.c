@@ -359,6 +359,7 @@ struct wsc_gateway *wsc_new(const struct wsc_config *config, const struct wsc_ho
 		return NULL;
 	gw->set.owner = gw;
 	gw->set.post_foreign = post_foreign;
+	gw->set.version = WSC_VERSION;
 	gw->set.log.fd = -1;
 	atomic_store(&gw->set.shared.spare_fd, -1);
 	gw->set.chop = test_chop();
@@ -642,6 +643,7 @@ static int prepare(struct wsc_gateway *gw)
 {
 	const struct config *c = &gw->config;
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	struct now now = worker_clock();
 	int r;
 
 	gw->error[0] = 0;
@@ -651,7 +653,8 @@ static int prepare(struct wsc_gateway *gw)
 	if (c->security.enable_rate_limit && c->security.connect_rate &&
 	    !(gw->set.connects = connect_table_new(c->security.connect_rate, gw->set.seed)))
 		return fail(gw, -WSC_ENOMEM, "out of memory");
-	gw->set.started_mono_ms = now_ms(worker_clock());
+	gw->set.started_mono_ms = now_ms(now);
+	gw->set.started_wall_ms = now.wall_ms;
 	gw->set.tls.same_port = !own_tls_port(gw);
 	gw->set.tls.no_plain = !c->tls.allow_plain;
 	if ((r = make_tls(gw, &gw->set.tls.server)) < 0 || (r = count_connections(gw)) < 0 || (r = listen_all(gw)) < 0)
@@ -981,30 +984,36 @@ int wsc_kick(struct wsc_gateway *gw, const char *user_id, const char *reason, ws
 
 int wsc_stats(const struct wsc_gateway *gw, struct wsc_stats *out)
 {
-	struct answer_stats s;
+	struct metrics_totals t;
 
 	if (!gw->enabled)
 		return -WSC_EDISABLED;
 	if (state_of(gw) == STATE_NEW)
 		return -WSC_ESTATE;
-	stats_totals(&gw->set, &s);
-	*out = (struct wsc_stats){
-		.uptime_seconds = (now_ms(worker_clock()) - gw->set.started_mono_ms) / 1000,
-		.active_connections = s.websocket + s.sse,
-		.websocket_connections = s.websocket,
-		.sse_connections = s.sse,
-		.online_users = s.online_users,
-		.messages_received = s.received,
-		.messages_sent = s.sent,
-		.broadcasts = s.broadcasts,
-		.total_lifetime = s.lifetime,
-		.messages_dropped = s.dropped,
-		.closed_slow = s.closed_slow,
-		.closed_replaced = s.closed_replaced,
-		.memory_limit_bytes = s.memory_limit,
-		.memory_used_bytes = s.memory_used,
-		.memory_step = s.memory_step,
-	};
+	stats_totals(&gw->set, worker_clock(), &t);
+	*out = (struct wsc_stats){ 0 };
+#define NO_STAT (void)cell;
+#define STAT(key) out->key = metrics_sum(cell, bytes);
+#define STAT_IN(object, key) out->object##_##key = metrics_sum(cell, bytes);
+#define STAT_SMALL_IN(object, key) out->object##_##key = (unsigned)metrics_sum(cell, bytes);
+#define STAT_BY(key, object, suffix)                                \
+	out->key = metrics_sum(cell, bytes);                        \
+	out->websocket_##suffix = cell[METRIC_TRANSPORT_WEBSOCKET]; \
+	out->sse_##suffix = cell[METRIC_TRANSPORT_SSE];
+#define METRIC(kind, source, field, labels, unit, name, stat, help) \
+	{                                                           \
+		const uint64_t *cell = (const void *)&t.field;      \
+		const size_t bytes = sizeof t.field;                \
+		(void)bytes;                                        \
+		stat                                                \
+	}
+#include "api/metrics.def"
+#undef METRIC
+#undef NO_STAT
+#undef STAT
+#undef STAT_IN
+#undef STAT_SMALL_IN
+#undef STAT_BY
 	return 0;
 }
 

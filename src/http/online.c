@@ -16,39 +16,43 @@
 
 /* ---- statistics --------------------------------------------------------------------------------------------------- */
 
-void stats_totals(const struct settings *set, struct answer_stats *out)
+void stats_totals(const struct settings *set, struct now now, struct metrics_totals *out)
 {
-	*out = (struct answer_stats){
-		.node_id = bytes_str(set->node_id),
+	*out = (struct metrics_totals){
+		.build = bytes_str(set->version),
+		.node = bytes_str(set->node_id),
+		.start_time = set->started_wall_ms,
+		.uptime = (now_ms(now) - set->started_mono_ms) / 1000,
+		.workers = set->nshards,
+		.sockets = counter_get(&set->shared.connections),
+		.sockets_limit = set->max_connections,
 		.memory_limit = set->pressure.limit_bytes,
 		.memory_used = counter_get(&set->pressure.shared.used_bytes),
 		.memory_step = atomic_load_explicit(&set->pressure.shared.step, memory_order_relaxed),
 	};
 	for (unsigned i = 0; i < set->nshards; i++) {
-		const struct hub_counters *n = hub_counters(set->shards[i]->hub);
+		const struct shard *sh = set->shards[i];
 
-		out->websocket += counter_get(&n->sessions[HUB_WEBSOCKET]);
-		out->sse += counter_get(&n->sessions[HUB_SSE]);
-		out->online_users += counter_get(&n->users);
-		out->lifetime += counter_get(&n->lifetime);
-		out->sent += counter_get(&n->sent);
-		out->received += counter_get(&set->shards[i]->counters.received) -
-				 counter_get(&set->shards[i]->counters.undeliverable);
-		out->dropped += counter_get(&n->dropped);
-		out->closed_slow += counter_get(&n->closed_slow);
-		out->closed_replaced += counter_get(&n->replaced);
-		out->broadcasts += counter_get(&set->shards[i]->counters.broadcasts);
+		metrics_add(out, &sh->metrics, hub_counters(sh->hub));
+		out->queue_bytes += counter_get(&sh->shared.message_bytes);
 	}
 }
 
 void stats_json(struct shard *sh, struct buf *body, bool older)
 {
-	struct answer_stats s;
+	struct metrics_totals t;
 
-	stats_totals(sh->set, &s);
-	s.uptime_seconds = (now_ms(sh->now) - sh->set->started_mono_ms) / 1000;
-	s.wall_ms = sh->now.wall_ms;
-	answer_stats(body, &s, older);
+	stats_totals(sh->set, sh->now, &t);
+	answer_stats(body, &t, sh->now.wall_ms, older);
+}
+
+static uint64_t users_online(const struct settings *set)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < set->nshards; i++)
+		n += counter_get(&hub_counters(set->shards[i]->hub)->users);
+	return n;
 }
 
 /* ---- the online list ----------------------------------------------------------------------------------------------------- */
@@ -84,7 +88,6 @@ static void online_done(struct shard *sh, struct task *t)
 	struct online *o = container_of(t, struct online, task);
 	struct conn *c = conn_get(sh, o->conn);
 	struct buf body = BUF_INIT;
-	struct answer_stats totals;
 
 	for (uint32_t i = 0; i < o->nasked; i++) {
 		if (i)
@@ -92,8 +95,7 @@ static void online_done(struct shard *sh, struct task *t)
 		buf_add(&o->page, buf_bytes(&o->row[i]));
 	}
 	if (c && http_waiting(c)) {
-		stats_totals(sh->set, &totals);
-		answer_online(&body, buf_bytes(&o->page), totals.online_users,
+		answer_online(&body, buf_bytes(&o->page), users_online(sh->set),
 			      o->more ? buf_bytes(&o->after) : BYTES(""), o->older);
 		body.failed |= o->page.failed;
 		http_answer_json(c, &body);

@@ -10,7 +10,7 @@
 #include "shard/shard.h"
 
 /* Adds up the counters of all shards. Any thread. */
-void stats_totals(const struct settings *set, struct answer_stats *out);
+void stats_totals(const struct settings *set, struct now now, struct metrics_totals *out);
 /* Appends the answer of GET stats. */
 void stats_json(struct shard *sh, struct buf *body, bool older);
 /* How many connections has @user_id? @answer is called on its shard. 0 or -WSC_ENOMEM, -WSC_EAGAIN. Any thread. */

@@ -90,6 +90,13 @@ const struct sender http_sender = {
 
 /* ---- the routes ----------------------------------------------------------------------------------------------------- */
 
+/* A message that is no submission yet. */
+static void refuse_early(struct conn *c, enum end e)
+{
+	counter_add(&conn_shard(c)->metrics.messages_refused[end_code(e)], 1);
+	http_refuse(c, e);
+}
+
 static void publish(struct conn *c, bool broadcast)
 {
 	struct http_conn *h = http_of(c);
@@ -97,13 +104,13 @@ static void publish(struct conn *c, bool broadcast)
 	struct bytes user;
 
 	if (!http_user(c, &user)) {
-		http_refuse(c, END_TWO_USERS);
+		refuse_early(c, END_TWO_USERS);
 	} else if (!user.len && !broadcast) {
-		http_refuse(c, END_CALL_USER_REQUIRED);
+		refuse_early(c, END_CALL_USER_REQUIRED);
 	} else if (user.len && !envelope_id_ok(user)) {
-		http_refuse(c, END_BAD_USER_HEADER);
+		refuse_early(c, END_BAD_USER_HEADER);
 	} else if (bytes_eq(user, BYTES("system"))) {
-		http_refuse(c, END_USER_SYSTEM);
+		refuse_early(c, END_USER_SYSTEM);
 	} else {
 		/* The texts stay where they are while the request waits. */
 		sub.text = buf_bytes(&h->body);

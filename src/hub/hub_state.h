@@ -10,8 +10,7 @@
 #ifndef WSC_HUB_HUB_STATE_H
 #define WSC_HUB_HUB_STATE_H
 
-#include <stdatomic.h>
-
+#include "base/counter.h"
 #include "hub/hub.h"
 #include "wsc/error.h"
 
@@ -78,17 +77,6 @@ struct hub {
 };
 
 #define SLOT_NONE UINT32_MAX
-
-static inline void count_add(_Atomic uint64_t *c, uint64_t n)
-{
-	/* One writer: no need for a locked addition. */
-	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n, memory_order_relaxed);
-}
-
-static inline void count_sub(_Atomic uint64_t *c, uint64_t n)
-{
-	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) - n, memory_order_relaxed);
-}
 
 static inline uint64_t peer_bit(unsigned peer)
 {

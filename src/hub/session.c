@@ -160,17 +160,17 @@ static void replace_oldest(struct hub *h, struct session *s)
 		next = n->next;
 		if (other == s || !session_accepted(other))
 			continue;
-		count_add(&h->counters.replaced, 1);
+		counter_add(&h->counters.replaced, 1);
 		session_close(h, other, HUB_END_REPLACED, false);
 	}
 }
 
 static void count_accepted(struct hub *h, struct session *s)
 {
-	count_add(&h->counters.sessions[s->transport], 1);
-	count_add(&h->counters.lifetime, 1);
+	counter_add(&h->counters.sessions[s->transport], 1);
+	counter_add(&h->counters.lifetime, 1);
 	if (s->user->accepted++ == 0 && !s->hidden)
-		count_add(&h->counters.users, 1);
+		counter_add(&h->counters.users, 1);
 }
 
 /* Messages that were held or dropped and are in the log are read from there, so that they come in order. */
@@ -220,7 +220,7 @@ static bool push(struct hub *h, struct session *s, struct msg *m)
 		return false;
 	}
 	if (m->kind == MSG_USER)
-		count_add(&h->counters.sent, 1);
+		counter_add(&h->counters.sent, 1);
 	return true;
 }
 
@@ -302,9 +302,9 @@ static void uncount(struct hub *h, struct session *s)
 	s->counted = false;
 	u->count--;
 	if (session_accepted(s)) {
-		count_sub(&h->counters.sessions[s->transport], 1);
+		counter_sub(&h->counters.sessions[s->transport], 1);
 		if (--u->accepted == 0 && !s->hidden)
-			count_sub(&h->counters.users, 1);
+			counter_sub(&h->counters.users, 1);
 	}
 	if (u->count == 0 && h->o.by_interest && !s->hidden)
 		interest_withdraw(h, u);
@@ -312,7 +312,7 @@ static void uncount(struct hub *h, struct session *s)
 
 static void discard_unbegun(struct hub *h, struct session *s)
 {
-	count_add(&h->counters.dropped, outq_drop_unbegun(&s->q, &h->pool));
+	counter_add(&h->counters.dropped, outq_drop_unbegun(&s->q, &h->pool));
 	s->gap = 0;
 }
 

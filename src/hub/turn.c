@@ -13,7 +13,7 @@ void hub_close_slow(struct hub *h, struct session *s)
 {
 	if (s->state == SESSION_NONE || s->state == SESSION_CLOSING)
 		return;
-	count_add(&h->counters.closed_slow, 1);
+	counter_add(&h->counters.closed_slow, 1);
 	session_close(h, s, HUB_END_SLOW, true);
 }
 
@@ -26,7 +26,7 @@ static void apply_policy(struct hub *h, struct session *s)
 	}
 	while (place_over_limit(h, s) && outq_drop_oldest(&s->q, &h->pool)) {
 		s->gap++;
-		count_add(&h->counters.dropped, 1);
+		counter_add(&h->counters.dropped, 1);
 	}
 	place_clear_overflow(h, s);
 }

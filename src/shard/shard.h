@@ -8,6 +8,7 @@
 #define WSC_SHARD_SHARD_H
 
 #include <stdatomic.h>
+#include "api/metrics.h"
 #include "api/routes.h"
 #include "base/clock.h"
 #include "base/ip.h"
@@ -81,6 +82,7 @@ struct settings {
 	struct routes routes;
 	struct log log;
 	char node_id[80];
+	const char *version; /* of the library */
 	struct http1_limits http;
 	struct ws_limits ws;
 	struct listen_options listen;
@@ -92,7 +94,7 @@ struct settings {
 	} tls;
 	uint64_t max_connections;
 	uint64_t seed[2]; /* of every table of this process */
-	uint64_t started_mono_ms;
+	uint64_t started_mono_ms, started_wall_ms;
 	unsigned nshards;
 	struct shard **shards;
 	struct connect_table *connects;
@@ -112,23 +114,6 @@ struct settings {
 		_Atomic int spare_fd;             /* closed to accept and refuse a client at EMFILE; -1: consumed */
 	} shared;
 };
-
-/* Single writer: the shard. */
-struct shard_counters {
-	_Atomic uint64_t received, broadcasts;
-	_Atomic uint64_t undeliverable; /* counted in @received before their receiver was found offline */
-	_Atomic uint64_t deflated;      /* messages that were run through DEFLATE, used or not */
-};
-
-static inline void counter_add(_Atomic uint64_t *c, uint64_t n)
-{
-	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n, memory_order_relaxed);
-}
-
-static inline uint64_t counter_get(const _Atomic uint64_t *c)
-{
-	return atomic_load_explicit(c, memory_order_relaxed);
-}
 
 #define SHARD_LISTENERS 8
 #define SHARD_GATHER_BYTES 65536u
@@ -188,7 +173,7 @@ struct shard {
 	} deflate;
 	struct evicted evicted[EVICTED_MAX]; /* a ring */
 	uint32_t evicted_next;
-	struct shard_counters counters;
+	struct metrics metrics;
 	/* Posts to another shard, or to this one, in order with all else that is posted there. It runs in a later turn. */
 	void (*post)(struct shard *from, unsigned to, struct task *t);
 	/* Is a mailbox that we write to above its high water? Then we read later. */
@@ -197,6 +182,7 @@ struct shard {
 	bool (*late)(struct shard *sh);
 	struct {
 		_Atomic uint64_t turns;
+		_Atomic uint64_t deflated;      /* messages that were run through DEFLATE, used or not */
 		_Atomic uint64_t message_bytes; /* of the hub, as this turn began */
 	} shared;
 };

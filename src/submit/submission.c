@@ -4,16 +4,23 @@
 
 #include "base/mem.h"
 
+void submit_refuse_as(struct shard *sh, struct submission *sub, enum api_code code, struct bytes why, struct bytes ref)
+{
+	if (!(sub->sender->rules & SENDER_TRUSTED))
+		counter_add(&sh->metrics.messages_refused[code], 1);
+	sub->sender->refuse(sh, sub, code, why, ref);
+}
+
 void submit_refuse_of(struct shard *sh, struct submission *sub, enum end e, struct bytes value, struct bytes ref)
 {
 	char why[END_WHY_MAX];
 
-	sub->sender->refuse(sh, sub, end_code(e), end_why_of(e, value, why), ref);
+	submit_refuse_as(sh, sub, end_code(e), end_why_of(e, value, why), ref);
 }
 
 void submit_refuse(struct shard *sh, struct submission *sub, enum end e, struct bytes ref)
 {
-	sub->sender->refuse(sh, sub, end_code(e), bytes_str(end_why(e)), ref);
+	submit_refuse_as(sh, sub, end_code(e), bytes_str(end_why(e)), ref);
 }
 
 void submit_user_as_client(struct shard *sh, const struct submission *sub, struct submit_client *out)

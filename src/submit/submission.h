@@ -71,9 +71,12 @@ struct sender {
 	void (*outcome)(struct shard *sh, uint64_t token, const struct hub_request *r);
 };
 
+/* Refuses the message and counts that. */
 void submit_refuse(struct shard *sh, struct submission *sub, enum end e, struct bytes ref);
 /* The same; @value stands in the sentence of @e. */
 void submit_refuse_of(struct shard *sh, struct submission *sub, enum end e, struct bytes value, struct bytes ref);
+/* The same with a sentence of a hook or of the codec. */
+void submit_refuse_as(struct shard *sh, struct submission *sub, enum api_code code, struct bytes why, struct bytes ref);
 /* The client of a sender that is no WebSocket: a user id and nothing else. */
 void submit_user_as_client(struct shard *sh, const struct submission *sub, struct submit_client *out);
 /* Frees what the submission owns, not itself. */

@@ -92,7 +92,7 @@ static enum step ask_received(struct shard *sh, struct submission *sub, struct e
 	hook_forget(&call);
 	if (verdict == WSC_ALLOW)
 		return STEP_ON;
-	sub->sender->refuse(sh, sub, API_REFUSED, hook_reason(call.reason, END_HOOK_REFUSED), ref);
+	submit_refuse_as(sh, sub, API_REFUSED, hook_reason(call.reason, END_HOOK_REFUSED), ref);
 	return STEP_DONE;
 }
 
@@ -132,7 +132,7 @@ static enum step ask_send(struct shard *sh, struct submission *sub, struct envel
 	} else {
 		hook_forget(&call);
 		if (verdict != 0)
-			sub->sender->refuse(sh, sub, API_REFUSED, hook_reason(call.reason, END_HOOK_STOPPED), ref);
+			submit_refuse_as(sh, sub, API_REFUSED, hook_reason(call.reason, END_HOOK_STOPPED), ref);
 		else if (!edits_of(&ed, &v.m, &m, &extra))
 			submit_refuse(sh, sub, END_BAD_EDIT, ref);
 		else if (!ed.any)
@@ -169,9 +169,9 @@ static enum step stage_keep(struct shard *sh, struct submission *sub, struct env
 static void count_accepted(struct shard *sh, const struct submission *sub)
 {
 	if (sub->broadcast)
-		counter_add(&sh->counters.broadcasts, 1);
+		counter_add(&sh->metrics.broadcasts, 1);
 	else if (!(sub->sender->rules & SENDER_TRUSTED))
-		counter_add(&sh->counters.received, 1);
+		counter_add(&sh->metrics.received, 1);
 }
 
 static enum step stage_publish(struct shard *sh, struct submission *sub, struct envelope *e)
@@ -222,7 +222,7 @@ static bool parse(struct shard *sh, struct submission *sub, struct envelope *e)
 
 	if (err == ENVELOPE_OK)
 		return true;
-	sub->sender->refuse(sh, sub, err == ENVELOPE_NO_MEMORY ? API_OVERLOADED : API_BAD_MESSAGE,
+	submit_refuse_as(sh, sub, err == ENVELOPE_NO_MEMORY ? API_OVERLOADED : API_BAD_MESSAGE,
 			    envelope_explain(e, err, why), envelope_id_before(e, scratch));
 	return false;
 }
@@ -287,7 +287,7 @@ static bool may_go_on(struct shard *sh, struct submission *sub, const struct wsc
 	if (p->timed_out)
 		submit_refuse(sh, sub, END_HOOK_TIMEOUT, ref);
 	else if (p->verdict != (received_stage ? WSC_ALLOW : 0))
-		sub->sender->refuse(sh, sub, API_REFUSED,
+		submit_refuse_as(sh, sub, API_REFUSED,
 				    hook_reason(p->reason, received_stage ? END_HOOK_REFUSED : END_HOOK_STOPPED), ref);
 	else if ((p->edited || p->edit_failed) && !apply_edit(sh, sub, p))
 		submit_refuse(sh, sub, END_BAD_EDIT, ref);
@@ -321,8 +321,10 @@ void submit_outcome(struct shard *sh, const struct hub_request *r)
 
 	if (!r->token)
 		return; /* a program that asked for no outcome */
-	/* The receiver was offline and nothing is stored, so the message was not accepted after all. */
-	if (r->result == HUB_NOBODY && r->scope != HUB_TO_ALL && !(sender->rules & SENDER_TRUSTED))
-		counter_add(&sh->counters.undeliverable, 1);
+	/* The message was counted as received when it was accepted; the table of metrics takes user_offline off again. */
+	if (!(sender->rules & SENDER_TRUSTED) && r->result == HUB_TIMED_OUT)
+		counter_add(&sh->metrics.messages_refused[API_TIMED_OUT], 1);
+	else if (!(sender->rules & SENDER_TRUSTED) && r->result == HUB_NOBODY && r->scope != HUB_TO_ALL)
+		counter_add(&sh->metrics.messages_refused[API_USER_OFFLINE], 1);
 	sender->outcome(sh, r->token & ~tag, r);
 }

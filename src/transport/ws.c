@@ -81,6 +81,8 @@ static bool message_allowed(struct conn *c)
 		return true;
 	case RATE_REFUSE:
 		sh->refused++;
+		if (!conn_is_echo(c))
+			counter_add(&sh->metrics.messages_refused[API_RATE_LIMITED], 1);
 		snprintf(extra, sizeof extra, "\"retry_after_ms\":%u", retry);
 		conn_refuse(c, END_MESSAGE_RATE, BYTES(""), BYTES(""), bytes_str(extra));
 		return false;

@@ -53,7 +53,7 @@ TEST(texts_cannot_break_out_of_their_strings)
 		answer_online(&b, buf_bytes(&rows), 1, t, true);
 		CHECK(is_object(&b));
 		buf_clear(&b);
-		answer_stats(&b, &(struct answer_stats){ .node_id = t }, true);
+		answer_stats(&b, &(struct metrics_totals){ .node = t }, 0, true);
 		CHECK(is_object(&b));
 		buf_deinit(&b);
 		buf_deinit(&rows);
@@ -81,31 +81,29 @@ TEST(a_broadcast_says_how_many_twice)
 
 TEST(statistics_have_every_name_and_the_older_ones_only_where_asked)
 {
-	struct answer_stats s = { .node_id = BYTES("n"),
-				  .uptime_seconds = 1,
-				  .websocket = 2,
-				  .sse = 3,
-				  .online_users = 4,
-				  .received = 5,
-				  .sent = 6,
-				  .broadcasts = 7,
-				  .lifetime = UINT64_MAX,
-				  .dropped = 8,
-				  .closed_slow = 9,
-				  .closed_replaced = 10,
-				  .memory_limit = 11,
-				  .memory_used = 12,
-				  .memory_step = 3,
-				  .wall_ms = 0 };
+	struct metrics_totals t = { .node = BYTES("n"),
+				    .uptime = 1,
+				    .sessions = { [HUB_WEBSOCKET] = 2, [HUB_SSE] = 3 },
+				    .users = 4,
+				    .routed = 5,
+				    .sent = 6,
+				    .broadcasts = 7,
+				    .lifetime = UINT64_MAX,
+				    .dropped = 8,
+				    .closed_slow = 9,
+				    .replaced = 10,
+				    .memory_limit = 11,
+				    .memory_used = 12,
+				    .memory_step = 3 };
 	struct buf b = BUF_INIT;
 
-	answer_stats(&b, &s, false);
+	answer_stats(&b, &t, 0, false);
 	body(&b,
 	     "{\"success\":true,\"message\":\"Statistics\",\"data\":{\"node_id\":\"n\",\"uptime_seconds\":1,\"active_connections\":5,"
 	     "\"connections_by_type\":{\"websocket\":2,\"sse\":3},\"online_users\":4,\"messages_received\":5,\"messages_sent\":6,"
 	     "\"broadcasts\":7,\"total_lifetime\":18446744073709551615,\"messages_dropped\":8,\"closed_slow\":9,"
 	     "\"closed_replaced\":10,\"memory\":{\"limit_bytes\":11,\"used_bytes\":12,\"step\":3},\"last_updated\":\"1970-01-01T00:00:00.000Z\"}}");
-	answer_stats(&b, &s, true);
+	answer_stats(&b, &t, 0, true);
 	CHECK(memmem(b.at, b.len, "\"websocket_count\":2,\"sse_count\":3,\"total_connections\":5", 55) != NULL);
 	CHECK(b.len > 15 && memcmp(b.at + b.len - 15, ",\"status\":\"ok\"}", 15) == 0);
 	CHECK(is_object(&b));

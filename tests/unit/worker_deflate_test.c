@@ -115,10 +115,10 @@ TEST(a_broadcast_is_deflated_once_for_each_window_however_many_read_it)
 		fd[i] = join(&r, user, i == 42 ? NULL : i % 2 ? OFFER "; server_max_window_bits=9" : OFFER);
 	}
 	for (char letter = 'a'; letter < 'f'; letter++) {
-		uint64_t before = counter_get(&r.w[0]->shard.counters.deflated);
+		uint64_t before = counter_get(&r.w[0]->shard.shared.deflated);
 
 		broadcast(&r, letter);
-		CHECK_EQ(counter_get(&r.w[0]->shard.counters.deflated) - before, 2);
+		CHECK_EQ(counter_get(&r.w[0]->shard.shared.deflated) - before, 2);
 		for (int i = 0; i < 43; i++)
 			CHECK_EQ(reads_fresh(fd[i], letter), i != 42);
 	}
@@ -151,7 +151,7 @@ TEST(a_message_of_which_nothing_is_saved_is_tried_once_and_goes_out_as_it_is)
 		take(&in, bob[i]);
 		CHECK(next_frame(&in, &payload) != 0);
 	}
-	CHECK_EQ(counter_get(&r.w[0]->shard.counters.deflated), 1);
+	CHECK_EQ(counter_get(&r.w[0]->shard.shared.deflated), 1);
 	inbox_free(&in);
 	/* Letters without any order: what can be saved is a quarter; it is still taken. */
 	for (; n < 600; n++) {
@@ -161,7 +161,7 @@ TEST(a_message_of_which_nothing_is_saved_is_tried_once_and_goes_out_as_it_is)
 	memcpy(text + n, "\"}", 3);
 	say(alice, text);
 	rig_turn(&r, 2);
-	CHECK_EQ(counter_get(&r.w[0]->shard.counters.deflated), 2);
+	CHECK_EQ(counter_get(&r.w[0]->shard.shared.deflated), 2);
 	for (int i = 0; i < 2; i++) {
 		take(&in, bob[i]);
 		CHECK_EQ(next_frame(&in, &payload), 0xc1);

@@ -59,7 +59,7 @@ enum metric_status {
 	X(METRIC_ROUTE_PROBE, "probe")         \
 	X(METRIC_ROUTE_PAGE, "page")           \
 	X(METRIC_ROUTE_PROGRAM, "program")     \
-	X(METRIC_ROUTE_NONE, "none") /* no such path, or a head that could not be read */
+	X(METRIC_ROUTE_NONE, "none") /* no such path or method, or a head that could not be read */
 #define METRIC_RESULTS(X)         \
 	X(METRIC_RESULT_OK, "ok") \
 	X(METRIC_RESULT_FAILED, "failed")

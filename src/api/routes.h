@@ -40,6 +40,7 @@ struct conn;
 struct route_type {
 	enum route_kind kind;
 	uint8_t flags; /* enum route_flag */
+	uint8_t label; /* enum metric_route */
 	/* The request is whole: answers it, or hands it on and answers later. */
 	void (*serve)(struct conn *c);
 };

@@ -166,12 +166,14 @@ void conn_leave(struct conn *c)
 	if (!why.code)
 		why.code = s->close_code;
 	log_end(c, &why);
+	if (c->opened)
+		counter_add(&sh->metrics.closed[metric_close_of((uint16_t)why.code)], 1);
 	if (c->accepted && hooks->on_client_disconnect) {
 		client_of(c, &client, id);
 		client.connections -= s->counted;
 		hooks->on_client_disconnect(hooks->user, &client, &why);
 	}
-	c->accepted = false;
+	c->accepted = c->opened = false;
 	hub_detach(sh->hub, s, sh->now);
 }
 

@@ -89,6 +89,7 @@ struct conn {
 	bool by_client : 1;
 	bool held_input : 1; /* input waits in extra->held: for a hook, for room, or because its sender is rate-limited */
 	bool waiting : 1;    /* on shard.resumed or shard.deferred */
+	bool opened : 1;     /* the hub has counted it as opened, so its end is counted too */
 	bool rate_limited : 1; /* so many messages were refused that nothing is read until the timer fires */
 };
 /* An idle client: connection, stream, session and codec in one slab object. */

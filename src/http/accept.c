@@ -52,12 +52,13 @@ static size_t write_full(char out[FULL_MAX])
 }
 
 /* In one send, without a connection object, so that it costs no memory and no second look. */
-static void refuse_full(const struct settings *set, const struct listener *from, int fd)
+static void refuse_full(struct shard *sh, const struct listener *from, int fd)
 {
 	static const char alert[] = "\x15\x03\x03\x00\x02\x02\x50"; /* RFC 8446 §6: fatal, internal_error */
-	bool tls = wants_tls(set, from, fd);
+	bool tls = wants_tls(sh->set, from, fd);
 	char request[4096], answer[FULL_MAX];
 
+	counter_add(&sh->metrics.connections_refused[end_code(END_NO_DESCRIPTOR)], 1);
 	(void)!send(fd, tls ? alert : answer, tls ? sizeof alert - 1 : write_full(answer), MSG_NOSIGNAL);
 	(void)shutdown(fd, SHUT_WR);
 	/* Unread bytes would make the close a reset, and the answer might be lost with it. */
@@ -73,7 +74,7 @@ void accept_on_connection(struct loop *l, struct listener *from, int fd, const v
 
 	/* Another worker has consumed the spare: this descriptor is the last one, and becomes the spare. */
 	if (atomic_load_explicit(&sh->set->shared.spare_fd, memory_order_relaxed) < 0 && !accept_keep_spare(sh)) {
-		refuse_full(sh->set, from, fd);
+		refuse_full(sh, from, fd);
 		(void)accept_keep_spare(sh);
 		return;
 	}
@@ -119,7 +120,7 @@ int accept_turn_away(struct loop *l, struct listener *from, unsigned max)
 	}
 	close(spare);
 	while (n < max && (fd = accept4(from->src.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
-		refuse_full(sh->set, from, fd);
+		refuse_full(sh, from, fd);
 		n++;
 	}
 	fd = fd < 0 ? -errno : 0;

@@ -276,7 +276,7 @@ enum open_step admit_accept(struct conn *c)
 	for (unsigned i = 0; i < n; i++)
 		ok = ok && front[i];
 	if (ok && c->session.state != SESSION_CLOSING)
-		ok = hub_accept(sh->hub, &c->session, front, n, NULL, sh->now) == 0;
+		c->opened = ok = hub_accept(sh->hub, &c->session, front, n, NULL, sh->now) == 0;
 	for (unsigned i = 0; i < n; i++)
 		if (front[i])
 			msg_unref(front[i]);

@@ -48,10 +48,12 @@ void http_answer_head(struct conn *c, const struct http1_out_field *fields, size
 	struct http_conn *h = http_of(c);
 
 	h->keep_alive = false;
-	if (http1_write_head(&h->out, 200, fields, nfields) != 0 || h->out.failed)
+	if (http1_write_head(&h->out, 200, fields, nfields) != 0 || h->out.failed) {
 		http_over(c, WS_CODE_INTERNAL, false);
-	else
-		last_answer(c);
+		return;
+	}
+	http_count_request(conn_shard(c), h->route, 200);
+	last_answer(c);
 }
 
 void http_answer(struct conn *c, uint16_t status, const char *type, struct bytes body,
@@ -66,9 +68,12 @@ void http_answer(struct conn *c, uint16_t status, const char *type, struct bytes
 				    .nfields = nfields,
 				    .head_only = h->state > HTTP_HEAD && h->head.method == HTTP1_HEAD };
 
-	if (http1_write_response(&h->out, &r) != 0 || h->out.failed)
+	if (http1_write_response(&h->out, &r) != 0 || h->out.failed) {
 		http_over(c, WS_CODE_INTERNAL, false);
-	else if (h->keep_alive)
+		return;
+	}
+	http_count_request(conn_shard(c), h->route, status);
+	if (h->keep_alive)
 		next_request(c);
 	else
 		last_answer(c);

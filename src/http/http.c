@@ -234,6 +234,15 @@ static void refuse_method(struct conn *c)
 	buf_deinit(&allow);
 }
 
+static void refuse_barred(struct conn *c, enum end barred)
+{
+	const struct route *r = http_of(c)->route;
+
+	if (r && (r->type->flags & ROUTE_SESSION))
+		http_count_refused(c, end_code(barred));
+	http_refuse(c, barred);
+}
+
 /* Refuses a request before its body is read. A refusal with a body still to come ends the connection. False: refused. */
 static bool gate(struct conn *c)
 {
@@ -246,7 +255,7 @@ static bool gate(struct conn *c)
 		found = routes_find(&conn_shard(c)->set->routes, h->head.method_name, h->path, &h->route);
 	barred = gate_barred(c);
 	if (barred != END_NONE && (found != ROUTE_FOUND || !(h->route->type->flags & ROUTE_HANDSHAKE)))
-		http_refuse(c, barred);
+		refuse_barred(c, barred);
 	else if (!decoded)
 		http_refuse(c, END_BAD_PATH);
 	else if (h->head.method == HTTP1_OPTIONS && found != ROUTE_FOUND)

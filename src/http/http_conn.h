@@ -75,6 +75,20 @@ static inline struct http_conn *http_of(const struct conn *c)
 	return c->at.http;
 }
 
+/* A request was answered with @status; @r: NULL when it has no route. */
+static inline void http_count_request(struct shard *sh, const struct route *r, uint16_t status)
+{
+	unsigned route = r ? r->type->label : METRIC_ROUTE_NONE;
+
+	counter_add(&sh->metrics.http_requests[route][metric_status_of(status)], 1);
+}
+
+/* A client that asked for a connection is refused. */
+static inline void http_count_refused(const struct conn *c, enum api_code code)
+{
+	counter_add(&conn_shard(c)->metrics.connections_refused[code], 1);
+}
+
 struct http_conn *http_conn_new(const struct ip *peer);
 void http_conn_free(struct http_conn *h);
 void opening_free(struct opening *o);

@@ -35,6 +35,7 @@ static enum open_step check_handshake(struct conn *c)
 	h->open->wsc_v1 = hs.wsc_v1;
 	memcpy(h->open->accept, hs.accept, sizeof hs.accept);
 	if (u != WS_UPGRADE_OK && h->barred != END_NONE) {
+		http_count_refused(c, end_code(h->barred));
 		http_refuse(c, h->barred);
 		return OPEN_OVER;
 	}
@@ -56,6 +57,7 @@ static enum open_step check_handshake(struct conn *c)
 	case WS_UPGRADE_BAD_REQUEST:
 		break;
 	}
+	http_count_refused(c, code);
 	http_refuse_as(c, 0, code, bytes_str(ws_upgrade_why(u)), more);
 	return OPEN_OVER;
 }
@@ -296,6 +298,7 @@ static void begin(struct conn *c, enum hub_transport transport, bool echo)
 	opening_free(h->open);
 	h->open = o;
 	if (!o || !(o->scratch = mem_alloc(h->head.query.len + 1))) {
+		http_count_refused(c, end_code(END_NO_MEMORY));
 		http_refuse(c, END_NO_MEMORY);
 		return;
 	}

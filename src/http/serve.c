@@ -41,21 +41,21 @@ static void serve_old_stats(struct conn *c)
 	http_answer_json(c, &body);
 }
 
-#define ROUTE(kind, serve, flags) [kind] = { kind, flags, serve }
+#define ROUTE(kind, serve, label, flags) [kind] = { kind, flags, METRIC_ROUTE_##label, serve }
 
 const struct route_type http_routes[ROUTE_KINDS] = {
-	ROUTE(ROUTE_WEBSOCKET, serve_websocket, ROUTE_HANDSHAKE | ROUTE_SESSION),
-	ROUTE(ROUTE_ECHO, serve_echo, ROUTE_HANDSHAKE),
-	ROUTE(ROUTE_SSE, serve_sse, ROUTE_SESSION),
-	ROUTE(ROUTE_SEND, serve_send, 0),
-	ROUTE(ROUTE_BROADCAST, serve_broadcast, 0),
-	ROUTE(ROUTE_ONLINE, serve_online, 0),
-	ROUTE(ROUTE_STATS, serve_stats, ROUTE_WHEN_SHORT),
-	ROUTE(ROUTE_OLD_ONLINE, serve_old_online, 0),
-	ROUTE(ROUTE_OLD_STATS, serve_old_stats, ROUTE_WHEN_SHORT),
-	ROUTE(ROUTE_LIVEZ, serve_live, ROUTE_WHEN_FULL),
-	ROUTE(ROUTE_READYZ, serve_ready, 0),
-	ROUTE(ROUTE_ASSET, serve_asset, 0),
-	ROUTE(ROUTE_LOCAL_ASSET, serve_local_asset, 0),
-	ROUTE(ROUTE_PROGRAM, serve_program, 0),
+	ROUTE(ROUTE_WEBSOCKET, serve_websocket, WEBSOCKET, ROUTE_HANDSHAKE | ROUTE_SESSION),
+	ROUTE(ROUTE_ECHO, serve_echo, WEBSOCKET, ROUTE_HANDSHAKE),
+	ROUTE(ROUTE_SSE, serve_sse, SSE, ROUTE_SESSION),
+	ROUTE(ROUTE_SEND, serve_send, SEND, 0),
+	ROUTE(ROUTE_BROADCAST, serve_broadcast, BROADCAST, 0),
+	ROUTE(ROUTE_ONLINE, serve_online, ONLINE, 0),
+	ROUTE(ROUTE_STATS, serve_stats, STATS, ROUTE_WHEN_SHORT),
+	ROUTE(ROUTE_OLD_ONLINE, serve_old_online, ONLINE, 0),
+	ROUTE(ROUTE_OLD_STATS, serve_old_stats, STATS, ROUTE_WHEN_SHORT),
+	ROUTE(ROUTE_LIVEZ, serve_live, PROBE, ROUTE_WHEN_FULL),
+	ROUTE(ROUTE_READYZ, serve_ready, PROBE, 0),
+	ROUTE(ROUTE_ASSET, serve_asset, PAGE, 0),
+	ROUTE(ROUTE_LOCAL_ASSET, serve_local_asset, PAGE, 0),
+	ROUTE(ROUTE_PROGRAM, serve_program, PROGRAM, 0),
 };

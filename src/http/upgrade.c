@@ -60,6 +60,7 @@ struct buf upgrade(struct conn *c, bool *ok)
 	struct buf next = h->next, out = h->out;
 	size_t sent = h->out_sent;
 	enum hub_transport transport = h->open->transport;
+	const struct route *route = h->route;
 	uint8_t retry[SSE_RETRY_MAX];
 
 	*ok = write_head(c, &out) == 0;
@@ -73,6 +74,7 @@ struct buf upgrade(struct conn *c, bool *ok)
 	c->kind = transport == HUB_WEBSOCKET ? CONN_WS : CONN_SSE;
 	*ok = *ok && !out.failed && conn_extra(c);
 	if (*ok) {
+		http_count_request(sh, route, transport == HUB_WEBSOCKET ? 101 : 200);
 		c->at.extra->ctl = out;
 		c->at.extra->ctl_sent = sent;
 	} else {
@@ -88,6 +90,7 @@ enum open_step open_refuse_by_close(struct conn *c, enum api_code code, struct b
 	struct buf next = upgrade(c, &ok);
 
 	buf_deinit(&next);
+	http_count_refused(c, code);
 	if (!ok) {
 		conn_end(c, WS_CODE_INTERNAL, false);
 		return OPEN_OVER;
@@ -113,6 +116,7 @@ static enum open_step refuse(struct conn *c, uint16_t status, enum api_code code
 		return open_refuse_by_close(c, code, why);
 	opening_free(h->open);
 	h->open = NULL;
+	http_count_refused(c, code);
 	http_refuse_as(c, status, code, why, retry_s ? &retry : NULL);
 	return OPEN_OVER;
 }

@@ -34,6 +34,10 @@ void stats_totals(const struct settings *set, struct now now, struct metrics_tot
 		const struct shard *sh = set->shards[i];
 
 		metrics_add(out, &sh->metrics, hub_counters(sh->hub));
+		out->received_bytes += counter_get(&sh->loop.received_bytes);
+		out->sent_bytes += counter_get(&sh->loop.sent_bytes);
+		out->tls_handshakes[METRIC_RESULT_OK] += counter_get(&sh->loop.tls_ok);
+		out->tls_handshakes[METRIC_RESULT_FAILED] += counter_get(&sh->loop.tls_failed);
 		out->queue_bytes += counter_get(&sh->shared.message_bytes);
 	}
 }

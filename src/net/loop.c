@@ -275,6 +275,7 @@ static size_t read_once(struct loop *l, struct stream *s)
 	counter_add(&l->n_recv, 1);
 	n = recv(s->src.fd, l->recv_buf, want, 0);
 	if (n > 0) {
+		counter_add(&l->received_bytes, (uint64_t)n);
 		if ((size_t)n == want)
 			s->src.flags |= STREAM_BULK;
 		else

@@ -105,6 +105,8 @@ struct loop {
 	uint32_t chop;
 	/* Counts of system calls, so that a test can check how many a message needs. Single writer, relaxed. */
 	_Atomic uint64_t n_recv, n_send, n_wait, n_accept;
+	/* For the metrics: bytes of streams as the network has them, encrypted ones included; handshakes that have ended. */
+	_Atomic uint64_t received_bytes, sent_bytes, tls_ok, tls_failed;
 	void *events;
 };
 

@@ -38,8 +38,10 @@ ptrdiff_t stream_send_raw(struct stream *s, const struct iovec *segment, int n)
 		return -errno;
 	if (sent < 0)
 		sent = 0;
-	if (sent > 0)
+	if (sent > 0) {
 		s->src.flags |= STREAM_MOVED;
+		counter_add(&s->loop->sent_bytes, (uint64_t)sent);
+	}
 	/* When the test mode has cut the send, the socket is not full. */
 	if ((size_t)sent < want && !(s->loop->chop && sent > 0))
 		s->src.flags |= STREAM_BLOCKED;

@@ -21,6 +21,7 @@
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include "base/counter.h"
 #include "base/mem.h"
 
 /* One encrypted record, and some bytes of the protocol itself. */
@@ -667,8 +668,10 @@ static size_t decrypt(struct tls *t)
 	if (r <= 0)
 		read_failure(t, r);
 	t->raw = bytes_of(NULL, 0);
-	if (!t->settled && SSL_is_init_finished(t->ssl))
+	if (!t->settled && SSL_is_init_finished(t->ssl)) {
 		t->settled = true;
+		counter_add(&t->s->loop->tls_ok, 1);
+	}
 	(void)push(t);
 	return got;
 }
@@ -878,6 +881,8 @@ void tls_close(struct stream *s)
 {
 	struct tls *t = s->tls;
 
+	if (!t->settled)
+		counter_add(&s->loop->tls_failed, 1);
 	if (!t->pending && !t->error && !t->notified && t->settled)
 		finish(t);
 	s->tls = NULL;

@@ -194,7 +194,6 @@ void pressure_turn(struct shard *sh)
 
 	if (!p->limit_bytes)
 		return;
-	atomic_store_explicit(&sh->shared.message_bytes, hub_owner(sh->hub)->bytes, memory_order_relaxed);
 	if (now_ms(sh->now) >= atomic_load_explicit(&p->shared.next_ms, memory_order_relaxed) &&
 	    !atomic_exchange(&p->shared.looking, true)) {
 		measure_now(sh);

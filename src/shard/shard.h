@@ -183,7 +183,7 @@ struct shard {
 	struct {
 		_Atomic uint64_t turns;
 		_Atomic uint64_t deflated;      /* messages that were run through DEFLATE, used or not */
-		_Atomic uint64_t message_bytes; /* of the hub, as this turn began */
+		_Atomic uint64_t message_bytes; /* of the hub, as the last turn ended */
 	} shared;
 };
 

@@ -407,6 +407,7 @@ bool worker_turn(struct worker *w, int max_wait_ms)
 	conn_reap(sh);
 	reopen_listeners(sh);
 	counter_add(&sh->shared.turns, 1);
+	atomic_store_explicit(&sh->shared.message_bytes, hub_owner(sh->hub)->bytes, memory_order_relaxed);
 	if (sh->draining && drained(w)) {
 		cut_all(sh);
 		post_batches(w);

@@ -648,6 +648,8 @@ TEST(chop_cuts_every_read_and_write_and_loses_nothing)
 	CHECK_EQ(stream_send(&e.s, piece, 2), 3);
 	CHECK(!stream_blocked(&e.s));
 	CHECK_EQ(read(other, in, sizeof in), 3);
+	CHECK_EQ(w.loop.received_bytes, 10);
+	CHECK_EQ(w.loop.sent_bytes, 3);
 	close(other);
 	turn(&w);
 	turn(&w);

@@ -695,6 +695,8 @@ TEST(a_crowd_of_handshakes_takes_several_turns)
 		CHECK_EQ(shake(&w, &c[i]), 1);
 		drop(&e[i], &c[i]);
 	}
+	CHECK_EQ(w.loop.tls_ok, CROWD);
+	CHECK_EQ(w.loop.tls_failed, 0);
 	finish(&w);
 }
 
@@ -727,6 +729,8 @@ TEST(a_crowd_of_handshakes_that_fail_takes_as_many_turns)
 		CHECK(e[i].secured < 0);
 		drop(&e[i], &c[i]);
 	}
+	CHECK_EQ(w.loop.tls_ok, 0);
+	CHECK_EQ(w.loop.tls_failed, CROWD);
 	finish(&w);
 }
 

@@ -144,7 +144,10 @@ struct wsc_stats {
 	uint64_t broadcasts;
 	/* Connections accepted since the start. */
 	uint64_t total_lifetime;
-	/* Messages taken off a queue unsent: by slow_consumer: drop_oldest, or because their connection was closed. */
+	/*
+	 * Messages taken off a queue unsent. overflow: by slow_consumer: drop_oldest. closed: their connection was
+	 * closed. broken: their connection ended by itself.
+	 */
 	uint64_t messages_dropped;
 	/* Connections closed with 1013 because they read too slowly. */
 	uint64_t closed_slow;

@@ -52,6 +52,7 @@ static const char *const statuses[METRIC_STATUS_END] = { METRIC_STATUSES(NUMBER_
 static const char *const routes[METRIC_ROUTE_END] = { METRIC_ROUTES(LABEL_TEXT) };
 static const char *const results[METRIC_RESULT_END] = { METRIC_RESULTS(LABEL_TEXT) };
 static const char *const transports[METRIC_TRANSPORT_END] = { METRIC_TRANSPORTS(LABEL_TEXT) };
+static const char *const drops[METRIC_DROP_END] = { METRIC_DROPS(LABEL_TEXT) };
 #undef NUMBER_TEXT
 #undef LABEL_TEXT
 #define CLOSE(number, should, level, when, cause) #number,
@@ -71,6 +72,7 @@ static const struct metric_labels labels_TRANSPORT = { .by = { { "transport", tr
 static const struct metric_labels labels_CLOSE_CODE = { .by = { { "code", closes, METRIC_CLOSE_END } } };
 static const struct metric_labels labels_REASON = { .by = { { "reason", codes, API_CODE_END } } };
 static const struct metric_labels labels_CODE = { .by = { { "code", codes, API_CODE_END } } };
+static const struct metric_labels labels_DROP = { .by = { { "reason", drops, METRIC_DROP_END } } };
 static const struct metric_labels labels_RESULT = { .by = { { "result", results, METRIC_RESULT_END } } };
 static const struct metric_labels labels_ROUTE_STATUS = {
 	.by = { { "route", routes, METRIC_ROUTE_END }, { "status", statuses, METRIC_STATUS_END } },

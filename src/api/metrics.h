@@ -67,14 +67,23 @@ enum metric_status {
 #define METRIC_TRANSPORTS(X)                       \
 	X(METRIC_TRANSPORT_WEBSOCKET, "websocket") \
 	X(METRIC_TRANSPORT_SSE, "sse")
+/* In the order of enum hub_drop. */
+#define METRIC_DROPS(X)                     \
+	X(METRIC_DROP_OVERFLOW, "overflow") \
+	X(METRIC_DROP_CLOSED, "closed")     \
+	X(METRIC_DROP_BROKEN, "broken")
 
 #define METRIC_LABEL_ENUM(name, text) name,
 enum metric_route { METRIC_ROUTES(METRIC_LABEL_ENUM) METRIC_ROUTE_END };
 enum metric_result { METRIC_RESULTS(METRIC_LABEL_ENUM) METRIC_RESULT_END };
 enum metric_transport { METRIC_TRANSPORTS(METRIC_LABEL_ENUM) METRIC_TRANSPORT_END };
+enum metric_drop { METRIC_DROPS(METRIC_LABEL_ENUM) METRIC_DROP_END };
 #undef METRIC_LABEL_ENUM
 _Static_assert((int)METRIC_TRANSPORT_WEBSOCKET == HUB_WEBSOCKET && (int)METRIC_TRANSPORT_SSE == HUB_SSE,
 	       "the index of struct hub_counters.sessions");
+_Static_assert((int)METRIC_DROP_OVERFLOW == HUB_DROP_OVERFLOW && (int)METRIC_DROP_CLOSED == HUB_DROP_CLOSED &&
+		       (int)METRIC_DROP_BROKEN == HUB_DROP_BROKEN,
+	       "the index of struct hub_counters.dropped");
 
 enum metric_close metric_close_of(uint16_t code);
 enum metric_status metric_status_of(uint16_t status);
@@ -89,6 +98,7 @@ enum metric_status metric_status_of(uint16_t status);
 #define METRIC_DIM_CLOSE_CODE [METRIC_CLOSE_END]
 #define METRIC_DIM_REASON [API_CODE_END] /* enum api_code; API_OK is no series */
 #define METRIC_DIM_CODE [API_CODE_END]
+#define METRIC_DIM_DROP [METRIC_DROP_END]
 #define METRIC_DIM_RESULT [METRIC_RESULT_END]
 #define METRIC_DIM_ROUTE_STATUS [METRIC_ROUTE_END][METRIC_STATUS_END]
 

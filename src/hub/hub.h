@@ -201,13 +201,21 @@ struct hub_request {
 	uint32_t room_bytes; /* LOAD: sum of their msg_charge(); but one message is always allowed */
 };
 
+/* Why a message was taken off a queue unsent. */
+enum hub_drop {
+	HUB_DROP_OVERFLOW, /* HUB_SLOW_DROP_OLDEST */
+	HUB_DROP_CLOSED,   /* discarded by hub_close() */
+	HUB_DROP_BROKEN,   /* its session was detached first */
+	HUB_DROPS
+};
+
 /* Counters; one writer (the owner), read from anywhere with relaxed loads. */
 struct hub_counters {
 	_Atomic uint64_t sessions[2]; /* accepted and not closing, by enum hub_transport */
 	_Atomic uint64_t users;       /* that have such a session */
 	_Atomic uint64_t lifetime;    /* sessions accepted since the start */
 	_Atomic uint64_t sent;        /* MSG_USER put on a queue, once per session */
-	_Atomic uint64_t dropped;     /* removed from a queue unsent: by drop_oldest, or discarded at a close */
+	_Atomic uint64_t dropped[HUB_DROPS]; /* removed from a queue unsent, by enum hub_drop */
 	_Atomic uint64_t closed_slow; /* 1013 */
 	_Atomic uint64_t replaced;    /* 4409 */
 };

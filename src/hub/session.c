@@ -312,7 +312,7 @@ static void uncount(struct hub *h, struct session *s)
 
 static void discard_unbegun(struct hub *h, struct session *s)
 {
-	counter_add(&h->counters.dropped, outq_drop_unbegun(&s->q, &h->pool));
+	counter_add(&h->counters.dropped[HUB_DROP_CLOSED], outq_drop_unbegun(&s->q, &h->pool));
 	s->gap = 0;
 }
 
@@ -350,6 +350,7 @@ void hub_detach(struct hub *h, struct session *s, struct now now)
 		return;
 	uncount(h, s);
 	place_forget(h, s);
+	counter_add(&h->counters.dropped[HUB_DROP_BROKEN], s->q.count);
 	outq_clear(&s->q, &h->pool);
 	attrs_free(h, s);
 	list_remove(&s->of_user);

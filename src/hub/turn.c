@@ -26,7 +26,7 @@ static void apply_policy(struct hub *h, struct session *s)
 	}
 	while (place_over_limit(h, s) && outq_drop_oldest(&s->q, &h->pool)) {
 		s->gap++;
-		counter_add(&h->counters.dropped, 1);
+		counter_add(&h->counters.dropped[HUB_DROP_OVERFLOW], 1);
 	}
 	place_clear_overflow(h, s);
 }

@@ -89,7 +89,7 @@ TEST(statistics_have_every_name_and_the_older_ones_only_where_asked)
 				    .sent = 6,
 				    .broadcasts = 7,
 				    .lifetime = UINT64_MAX,
-				    .dropped = 8,
+				    .dropped = { [HUB_DROP_OVERFLOW] = 3, [HUB_DROP_BROKEN] = 5 },
 				    .closed_slow = 9,
 				    .replaced = 10,
 				    .memory_limit = 11,

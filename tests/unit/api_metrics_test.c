@@ -305,7 +305,7 @@ TEST(the_statistics_have_their_members_in_the_order_of_the_table)
 				    .sent = 6,
 				    .broadcasts = 7,
 				    .lifetime = UINT64_MAX,
-				    .dropped = 8,
+				    .dropped = { [HUB_DROP_OVERFLOW] = 3, [HUB_DROP_CLOSED] = 5 },
 				    .closed_slow = 9,
 				    .replaced = 10,
 				    .memory_limit = 11,
@@ -381,14 +381,14 @@ static void write_table(struct buf *b)
 	}
 }
 
-/* The first label of the table with the values of @label: their list stands there. */
-static const struct metric_label *first_with(const struct metric_label *label)
+/* The first row of the table whose label has the values of @label: their list stands there. */
+static const struct metric_row *first_with(const struct metric_label *label)
 {
 	for (unsigned i = 0; i < METRIC_ROWS; i++)
 		for (unsigned l = 0; l < 2; l++)
 			if (metric_rows[i].labels->by[l].values == label->values)
-				return &metric_rows[i].labels->by[l];
-	return label;
+				return &metric_rows[i];
+	return NULL;
 }
 
 static void write_labels(struct buf *b)
@@ -396,14 +396,15 @@ static void write_labels(struct buf *b)
 	buf_add_str(b, "\n| label | of | values |\n|---|---|---|\n");
 	for (unsigned i = 0; i < METRIC_ROWS; i++)
 		for (unsigned l = 0; l < 2; l++) {
-			const struct metric_label *label = &metric_rows[i].labels->by[l], *first = first_with(label);
+			const struct metric_label *label = &metric_rows[i].labels->by[l];
+			const struct metric_row *first = first_with(label);
 
 			if (!label->values)
 				continue;
 			buf_addf(b, "| `%s` | `%s` |", label->name, metric_rows[i].name);
-			if (first != label)
+			if (first != &metric_rows[i])
 				buf_addf(b, " those of `%s`", first->name);
-			for (unsigned v = 0; first == label && v < label->n; v++)
+			for (unsigned v = 0; first == &metric_rows[i] && v < label->n; v++)
 				if (label->values[v])
 					buf_addf(b, " `%s`", label->values[v]);
 			buf_add_str(b, " |\n");

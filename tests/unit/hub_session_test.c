@@ -171,7 +171,9 @@ TEST(a_close_that_discards_keeps_what_has_begun)
 	hub_close(fx.hub[0], &s, 1013, "slow", true);
 	CHECK_EQ(s.q.count, 1);
 	CHECK_BYTES(fx_waits(&s, 0), "begun");
-	CHECK_EQ(hub_counters(fx.hub[0])->dropped, 3);
+	CHECK_EQ(hub_counters(fx.hub[0])->dropped[HUB_DROP_CLOSED], 3);
+	hub_detach(fx.hub[0], &s, FX_NOW(0));
+	CHECK_EQ(hub_counters(fx.hub[0])->dropped[HUB_DROP_BROKEN], 1);
 	fx_free(&fx);
 }
 

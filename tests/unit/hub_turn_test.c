@@ -115,7 +115,7 @@ TEST(drop_oldest_drops_what_has_not_begun_and_counts_the_gap)
 	CHECK_EQ(ann.q.offset, 1);
 	CHECK_BYTES(fx_waits(&ann, 0), "1");
 	CHECK_BYTES(fx_waits(&ann, 1), "5");
-	CHECK_EQ(hub_counters(fx.hub[0])->dropped, 3);
+	CHECK_EQ(hub_counters(fx.hub[0])->dropped[HUB_DROP_OVERFLOW], 3);
 	hub_writable(fx.hub[0], &ann);
 	fx_drain_all(&fx);
 	CHECK_EQ(ann.gap, 0);

@@ -154,6 +154,8 @@ struct metrics_totals {
 
 /* Counts @value in the histogram @field of @m, a struct metrics. */
 #define metric_observe(m, field, value) histogram_add(&(m)->field, metric_bounds_##field, value)
+/* The same, @n times. */
+#define metric_observe_n(m, field, value, n) histogram_add_n(&(m)->field, metric_bounds_##field, value, n)
 
 /* Adds what one worker and its hub have counted to @t. Any thread. */
 void metrics_add(struct metrics_totals *t, const struct metrics *m, const struct hub_counters *hub);

@@ -18,15 +18,21 @@ struct histogram {
 	_Atomic uint64_t sum;
 };
 
-/* @bounds are in rising order. */
-static inline void histogram_add(struct histogram *h, const uint64_t bounds[HISTOGRAM_BOUNDS], uint64_t value)
+/* Adds @n times @value; @bounds are in rising order. */
+static inline void histogram_add_n(struct histogram *h, const uint64_t bounds[HISTOGRAM_BOUNDS], uint64_t value,
+				   uint64_t n)
 {
 	unsigned i = 0;
 
 	while (i < HISTOGRAM_BOUNDS && value > bounds[i])
 		i++;
-	counter_add(&h->bucket[i], 1);
-	counter_add(&h->sum, value);
+	counter_add(&h->bucket[i], n);
+	counter_add(&h->sum, value * n);
+}
+
+static inline void histogram_add(struct histogram *h, const uint64_t bounds[HISTOGRAM_BOUNDS], uint64_t value)
+{
+	histogram_add_n(h, bounds, value, 1);
 }
 
 #endif

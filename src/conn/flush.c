@@ -13,7 +13,7 @@
 
 struct segment {
 	struct bytes at;
-	bool ctl;
+	const struct msg *msg; /* NULL: control bytes */
 };
 
 struct out {
@@ -22,9 +22,9 @@ struct out {
 	size_t bytes;
 };
 
-static void add_segment(struct out *o, struct bytes b, bool ctl)
+static void add_segment(struct out *o, struct bytes b, const struct msg *m)
 {
-	o->segment[o->n++] = (struct segment){ b, ctl };
+	o->segment[o->n++] = (struct segment){ b, m };
 	o->bytes += b.len;
 }
 
@@ -145,6 +145,8 @@ static bool deflate_ahead(struct conn *c)
 		deflate_own(c, m, &x->ctl);
 		if (x->ctl.failed)
 			return false;
+		shard_delivered(conn_shard(c),
+				m); /* the control bytes that it is part of leave before what comes behind */
 		hub_sent(conn_shard(c)->hub, s, 1, 0);
 	}
 	return true;
@@ -169,20 +171,20 @@ static bool collect(struct conn *c, struct out *o)
 		queue_close(c);
 	n = own || s->state == SESSION_NONE ? 0 : outq_peek(&s->q, m, FLUSH_SEGMENTS);
 	if (n && s->q.offset) {
-		wire = wire_form(c, m[i++]);
+		wire = wire_form(c, m[i]);
 		bytes_skip(&wire, s->q.offset);
-		add_segment(o, wire, false);
+		add_segment(o, wire, m[i++]);
 	}
 	if (!ctl_empty(c))
 		add_segment(o,
 			    bytes_of(c->at.extra->ctl.at + c->at.extra->ctl_sent,
 				     c->at.extra->ctl.len - c->at.extra->ctl_sent),
-			    true);
+			    NULL);
 	for (; i < n && !held && o->bytes < 4 * SHARD_GATHER_BYTES; i++) {
 		wire = wire_form(c, m[i]);
 		if (!wire.at)
 			return false;
-		add_segment(o, wire, false);
+		add_segment(o, wire, m[i]);
 	}
 	return true;
 }
@@ -215,9 +217,10 @@ static void account(struct conn *c, const struct out *o, size_t sent)
 		size_t take = sent < o->segment[i].at.len ? sent : o->segment[i].at.len;
 
 		sent -= take;
-		if (o->segment[i].ctl) {
+		if (!o->segment[i].msg) {
 			x->ctl_sent += take;
 		} else if (take == o->segment[i].at.len) {
+			shard_delivered(conn_shard(c), o->segment[i].msg);
 			whole++;
 			offset = 0;
 		} else {
@@ -320,10 +323,11 @@ static void offered(struct conn *c)
 
 	if (s->state != SESSION_NONE)
 		hub_flushed(hub, s, stream_blocked(&c->stream), conn_shard(c)->now);
-	if (stream_blocked(&c->stream) || c->stalled_ms)
+	if (stream_blocked(&c->stream) || c->stalled_ms) {
 		conn_stall(c, moved);
-	if (conn_stall_over(c))
-		hub_close_slow(hub, s);
+		if (conn_stall_over(c))
+			hub_close_slow(hub, s);
+	}
 	begin_closing(c);
 	if (c->close_queued && ctl_empty(c)) {
 		if (!stream_holds(&c->stream)) /* else on_writable comes back here */
@@ -334,7 +338,8 @@ static void offered(struct conn *c)
 		hub_ready(hub, s);
 	if (conn_kind(c)->flushed)
 		conn_kind(c)->flushed(c, moved);
-	conn_extra_trim(c);
+	if (c->at.extra)
+		conn_extra_trim(c);
 }
 
 void conn_flush(struct conn *c)

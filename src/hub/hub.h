@@ -161,6 +161,7 @@ struct hub_relay {
 	uint8_t kind;          /* enum msg_kind */
 	uint16_t code;         /* KICK: close code; OUTCOME: not 0: the peer had no memory, @count may be too low */
 	uint32_t count;        /* OUTCOME: delivered */
+	uint32_t accepted_us;  /* PUBLISH: struct msg.accepted_us */
 	uint64_t token;        /* of the asking hub, in PUBLISH, KICK and INTEREST; OUTCOME and INTEREST_OK return it */
 	uint64_t seq;          /* position in the log, 0: none */
 	struct bytes to;       /* user or ticket; OUTCOME of HUB_ANSWER_FAILURE returns it, with @ref */

@@ -53,6 +53,7 @@ struct msg {
 	struct bytes form[MSG_FORMS]; /* .at == NULL: not made yet */
 	struct msg_made *made;        /* forms that do not fit into the room: msg_make(); freed with the message */
 	uint32_t weight;              /* its share of owner->bytes */
+	uint32_t accepted_us;         /* low 32 bits of the monotonic us when hub_publish() took it, on any worker */
 	uint8_t kind;                 /* enum msg_kind */
 	uint8_t size_class;           /* of its block, MSG_CLASSES: none */
 	bool binary;                  /* is sent as a binary message; else as text, as all JSON is */

@@ -120,6 +120,7 @@ static void relay_publication(struct hub *h, const struct hub_publication *p, ui
 		.kind = p->msg->kind,
 		.token = token,
 		.seq = p->msg->seq,
+		.accepted_us = p->msg->accepted_us,
 		.to = p->to,
 		.sender = p->scope == HUB_TO_TICKET ? p->sender : (struct bytes){ 0 },
 		.ref = p->ref,
@@ -206,6 +207,7 @@ static int publish_to_all(struct hub *h, const struct hub_publication *p, struct
 
 int hub_publish(struct hub *h, const struct hub_publication *p, struct now now)
 {
+	p->msg->accepted_us = (uint32_t)(now.mono_ns / 1000u);
 	switch (p->scope) {
 	case HUB_TO_USER:
 		return publish_to_user(h, p, now);
@@ -291,6 +293,7 @@ static void receive_publication(struct hub *h, unsigned peer, const struct hub_r
 	if (r->body.len)
 		memcpy(m->json, r->body.at, r->body.len);
 	m->seq = r->seq;
+	m->accepted_us = r->accepted_us;
 	count = deliver(h, r->scope, r->to, r->sender, m);
 	msg_unref(m);
 	answer(h, peer, r, count, false);

@@ -27,6 +27,13 @@ void shard_ulid(struct shard *sh, char out[ULID_LEN])
 	ulid_make(&sh->ulid, &sh->rng, sh->now.wall_ms, out);
 }
 
+void shard_count_delivered(struct shard *sh)
+{
+	if (sh->delivered.n)
+		metric_observe_n(&sh->metrics, delivery, sh->delivered.waited_us * UINT64_C(1000), sh->delivered.n);
+	sh->delivered.n = 0;
+}
+
 struct msg *shard_message(struct shard *sh, struct bytes type, struct bytes to, struct bytes content, struct bytes data,
 			  struct bytes extra)
 {

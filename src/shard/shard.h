@@ -174,6 +174,11 @@ struct shard {
 	struct evicted evicted[EVICTED_MAX]; /* a ring */
 	uint32_t evicted_next;
 	struct metrics metrics;
+	struct {                    /* messages that sockets have taken in this turn */
+		uint32_t now_us;    /* low 32 bits of the monotonic us when the flush last looked at the clock */
+		uint32_t waited_us; /* since their acceptance, of the @n messages that @metrics does not have yet */
+		uint32_t n;
+	} delivered;
 	/* Posts to another shard, or to this one, in order with all else that is posted there. It runs in a later turn. */
 	void (*post)(struct shard *from, unsigned to, struct task *t);
 	/* Is a mailbox that we write to above its high water? Then we read later. */
@@ -197,6 +202,8 @@ unsigned shard_of_user(const struct settings *set, struct bytes user_id);
 /* The time of this turn as RFC 3339, formatted once per millisecond. */
 struct bytes shard_stamp(struct shard *sh);
 void shard_ulid(struct shard *sh, char out[ULID_LEN]);
+/* Counts what shard_delivered() has gathered; once at the end of a turn. */
+void shard_count_delivered(struct shard *sh);
 /* A message of the gateway itself, from "system". @data: JSON object or empty, @extra: JSON members or empty. NULL: no memory. */
 struct msg *shard_message(struct shard *sh, struct bytes type, struct bytes to, struct bytes content, struct bytes data,
 			  struct bytes extra);
@@ -206,6 +213,19 @@ void shard_problem(struct shard *sh, enum wsc_severity severity, const char *sou
 void shard_problem_errno(struct shard *sh, const char *source, int error);
 /* The same for a lasting state (out of descriptors), at most once in ten seconds. @last_ms: the caller's. */
 void shard_problem_seldom(struct shard *sh, uint64_t *last_ms, const char *source, int error);
+
+/* A socket has taken @m whole. Equal times, such as those of a broadcast, are gathered and counted together. */
+static inline void shard_delivered(struct shard *sh, const struct msg *m)
+{
+	uint32_t waited_us = sh->delivered.now_us - m->accepted_us;
+
+	if (m->kind != MSG_USER)
+		return;
+	if (waited_us != sh->delivered.waited_us)
+		shard_count_delivered(sh);
+	sh->delivered.waited_us = waited_us;
+	sh->delivered.n++;
+}
 
 struct reasons *reasons_new(void);
 void reasons_free(struct reasons *r);

@@ -61,6 +61,34 @@ static void on_ping(struct conn *c, struct bytes payload)
 		hub_ready(conn_shard(c)->hub, &c->session);
 }
 
+/* The time since the start. */
+static uint64_t age_ns(const struct shard *sh)
+{
+	return sh->now.mono_ns - sh->set->started_mono_ms * UINT64_C(1000000);
+}
+
+/*
+ * Our ping carries the time, so that the pong brings it back. The secret makes it differ from every payload that the client
+ * chooses without regard to the ping: a pong that nobody has asked for (§5.5.3) counts for nothing.
+ */
+static uint64_t ping_payload(const struct conn *c)
+{
+	return age_ns(conn_shard(c)) ^ c->secret;
+}
+
+static void on_pong(struct conn *c, struct bytes payload)
+{
+	struct shard *sh = conn_shard(c);
+	uint64_t sent, ns;
+
+	if (payload.len != sizeof sent)
+		return;
+	memcpy(&sent, payload.at, sizeof sent);
+	ns = age_ns(sh) - (sent ^ c->secret);
+	if (ns <= sh->set->opt.client_timeout_ms * UINT64_C(1000000))
+		metric_observe(&sh->metrics, ping, ns);
+}
+
 static bool control_allowed(struct conn *c)
 {
 	struct shard *sh = conn_shard(c);
@@ -218,6 +246,8 @@ static bool on_event(struct conn *c, enum ws_event ev, const struct ws_out *o)
 			conn_close(c, END_CONTROL_RATE, false);
 		else if (ev == WS_PING)
 			on_ping(c, o->payload);
+		else
+			on_pong(c, o->payload);
 		return true;
 	case WS_CLOSE:
 		on_close(c, o->code);
@@ -499,8 +529,10 @@ static void on_timer(struct conn *c)
 		/* A full socket has bytes under way that a living client acknowledges. */
 		x = stream_blocked(&c->stream) ? NULL : conn_extra(c);
 		if (x) {
+			uint64_t sent = ping_payload(c);
+
 			x->pong_at = SIZE_MAX;
-			buf_add(&x->ctl, bytes_of(frame, ws_control(frame, WS_OP_PING, BYTES(""))));
+			buf_add(&x->ctl, bytes_of(frame, ws_control(frame, WS_OP_PING, bytes_of(&sent, sizeof sent))));
 			hub_ready(sh->hub, &c->session);
 		}
 		if (!stream_blocked(&c->stream) && (!x || x->ctl.failed))

@@ -29,14 +29,20 @@
 #define AWAY_MS 1000u           /* a turn so much later than planned: the process did not run */
 #define DRAIN_LOOK_MS 10u       /* while stopping: how often to look whether the other workers are done too */
 
-struct now worker_clock(void)
+static uint64_t mono_ns(void)
 {
-	struct timespec mono, wall;
+	struct timespec mono;
 
 	clock_gettime(CLOCK_MONOTONIC, &mono);
+	return (uint64_t)mono.tv_sec * 1000000000u + (uint64_t)mono.tv_nsec;
+}
+
+struct now worker_clock(void)
+{
+	struct timespec wall;
+
 	clock_gettime(CLOCK_REALTIME, &wall);
-	return (struct now){ (uint64_t)mono.tv_sec * 1000000000u + (uint64_t)mono.tv_nsec,
-			     (uint64_t)wall.tv_sec * 1000u + (uint64_t)wall.tv_nsec / 1000000u };
+	return (struct now){ mono_ns(), (uint64_t)wall.tv_sec * 1000u + (uint64_t)wall.tv_nsec / 1000000u };
 }
 
 static struct worker *worker_of(struct shard *sh)
@@ -117,7 +123,7 @@ static bool congested(struct shard *sh)
 
 static bool late(struct shard *sh)
 {
-	return worker_clock().mono_ns - sh->now.mono_ns > TURN_NS;
+	return mono_ns() - sh->now.mono_ns > TURN_NS;
 }
 
 static bool loop_pressed(struct loop *l)
@@ -240,19 +246,27 @@ static void perform_requests(struct worker *w)
 	}
 }
 
-static void flush(struct worker *w)
+/* The messages that the sockets take from now on count as taken at this time. */
+static uint64_t flush_clock(struct shard *sh)
 {
-	uint64_t began = 0;
-	struct session *s;
+	uint64_t now = mono_ns();
 
-	for (unsigned n = 1; (s = hub_take_ready(w->shard.hub)); n++) {
+	sh->delivered.now_us = (uint32_t)(now / 1000u);
+	return now;
+}
+
+static void flush(struct shard *sh)
+{
+	struct session *s;
+	uint64_t began;
+
+	if (!hub_has_ready(sh->hub))
+		return;
+	began = flush_clock(sh);
+	for (unsigned n = 1; (s = hub_take_ready(sh->hub)); n++) {
 		conn_flush(conn_of_session(s));
 		/* With compression a single session may take long. */
-		if (n % FLUSH_CHECK && !w->shard.set->opt.deflate.on)
-			continue;
-		if (!began)
-			began = worker_clock().mono_ns;
-		else if (worker_clock().mono_ns - began > FLUSH_SLICE_NS)
+		if ((n % FLUSH_CHECK == 0 || sh->set->opt.deflate.on) && flush_clock(sh) - began > FLUSH_SLICE_NS)
 			return;
 	}
 }
@@ -376,6 +390,14 @@ static void show_to_host(struct worker *w)
 	loop_arm(&w->shard.loop, wait < 0 ? UINT64_MAX : worker_clock().mono_ns + (uint64_t)wait * 1000000u);
 }
 
+static void count_turn(struct shard *sh)
+{
+	counter_add(&sh->shared.turns, 1);
+	atomic_store_explicit(&sh->shared.message_bytes, hub_owner(sh->hub)->bytes, memory_order_relaxed);
+	shard_count_delivered(sh);
+	metric_observe(&sh->metrics, turn, mono_ns() - sh->now.mono_ns);
+}
+
 bool worker_turn(struct worker *w, int max_wait_ms)
 {
 	struct shard *sh = &w->shard;
@@ -402,12 +424,11 @@ bool worker_turn(struct worker *w, int max_wait_ms)
 	hub_tick(sh->hub, sh->now);
 	perform_requests(w);
 	post_batches(w);
-	flush(w);
+	flush(sh);
 	post_batches(w);
 	conn_reap(sh);
 	reopen_listeners(sh);
-	counter_add(&sh->shared.turns, 1);
-	atomic_store_explicit(&sh->shared.message_bytes, hub_owner(sh->hub)->bytes, memory_order_relaxed);
+	count_turn(sh);
 	if (sh->draining && drained(w)) {
 		cut_all(sh);
 		post_batches(w);

@@ -208,7 +208,7 @@ def test_an_echo_whose_client_never_reads_is_ended_after_write_timeout_if_that_i
 def test_a_quiet_echo_is_pinged_and_then_ended_like_any_connection():
     with Server(dict(ECHO, heartbeat_interval="100ms", client_timeout="500ms")) as s:
         ws = echo(s, pong=False)
-        eq(ws.recv_frame()[:2], (PING, b""))
+        eq(ws.recv_frame()[0], PING)
         ws.pong = False
         while not ws.closed:
             ws.recv_frame()

@@ -20,6 +20,16 @@ TEST(a_value_counts_in_the_first_bucket_whose_bound_is_not_below_it)
 	}
 }
 
+TEST(equal_values_may_be_counted_together)
+{
+	struct histogram h = { 0 };
+
+	histogram_add_n(&h, bounds, 4, 1000);
+	histogram_add_n(&h, bounds, 4, 0);
+	CHECK_EQ(counter_get(&h.bucket[3]), 1000);
+	CHECK_EQ(counter_get(&h.sum), 4000);
+}
+
 TEST(the_sum_is_that_of_all_values_and_the_greatest_is_in_the_last_bucket)
 {
 	struct histogram h = { 0 };

@@ -36,6 +36,24 @@ TEST(a_message_reaches_every_device_of_its_user_and_nobody_else)
 	fx_free(&fx);
 }
 
+TEST(a_message_keeps_the_time_of_its_acceptance_on_every_worker)
+{
+	struct fx fx;
+	struct session s[2];
+	struct msg *m;
+
+	fx_init(&fx, 2, fx_options());
+	fx_connect(fx.hub[0], &s[0], "ann0", NULL);
+	fx_connect(fx.hub[1], &s[1], "ann1", NULL);
+	CHECK_EQ(fx_publish(fx.hub[0], HUB_TO_ALL, "", "all", 9, false, 7), 0);
+	fx_pump(&fx, 500);
+	for (int i = 0; i < 2; i++) {
+		CHECK_EQ(outq_peek(&s[i].q, &m, 1), 1);
+		CHECK_EQ(m->accepted_us, 7000);
+	}
+	fx_free(&fx);
+}
+
 TEST(a_failure_on_another_worker_comes_back_with_the_names_and_leaves_nothing_behind)
 {
 	struct fx fx;

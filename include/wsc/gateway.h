@@ -43,7 +43,8 @@ void wsc_log_to(struct wsc_gateway *gateway, int fd, void (*sink)(void *user, co
 		void *user);
 
 /**
- * Adds the routes /ws, /sse, /wsc/stats and /wsc/online, at the configured paths. Before wsc_start(). 0 or negative.
+ * Adds the routes /ws, /sse, /wsc/stats and /wsc/online, at the configured paths, and /livez, /readyz and /metrics.
+ * Before wsc_start(). 0 or negative.
  */
 int wsc_register_routes(struct wsc_gateway *gateway);
 /** Adds the routes send, broadcast, online and stats below @prefix followed by "/websocket"; NULL: below paths.api. */

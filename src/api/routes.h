@@ -21,6 +21,7 @@ enum route_kind {
 	ROUTE_OLD_STATS, /* /wsc/...: the same answers and the hub's older names */
 	ROUTE_LIVEZ,
 	ROUTE_READYZ,
+	ROUTE_METRICS,     /* for Prometheus: answers only on loopback */
 	ROUTE_ASSET,       /* an API document */
 	ROUTE_LOCAL_ASSET, /* a file of the first page: answers only on loopback */
 	ROUTE_PROGRAM,     /* the program's own */

@@ -209,6 +209,7 @@ static void check_paths(struct check *k)
 	const struct route routes[] = {
 		{ OPT_COUNT, "/livez", "" },
 		{ OPT_COUNT, "/readyz", "" },
+		{ OPT_COUNT, "/metrics", "" },
 		{ OPT_COUNT, "/openapi.json", "" },
 		{ OPT_COUNT, "/asyncapi.json", "" },
 		{ OPT_paths_api, v->paths.api, "/send" },

@@ -411,7 +411,8 @@ int wsc_register_routes(struct wsc_gateway *gw)
 	    (r = add(gw, "GET", c->paths.stats, ROUTE_OLD_STATS, NULL, NULL)) < 0 ||
 	    (r = add(gw, "GET", c->paths.online, ROUTE_OLD_ONLINE, NULL, NULL)) < 0 ||
 	    (c->dev.echo_path && (r = add(gw, "GET", c->dev.echo_path, ROUTE_ECHO, NULL, NULL)) < 0) ||
-	    (r = add(gw, "GET", "/livez", ROUTE_LIVEZ, NULL, NULL)) < 0)
+	    (r = add(gw, "GET", "/livez", ROUTE_LIVEZ, NULL, NULL)) < 0 ||
+	    (r = add(gw, "GET", "/metrics", ROUTE_METRICS, NULL, NULL)) < 0)
 		return r;
 	return add(gw, "GET", "/readyz", ROUTE_READYZ, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #include "http/serve.h"
 
 #include "http/answer.h"
+#include "http/gate.h"
 #include "http/online.h"
 
 static void answer_probe(struct conn *c, struct bytes body)
@@ -41,6 +42,25 @@ static void serve_old_stats(struct conn *c)
 	http_answer_json(c, &body);
 }
 
+static void serve_metrics(struct conn *c)
+{
+	static const struct http1_out_field no_store = { "Cache-Control", BYTES("no-store") };
+	struct metrics_totals t;
+	struct buf body = BUF_INIT;
+
+	if (!gate_on_loopback(c)) {
+		http_refuse(c, END_METRICS_NOT_LOCAL);
+		return;
+	}
+	stats_totals(conn_shard(c)->set, conn_shard(c)->now, &t);
+	metrics_write(&body, &t);
+	if (body.failed)
+		http_refuse(c, END_NO_MEMORY);
+	else
+		http_answer(c, 200, METRICS_TYPE, buf_bytes(&body), &no_store, 1);
+	buf_deinit(&body);
+}
+
 #define ROUTE(kind, serve, label, flags) [kind] = { kind, flags, METRIC_ROUTE_##label, serve }
 
 const struct route_type http_routes[ROUTE_KINDS] = {
@@ -55,6 +75,7 @@ const struct route_type http_routes[ROUTE_KINDS] = {
 	ROUTE(ROUTE_OLD_STATS, serve_old_stats, STATS, ROUTE_WHEN_SHORT),
 	ROUTE(ROUTE_LIVEZ, serve_live, PROBE, ROUTE_WHEN_FULL),
 	ROUTE(ROUTE_READYZ, serve_ready, PROBE, 0),
+	ROUTE(ROUTE_METRICS, serve_metrics, METRICS, ROUTE_WHEN_FULL),
 	ROUTE(ROUTE_ASSET, serve_asset, PAGE, 0),
 	ROUTE(ROUTE_LOCAL_ASSET, serve_local_asset, PAGE, 0),
 	ROUTE(ROUTE_PROGRAM, serve_program, PROGRAM, 0),

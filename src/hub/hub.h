@@ -212,13 +212,13 @@ enum hub_drop {
 
 /* Counters; one writer (the owner), read from anywhere with relaxed loads. */
 struct hub_counters {
-	_Atomic uint64_t sessions[2]; /* accepted and not closing, by enum hub_transport */
-	_Atomic uint64_t users;       /* that have such a session */
-	_Atomic uint64_t lifetime;    /* sessions accepted since the start */
-	_Atomic uint64_t sent;        /* MSG_USER put on a queue, once per session */
+	_Atomic uint64_t sessions[2];        /* accepted and not closing, by enum hub_transport */
+	_Atomic uint64_t users;              /* that have such a session */
+	_Atomic uint64_t lifetime;           /* sessions accepted since the start */
+	_Atomic uint64_t sent;               /* MSG_USER put on a queue, once per session */
 	_Atomic uint64_t dropped[HUB_DROPS]; /* removed from a queue unsent, by enum hub_drop */
-	_Atomic uint64_t closed_slow; /* 1013 */
-	_Atomic uint64_t replaced;    /* 4409 */
+	_Atomic uint64_t closed_slow;        /* 1013 */
+	_Atomic uint64_t replaced;           /* 4409 */
 };
 
 struct hub; /* defined in hub_state.h, for hub/ alone */

@@ -223,7 +223,7 @@ static bool parse(struct shard *sh, struct submission *sub, struct envelope *e)
 	if (err == ENVELOPE_OK)
 		return true;
 	submit_refuse_as(sh, sub, err == ENVELOPE_NO_MEMORY ? API_OVERLOADED : API_BAD_MESSAGE,
-			    envelope_explain(e, err, why), envelope_id_before(e, scratch));
+			 envelope_explain(e, err, why), envelope_id_before(e, scratch));
 	return false;
 }
 
@@ -288,7 +288,7 @@ static bool may_go_on(struct shard *sh, struct submission *sub, const struct wsc
 		submit_refuse(sh, sub, END_HOOK_TIMEOUT, ref);
 	else if (p->verdict != (received_stage ? WSC_ALLOW : 0))
 		submit_refuse_as(sh, sub, API_REFUSED,
-				    hook_reason(p->reason, received_stage ? END_HOOK_REFUSED : END_HOOK_STOPPED), ref);
+				 hook_reason(p->reason, received_stage ? END_HOOK_REFUSED : END_HOOK_STOPPED), ref);
 	else if ((p->edited || p->edit_failed) && !apply_edit(sh, sub, p))
 		submit_refuse(sh, sub, END_BAD_EDIT, ref);
 	else if (sh->over) /* the next hook would be asked for a gateway that has ended */

@@ -257,16 +257,20 @@ static uint64_t flush_clock(struct shard *sh)
 
 static void flush(struct shard *sh)
 {
+	uint64_t began = 0, now;
 	struct session *s;
-	uint64_t began;
 
-	if (!hub_has_ready(sh->hub))
-		return;
-	began = flush_clock(sh);
+	if (hub_has_ready(sh->hub))
+		(void)flush_clock(sh);
 	for (unsigned n = 1; (s = hub_take_ready(sh->hub)); n++) {
 		conn_flush(conn_of_session(s));
 		/* With compression a single session may take long. */
-		if ((n % FLUSH_CHECK == 0 || sh->set->opt.deflate.on) && flush_clock(sh) - began > FLUSH_SLICE_NS)
+		if (n % FLUSH_CHECK && !sh->set->opt.deflate.on)
+			continue;
+		now = flush_clock(sh);
+		if (!began)
+			began = now;
+		else if (now - began > FLUSH_SLICE_NS)
 			return;
 	}
 }

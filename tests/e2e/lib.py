@@ -39,6 +39,7 @@ import time
 import urllib.parse
 
 import yaml
+from prometheus_client import parser
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SLOW = bool(os.environ.get("TEST_SLOW"))
@@ -557,6 +558,11 @@ class Server:
     def stats(self):
         return success(self.get(API + "/stats"))["data"]
 
+    def metrics(self):
+        a = self.ask("GET", "/metrics", headers=[("Host", "localhost")])
+        eq(a.status, 200, a)
+        return Metrics(a.body.decode())
+
     def is_online(self, user):
         users = self.online("?" + urllib.parse.urlencode({"user_id": user}))["users"]
         return users[0]["connections"] if users[0]["status"] == "connected" else 0
@@ -797,6 +803,24 @@ def failure(answer, status, code, text=None):
     if text is not None:
         has(body["error"], text)
     return body
+
+
+class Metrics:
+    """A scrape, as Prometheus's own parser reads it. m("wsc_connections", transport="sse") is one sample;
+    m("wsc_connections") is the sum of the samples that have at least these labels, 0 when there is none."""
+
+    def __init__(self, text):
+        self.families = {f.name: f for f in parser.text_string_to_metric_families(text)}
+        self.samples = [s for f in self.families.values() for s in f.samples]
+
+    def __call__(self, name, **labels):
+        return sum(s.value for s in self.samples if s.name == name and labels.items() <= s.labels.items())
+
+    def by(self, name, *labels):
+        """{label value: value} of the samples that are not 0; with several labels the keys are tuples."""
+        found = [s for s in self.samples if s.name == name and s.value]
+        return {s.labels[labels[0]] if len(labels) == 1 else tuple(s.labels[k] for k in labels): s.value
+                for s in found}
 
 
 # ---- WebSocket -------------------------------------------------------------------------------------------------------

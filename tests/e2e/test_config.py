@@ -853,7 +853,8 @@ def test_every_path_can_be_moved():
                      API + "/send"):
             failure(s.get(path), 404, "not_found")
     faults("wsc:\n  paths:\n    sse: /ws\n", [(3, "paths.sse", "/ws", "already used by paths.websocket")])
-    faults("wsc:\n  paths:\n    stats: /livez\n", [(3, "paths.stats", "already used by the gateway itself")])
+    for path in ("/livez", "/metrics"):
+        faults(f"wsc:\n  paths:\n    stats: {path}\n", [(3, "paths.stats", "already used by the gateway itself")])
 
 
 @row("1.max_connections_per_user", "1.multi_login", "7.4409")

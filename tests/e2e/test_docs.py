@@ -106,7 +106,11 @@ def test_every_curl_line_of_http_api_md_works_as_it_stands():
         for line in lines:
             if "/sse?" in line or "/ws?" in line:
                 continue  # they stay open until --max-time, or for ever
-            body = lib.parse(run_curl(line, s.port))
+            text = run_curl(line, s.port)
+            if "/metrics" in line:
+                eq(lib.Metrics(text)("wsc_connections", transport="sse"), 1)
+                continue
+            body = lib.parse(text)
             eq(body["success"], "nobody" not in line or "online" in line, line, body)
         user2.recv(content="Hi")
 

@@ -635,3 +635,19 @@ def test_the_answer_to_a_close_frame_waits_until_the_socket_takes_it():
             c.expect_end()
             ok(c.sock.goodbye, "no close_notify")
             c.cut()
+
+
+@row("server.metrics")
+def test_handshakes_are_counted_as_they_end():
+    with tls_server() as s:
+        for _ in range(3):
+            connect(s, usual_certificate().context()).close()
+        with Stream(s.address) as c:  # leaves in the middle
+            c.send_raw(client_hello())
+        try:
+            connect(s, ssl.create_default_context()).close()  # does not trust the certificate
+            fail("a stranger's certificate is trusted")
+        except ssl.SSLError:
+            pass
+        eventually(lambda: s.metrics().by("wsc_tls_handshakes_total", "result") == {"ok": 3, "failed": 2},
+                   "all handshakes have ended")

@@ -40,7 +40,7 @@ struct conn_kind {
 	void (*resume)(struct conn *c);
 	/* The node is going away. */
 	void (*drain)(struct conn *c);
-	/* A flush is over; @moved: the socket has taken bytes. Must not take input: conn_go_on() does so later. */
+	/* A flush is over, and c->tell_flushed is set. @moved: the socket has taken bytes. Takes no input: conn_go_on() does. */
 	void (*flushed)(struct conn *c, bool moved);
 	/* Appends the close frame or the last event to the control bytes. */
 	void (*queue_close)(struct conn *c);
@@ -89,7 +89,8 @@ struct conn {
 	bool by_client : 1;
 	bool held_input : 1; /* input waits in extra->held: for a hook, for room, or because its sender is rate-limited */
 	bool waiting : 1;    /* on shard.resumed or shard.deferred */
-	bool opened : 1;     /* the hub has counted it as opened, so its end is counted too */
+	bool tell_flushed : 1; /* the kind wants to hear of each flush */
+	bool opened : 1;       /* the hub has counted it as opened, so its end is counted too */
 	bool rate_limited : 1; /* so many messages were refused that nothing is read until the timer fires */
 };
 /* An idle client: connection, stream, session and codec in one slab object. */

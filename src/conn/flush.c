@@ -336,7 +336,7 @@ static void offered(struct conn *c)
 	}
 	if (owes(c) && !stream_blocked(&c->stream))
 		hub_ready(hub, s);
-	if (conn_kind(c)->flushed)
+	if (c->tell_flushed)
 		conn_kind(c)->flushed(c, moved);
 	if (c->at.extra)
 		conn_extra_trim(c);

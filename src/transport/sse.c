@@ -21,6 +21,7 @@ static void arm(struct conn *c)
 
 void sse_begin(struct conn *c, uint64_t client)
 {
+	c->tell_flushed = true;
 	c->u.sse.client = client;
 	c->u.sse.last_tx_ms = (uint32_t)now_ms(conn_shard(c)->now);
 	arm(c);

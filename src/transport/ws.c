@@ -425,7 +425,7 @@ static void flushed(struct conn *c, bool moved)
 {
 	struct shard *sh = conn_shard(c);
 
-	if (!c->held_input || c->rate_limited || c->waiting || !conn_is_echo(c))
+	if (!c->held_input || c->rate_limited || c->waiting)
 		return;
 	/* A client that reads is alive. */
 	if (moved)
@@ -636,6 +636,7 @@ const struct conn_kind ws_kind = {
 void ws_begin(struct conn *c, struct mut_bytes next)
 {
 	ws_decoder_init(&c->u.ws, c->deflate.on);
+	c->tell_flushed = conn_is_echo(c);
 	c->session.last_rx_ms = (uint32_t)now_ms(conn_shard(c)->now);
 	arm(c);
 	if (next.len)

@@ -104,7 +104,7 @@ void wsc_finish_message(struct wsc_pending *p, int verdict, const struct wsc_mes
 	struct buf b = BUF_INIT;
 
 	if (edited) {
-		p->edit_failed = message_json(&b, edited) < 0;
+		p->edit_error = message_json(&b, edited);
 		p->edited = (char *)b.at;
 		p->edited_len = b.len;
 	}

@@ -29,7 +29,7 @@ struct wsc_pending {
 	struct wsc_identity identity;
 	char *edited; /* JSON text of the edited message; NULL: not edited. Owned */
 	size_t edited_len;
-	bool edit_failed;
+	int edit_error; /* -WSC_EBADMESSAGE, -WSC_ENOMEM; 0: none */
 };
 
 struct wsc_call {

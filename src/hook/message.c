@@ -84,6 +84,7 @@ void seen_deinit(struct seen *v)
 
 /* ---- what a hook changed ------------------------------------------------------------------------------------------ */
 
+/* @is at NULL leaves the member as it was. */
 static struct envelope_text edited_text(const char *was, const char *is, size_t len)
 {
 	if (was == is || !is)
@@ -91,42 +92,55 @@ static struct envelope_text edited_text(const char *was, const char *is, size_t 
 	return envelope_plain(bytes_of(is, len ? len : strlen(is)));
 }
 
+/* A new content_len counts only with a new content. */
+static struct envelope_text edited_content(const struct wsc_message *was, const struct wsc_message *is)
+{
+	return edited_text(was->content, is->content, is->content_len == was->content_len ? 0 : is->content_len);
+}
+
+/* A member that a message need not have: at NULL it is taken out. */
+static bool edit_optional(struct edits *ed, enum envelope_key key, const char *was, const char *is)
+{
+	if (was == is)
+		return false;
+	ed->any = true;
+	ed->cut |= 1u << key;
+	return is != NULL;
+}
+
 static void edit_extra(struct edits *ed, struct buf *extra, enum envelope_key key, const char *name, const char *was,
 		       const char *is)
 {
-	if (was == is)
-		return;
-	ed->any = true;
-	ed->cut |= 1u << key;
-	if (!is)
+	if (!edit_optional(ed, key, was, is))
 		return;
 	buf_addf(extra, "%s\"%s\":", extra->len ? "," : "", name);
 	json_add_string(extra, bytes_str(is));
 }
 
-bool edits_of(struct edits *ed, const struct wsc_message *was, const struct wsc_message *is, struct buf *extra)
+static bool edits_valid(const struct edits *ed, const struct wsc_message *is)
 {
 	struct json_value v;
 
+	return utf8_valid(ed->type.s) && utf8_valid(ed->content.s) && utf8_valid(bytes_str(is->priority)) &&
+	       utf8_valid(bytes_str(is->reply_to_msg_id)) &&
+	       (!ed->create_at.s.at || rfc3339_parse(ed->create_at.s, NULL, NULL)) &&
+	       (!ed->data.at || (json_check(ed->data, &v) == JSON_OK && v.type == JSON_OBJECT));
+}
+
+int edits_of(struct edits *ed, const struct wsc_message *was, const struct wsc_message *is, struct buf *extra)
+{
 	ed->type = edited_text(was->type, is->type, 0);
-	ed->content = edited_text(was->content, is->content,
-				  is->content == was->content           ? 0
-				  : is->content_len == was->content_len ? 0
-									: is->content_len);
+	ed->content = edited_content(was, is);
 	ed->create_at = edited_text(was->create_at, is->create_at, 0);
 	ed->any = ed->type.s.at || ed->content.s.at || ed->create_at.s.at;
-	if (is->data != was->data && is->data) {
+	if (is->data && edit_optional(ed, ENVELOPE_DATA, was->data, is->data))
 		ed->data = bytes_str(is->data);
-		ed->any = true;
-		if (json_check(ed->data, &v) != JSON_OK || v.type != JSON_OBJECT)
-			return false;
-	}
 	edit_extra(ed, extra, ENVELOPE_REPLY_TO_MSG_ID, "reply_to_msg_id", was->reply_to_msg_id, is->reply_to_msg_id);
 	edit_extra(ed, extra, ENVELOPE_PRIORITY, "priority", was->priority, is->priority);
 	ed->extra = buf_bytes(extra);
-	return !extra->failed && (!ed->type.s.at || ed->type.s.len <= ENVELOPE_ID_MAX) &&
-	       (!ed->create_at.s.at || rfc3339_parse(ed->create_at.s, NULL, NULL)) &&
-	       (!ed->content.s.at || utf8_valid(ed->content.s));
+	if (extra->failed)
+		return -WSC_ENOMEM;
+	return edits_valid(ed, is) ? 0 : -WSC_EBADMESSAGE;
 }
 
 static void json_extra(struct edits *ed, struct buf *extra, const struct envelope *e2, enum envelope_key key,
@@ -139,11 +153,13 @@ static void json_extra(struct edits *ed, struct buf *extra, const struct envelop
 	buf_add(extra, e2->known[key].raw);
 }
 
-void edits_of_json(struct edits *ed, const struct envelope *edited, struct buf *extra)
+int edits_of_json(struct edits *ed, const struct envelope *edited, struct buf *extra)
 {
 	ed->any = true;
 	if (envelope_has(edited, ENVELOPE_TYPE))
 		ed->type = envelope_raw(edited->known[ENVELOPE_TYPE].raw);
+	else if (edited->seen >> ENVELOPE_TYPE & 1)
+		ed->type = envelope_plain(BYTES("")); /* the default one */
 	if (envelope_has(edited, ENVELOPE_CONTENT))
 		ed->content = envelope_raw(edited->known[ENVELOPE_CONTENT].raw);
 	if (envelope_has(edited, ENVELOPE_CREATE_AT))
@@ -153,6 +169,7 @@ void edits_of_json(struct edits *ed, const struct envelope *edited, struct buf *
 	json_extra(ed, extra, edited, ENVELOPE_REPLY_TO_MSG_ID, "reply_to_msg_id");
 	json_extra(ed, extra, edited, ENVELOPE_PRIORITY, "priority");
 	ed->extra = buf_bytes(extra);
+	return extra->failed ? -WSC_ENOMEM : 0;
 }
 
 /* ---- a program's message as JSON ----------------------------------------------------------------------------------- */

@@ -28,10 +28,10 @@ struct edits {
 	uint32_t cut;       /* keys (1u << key) that @extra replaces or that are taken out */
 };
 
-/* The difference between @was and @is, by their pointers. False: @is is not valid, or no memory. */
-bool edits_of(struct edits *ed, const struct wsc_message *was, const struct wsc_message *is, struct buf *extra);
-/* The same from the JSON of wsc_finish_message(), parsed as @edited. */
-void edits_of_json(struct edits *ed, const struct envelope *edited, struct buf *extra);
+/* The difference between @was and @is, by their pointers. 0; -WSC_EBADMESSAGE: @is is not valid; -WSC_ENOMEM. */
+int edits_of(struct edits *ed, const struct wsc_message *was, const struct wsc_message *is, struct buf *extra);
+/* The same from the JSON of wsc_finish_message(), parsed as @edited; an absent member is unchanged. 0 or -WSC_ENOMEM. */
+int edits_of_json(struct edits *ed, const struct envelope *edited, struct buf *extra);
 
 /* Appends @m as JSON: 0, -WSC_EBADMESSAGE, -WSC_ENOMEM. */
 int message_json(struct buf *b, const struct wsc_message *m);

@@ -67,8 +67,6 @@ static int error_of_code(enum api_code code)
 		return -WSC_ENOTSUPPORTED;
 	case API_OVERLOADED:
 		return -WSC_EAGAIN;
-	case API_INTERNAL:
-		return -WSC_ENOMEM;
 	case API_SHUTTING_DOWN:
 		return -WSC_ESTATE;
 	default:

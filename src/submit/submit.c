@@ -6,6 +6,7 @@
 #include "hook/hook.h"
 #include "submit/check.h"
 #include "submit/text.h"
+#include "wsc/error.h"
 
 /* The result of a stage. */
 enum step {
@@ -54,6 +55,12 @@ static enum step wait_for(struct shard *sh, struct submission *sub, struct envel
 		submit_refuse(sh, sub, END_NO_MEMORY, ref);
 	}
 	return STEP_DONE;
+}
+
+/* An edit of the program was not applied: @error is -WSC_EBADMESSAGE or -WSC_ENOMEM. */
+static void refuse_edit(struct shard *sh, struct submission *sub, int error, struct bytes ref)
+{
+	submit_refuse(sh, sub, error == -WSC_ENOMEM ? END_NO_MEMORY : END_BAD_EDIT, ref);
 }
 
 /* ---- the stages --------------------------------------------------------------------------------------------------- */
@@ -116,7 +123,7 @@ static enum step ask_send(struct shard *sh, struct submission *sub, struct envel
 	struct wsc_call call;
 	struct bytes ref;
 	struct seen v;
-	int verdict;
+	int verdict, error;
 
 	ref = text_id(sub, e, scratch);
 	text_final(sh, sub, e, NULL, &o);
@@ -133,12 +140,12 @@ static enum step ask_send(struct shard *sh, struct submission *sub, struct envel
 		hook_forget(&call);
 		if (verdict != 0)
 			submit_refuse_as(sh, sub, API_REFUSED, hook_reason(call.reason, END_HOOK_STOPPED), ref);
-		else if (!edits_of(&ed, &v.m, &m, &extra))
-			submit_refuse(sh, sub, END_BAD_EDIT, ref);
+		else if ((error = edits_of(&ed, &v.m, &m, &extra)) < 0)
+			refuse_edit(sh, sub, error, ref);
 		else if (!ed.any)
 			step = STEP_ON;
 		else if (!text_edit(sh, sub, e, &ed))
-			submit_refuse(sh, sub, END_NO_MEMORY, ref);
+			refuse_edit(sh, sub, -WSC_ENOMEM, ref);
 		else
 			step = STEP_AGAIN;
 	}
@@ -222,6 +229,11 @@ static bool parse(struct shard *sh, struct submission *sub, struct envelope *e)
 
 	if (err == ENVELOPE_OK)
 		return true;
+	/* The text as it came was read before, so the fault is in what a hook has made of it. */
+	if (sub->stage != STAGE_CHECK && err != ENVELOPE_NO_MEMORY) {
+		refuse_edit(sh, sub, -WSC_EBADMESSAGE, envelope_id_before(e, scratch));
+		return false;
+	}
 	submit_refuse_as(sh, sub, err == ENVELOPE_NO_MEMORY ? API_OVERLOADED : API_BAD_MESSAGE,
 			 envelope_explain(e, err, why), envelope_id_before(e, scratch));
 	return false;
@@ -256,25 +268,29 @@ bool submit_start(struct shard *sh, struct submission *sub)
 
 /* ---- a hook has answered ------------------------------------------------------------------------------------------- */
 
-/* The edit of wsc_finish_message(). False: it is not valid, or no memory. */
-static bool apply_edit(struct shard *sh, struct submission *sub, const struct wsc_pending *p)
+/* Applies the edit of wsc_finish_message(). 0, -WSC_EBADMESSAGE, -WSC_ENOMEM. */
+static int apply_edit(struct shard *sh, struct submission *sub, const struct wsc_pending *p)
 {
 	struct buf extra = BUF_INIT;
 	struct envelope edited;
 	struct edits ed = { 0 };
-	bool ok;
+	enum envelope_error err;
+	int r;
 
-	if (p->edit_failed || envelope_parse(&edited, bytes_of(p->edited, p->edited_len), sh->set->opt.json_depth,
-					     sh->set->seed) != ENVELOPE_OK)
-		return false;
-	edits_of_json(&ed, &edited, &extra);
-	ok = !extra.failed && text_edit(sh, sub, sub->parsed, &ed);
+	if (p->edit_error)
+		return p->edit_error;
+	err = envelope_parse(&edited, bytes_of(p->edited, p->edited_len), sh->set->opt.json_depth, sh->set->seed);
+	if (err != ENVELOPE_OK)
+		return err == ENVELOPE_NO_MEMORY ? -WSC_ENOMEM : -WSC_EBADMESSAGE;
+	r = edits_of_json(&ed, &edited, &extra);
+	if (r == 0 && !text_edit(sh, sub, sub->parsed, &ed))
+		r = -WSC_ENOMEM;
 	buf_deinit(&extra);
-	if (ok) {
+	if (r == 0) {
 		mem_free(sub->parsed); /* of the old text */
 		sub->parsed = NULL;
 	}
-	return ok;
+	return r;
 }
 
 /* Lets the answer the message go on? Otherwise the sender is told. */
@@ -283,14 +299,15 @@ static bool may_go_on(struct shard *sh, struct submission *sub, const struct wsc
 	bool received_stage = sub->stage == STAGE_RECEIVED + 1;
 	uint8_t scratch[ENVELOPE_ID_SCRATCH] UNSET;
 	struct bytes ref = text_id(sub, sub->parsed, scratch);
+	int error;
 
 	if (p->timed_out)
 		submit_refuse(sh, sub, END_HOOK_TIMEOUT, ref);
 	else if (p->verdict != (received_stage ? WSC_ALLOW : 0))
 		submit_refuse_as(sh, sub, API_REFUSED,
 				 hook_reason(p->reason, received_stage ? END_HOOK_REFUSED : END_HOOK_STOPPED), ref);
-	else if ((p->edited || p->edit_failed) && !apply_edit(sh, sub, p))
-		submit_refuse(sh, sub, END_BAD_EDIT, ref);
+	else if ((p->edited || p->edit_error) && (error = apply_edit(sh, sub, p)) < 0)
+		refuse_edit(sh, sub, error, ref);
 	else if (sh->over) /* the next hook would be asked for a gateway that has ended */
 		submit_refuse(sh, sub, END_STOPPED, BYTES(""));
 	else

@@ -112,7 +112,7 @@ void wsc_finish(struct wsc_pending *p, int verdict, const char *reason);
 /** The same for authenticate_user; @identity is read when @verdict is 0. */
 void wsc_finish_identity(struct wsc_pending *p, int verdict, const struct wsc_identity *identity, int status,
 			 const char *reason);
-/** The same for on_message_send and on_broadcast, with an edited message; NULL: as it was. */
+/** The same for on_message_send and on_broadcast, with an edited message, NULL members unchanged; NULL: as it was. */
 void wsc_finish_message(struct wsc_pending *p, int verdict, const struct wsc_message *edited, const char *reason);
 
 /* Results of on_message_received: */
@@ -143,8 +143,8 @@ struct wsc_hooks {
 				   const struct wsc_message *message);
 	/**
 	 * Once per message to a user or ticket, from any sender. May change the pointers in @message (copied on return;
-	 * a new content_len counts only with a new content; id, from, to and ticket_id stay). 0, or negative: the
-	 * message is refused.
+	 * a new content_len counts only with a new content; NULL removes data, priority and reply_to_msg_id and empties
+	 * content; id, from, to and ticket_id stay). 0, or negative: the message is refused.
 	 */
 	int (*on_message_send)(void *user, struct wsc_call *call, struct wsc_message *message);
 	/** The same, once per broadcast. */

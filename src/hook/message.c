@@ -92,9 +92,11 @@ static struct envelope_text edited_text(const char *was, const char *is, size_t 
 	return envelope_plain(bytes_of(is, len ? len : strlen(is)));
 }
 
-/* A new content_len counts only with a new content. */
+/* At NULL it becomes empty. A new content_len counts only with a new content. */
 static struct envelope_text edited_content(const struct wsc_message *was, const struct wsc_message *is)
 {
+	if (!is->content)
+		return envelope_plain(BYTES(""));
 	return edited_text(was->content, is->content, is->content_len == was->content_len ? 0 : is->content_len);
 }
 
@@ -133,7 +135,7 @@ int edits_of(struct edits *ed, const struct wsc_message *was, const struct wsc_m
 	ed->content = edited_content(was, is);
 	ed->create_at = edited_text(was->create_at, is->create_at, 0);
 	ed->any = ed->type.s.at || ed->content.s.at || ed->create_at.s.at;
-	if (is->data && edit_optional(ed, ENVELOPE_DATA, was->data, is->data))
+	if (edit_optional(ed, ENVELOPE_DATA, was->data, is->data))
 		ed->data = bytes_str(is->data);
 	edit_extra(ed, extra, ENVELOPE_REPLY_TO_MSG_ID, "reply_to_msg_id", was->reply_to_msg_id, is->reply_to_msg_id);
 	edit_extra(ed, extra, ENVELOPE_PRIORITY, "priority", was->priority, is->priority);

@@ -159,6 +159,63 @@ TEST(each_member_may_be_edited_in_the_hook_or_later_and_all_others_stay_to_the_b
 		}
 }
 
+static void no_priority(struct wsc_message *m)
+{
+	m->priority = NULL;
+}
+
+static void no_reply_to(struct wsc_message *m)
+{
+	m->reply_to_msg_id = NULL;
+}
+
+static void no_data(struct wsc_message *m)
+{
+	m->data = NULL;
+}
+
+static void content_null(struct wsc_message *m)
+{
+	m->content = NULL;
+}
+
+static void no_type_and_no_date(struct wsc_message *m)
+{
+	m->type = m->create_at = NULL;
+}
+
+TEST(a_hook_takes_out_a_member_by_pointing_it_to_null_and_later_null_means_as_it_was)
+{
+	static const struct {
+		void (*edit)(struct wsc_message *m);
+		const char *want;
+	} rows[] = {
+		{ no_priority, "{\"id\":\"m\",\"type\":\"image\"," HEAD "\"content\":\"hi\"," DATE ",\"x\":[1],"
+			       "\"data\":{\"a\":1},\"reply_to_msg_id\":\"r\"}" },
+		{ no_reply_to, "{\"id\":\"m\",\"type\":\"image\"," HEAD "\"content\":\"hi\"," DATE ",\"x\":[1],"
+			       "\"priority\":\"low\",\"data\":{\"a\":1}}" },
+		{ no_data, "{\"id\":\"m\",\"type\":\"image\"," HEAD "\"content\":\"hi\"," DATE ",\"x\":[1],"
+			   "\"priority\":\"low\",\"reply_to_msg_id\":\"r\"}" },
+		{ content_null, "{\"id\":\"m\",\"type\":\"image\"," HEAD "\"content\":\"\"," DATE ",\"x\":[1],"
+				"\"priority\":\"low\",\"data\":{\"a\":1},\"reply_to_msg_id\":\"r\"}" },
+		{ no_type_and_no_date, TEXT }, /* a message has both, so they stay */
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct fx fx;
+
+		begin(&fx, false, rows[i].edit);
+		CHECK(fx_send(&fx, FX_FRAMES, "ann", TEXT));
+		fx_check_row(i, fx_gets(&fx, 0), rows[i].want);
+		fx_free(&fx);
+		begin(&fx, true, NULL);
+		CHECK(!fx_send(&fx, FX_FRAMES, "ann", TEXT));
+		finish_edited(&fx, rows[i].edit);
+		CHECK_TEXT(fx_gets(&fx, 0), TEXT);
+		fx_free(&fx);
+	}
+}
+
 TEST(an_edit_reaches_every_receiver_of_a_ticket_and_of_a_broadcast)
 {
 	for (unsigned late = 0; late < 2; late++)

@@ -301,15 +301,15 @@ static bool may_go_on(struct shard *sh, struct submission *sub, const struct wsc
 	struct bytes ref = text_id(sub, sub->parsed, scratch);
 	int error;
 
-	if (p->timed_out)
+	if (p->timed_out && !sh->over)
 		submit_refuse(sh, sub, END_HOOK_TIMEOUT, ref);
-	else if (p->verdict != (received_stage ? WSC_ALLOW : 0))
+	else if (!p->timed_out && p->verdict != (received_stage ? WSC_ALLOW : 0))
 		submit_refuse_as(sh, sub, API_REFUSED,
 				 hook_reason(p->reason, received_stage ? END_HOOK_REFUSED : END_HOOK_STOPPED), ref);
+	else if (sh->over) /* the call was given up, or the next hook would be asked for a gateway that has ended */
+		submit_refuse(sh, sub, END_STOPPED, ref);
 	else if ((p->edited || p->edit_error) && (error = apply_edit(sh, sub, p)) < 0)
 		refuse_edit(sh, sub, error, ref);
-	else if (sh->over) /* the next hook would be asked for a gateway that has ended */
-		submit_refuse(sh, sub, END_STOPPED, BYTES(""));
 	else
 		return true;
 	return false;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * driver: what worker/ and conn/ do around a hub, in a few lines each, with chance where they have epoll: a hook that
+ * driver: what worker/ and conn/ do around a hub, in a few lines each, with chance where they have epoll: a connect hook that
  * answers later, a socket that takes some bytes, a log that is read meanwhile. It follows hub.h to the letter and looks
  * into nothing else; whatever it hands to a client goes by the oracle first.
  */
@@ -35,7 +35,7 @@ static struct conn *conn_new(struct sim *w, unsigned hub, unsigned user, unsigne
 	c->ticket = (uint8_t)ticket;
 	c->attached_ms = w->ms;
 	c->gone_ms = UINT64_MAX;
-	c->capacity = c->room = 40 + (uint32_t)sim_dice(w, 400);
+	c->capacity = c->room = 40 + (uint32_t)sim_dice(w, w->o.log ? 400 : 1600);
 	w->conn[w->conns++] = c;
 	return c;
 }
@@ -66,6 +66,7 @@ static void gone(struct sim *w, struct conn *c)
 	c->s = NULL;
 	c->phase = CONN_GONE;
 	c->gone_ms = w->ms;
+	submit_left(w, c->number);
 }
 
 static void attach(struct sim *w, struct conn *c, enum hub_transport t)
@@ -340,18 +341,14 @@ static void publish_now(struct sim *w, unsigned hub, uint32_t number, enum token
 		.only_failures = want != TOKEN_ONE,
 	};
 	char ref[16];
-	int err;
 
 	snprintf(ref, sizeof(ref), "%08u", (unsigned)number);
 	p.ref = bytes_str(ref);
-	p.token = oracle_token(w, number, m->user, hub, want);
+	w->msg[number].token = oracle_token(w, number, m->user, hub, want);
+	p.token = submit_direct(m->token);
 	p.msg = msg_of(w, hub, number);
-	err = hub_publish(w->hub[hub], &p, sim_now(w));
+	(void)hub_publish(w->hub[hub], &p, sim_now(w)); /* the oracle listens */
 	msg_unref(p.msg);
-	if (err == 0)
-		oracle_published(w, number, hub);
-	else
-		oracle_refused(w, number, p.token, err);
 }
 
 /* The one sequencer: a number, then the fan-out, in one order. */
@@ -435,25 +432,38 @@ static void answer_loads(struct sim *w, unsigned hub)
 
 /* ---- speaking ------------------------------------------------------------------------------------------------- */
 
-static unsigned hub_of_sender(const struct sim *w, uint32_t sender)
+unsigned sim_hub_of_sender(const struct sim *w, uint32_t sender)
 {
-	return sender < SIM_CONNS ? w->conn[sender]->hub : sender - SIM_CONNS;
+	return sender < SIM_CONNS ? w->conn[sender]->hub : (sender - SIM_CONNS) % SIM_HUBS;
 }
 
 void sim_say(struct sim *w, uint32_t sender, enum hub_scope scope, unsigned to, uint32_t pad, enum token_want want)
 {
 	uint32_t number = oracle_message(w, sender, scope, to, pad);
-	unsigned hub = hub_of_sender(w, sender);
+	unsigned hub = sim_hub_of_sender(w, sender);
 
 	if (number == UINT32_MAX)
 		return;
+	w->msg[number].want = (uint8_t)want;
 	if (w->o.log) {
 		struct hub_relay r = { .seq = number, .only_failures = (uint8_t)want };
 
 		world_post(&w->inbox[hub], w, &r);
 		return;
 	}
-	publish_now(w, hub, number, want);
+	w->msg[number].token = oracle_token(w, number, w->msg[number].user, hub, want);
+	submit_say(w, number);
+}
+
+uint32_t sim_wire_bytes(struct sim *w, uint32_t sender, enum hub_scope scope, unsigned to)
+{
+	uint32_t number = oracle_message(w, sender, scope, to, 0);
+	char text[SIM_TEXT_MAX];
+	uint32_t n = FRAME_HEAD + (uint32_t)submit_text(w, number, text).len;
+
+	w->msgs--;
+	w->next_n[sender]--;
+	return n;
 }
 
 void sim_tell_one(struct sim *w, struct conn *c)
@@ -481,7 +491,7 @@ void sim_kick(struct sim *w, unsigned hub, unsigned user)
 	int err;
 
 	sim_tell(w, "hub %u kicks %s", hub, user_id_text(user));
-	err = hub_kick(w->hub[hub], sim_user(user), 4410, "kicked", token, BYTES("kick"), sim_now(w));
+	err = hub_kick(w->hub[hub], sim_user(user), 4410, "kicked", submit_direct(token), BYTES("kick"), sim_now(w));
 	if (err)
 		oracle_refused(w, UINT32_MAX, token, err);
 }
@@ -516,8 +526,11 @@ static void perform_requests(struct sim *w, unsigned hub)
 	struct hub_request r;
 
 	for (size_t n = hub_requests(w->hub[hub]); n && hub_take_request(w->hub[hub], &r); n--) {
-		if (r.type == HUB_REQ_OUTCOME)
+		if (r.type == HUB_REQ_OUTCOME && submit_is_direct(r.token)) {
+			r.token = submit_direct(r.token);
 			oracle_outcome(w, hub, &r);
+		} else if (r.type == HUB_REQ_OUTCOME)
+			submit_outcome(&w->shard[hub], &r);
 		else if (r.type == HUB_REQ_ATTACHED)
 			attached(w, &r);
 		else
@@ -559,6 +572,7 @@ void sim_turn(struct sim *w, unsigned hub)
 	poll_writable(w, hub);
 	finish_hooks(w, hub);
 	world_deliver(w, hub, w->calm ? 1000 : 1 + (unsigned)sim_dice(w, 20));
+	submit_turn(w, hub);
 	answer_loads(w, hub);
 	if (hub == 0)
 		number_messages(w);
@@ -578,6 +592,25 @@ void sim_run(struct sim *w, uint64_t ms)
 		oracle_flush_lines(w);
 		w->ms++;
 	}
+}
+
+void sim_stop(struct sim *w)
+{
+	sim_tell(w, "the shards end");
+	w->over = w->calm = true;
+	for (unsigned hub = 0; hub < SIM_HUBS; hub++)
+		w->shard[hub].over = true;
+	for (uint32_t i = 0; i < w->conns; i++)
+		sim_disconnect(w, w->conn[i]);
+	/* What one buries may post to another. */
+	for (unsigned i = 0; i < 3; i++)
+		for (unsigned hub = 0; hub < SIM_HUBS; hub++) {
+			submit_turn(w, hub);
+			world_deliver(w, hub, 1000);
+			perform_requests(w, hub);
+		}
+	for (unsigned hub = 0; hub < SIM_HUBS; hub++)
+		submit_bury(w, hub);
 }
 
 void sim_end(struct sim *w)

@@ -11,6 +11,9 @@
  *   - every question has its one outcome, whose count is possible; nobody is called offline who was told "connected"
  *   - nobody is closed as slow whose socket took what it was offered, or whose queue was within its limits
  *   - after a turn no queue is over its limit; unicasts are flushed before broadcasts; when all is quiet nothing waits
+ *   - hooks are asked once each, in their order, of messages without a flaw; what a check or a hook refuses, or a hook does not
+ *     answer in time, is told to its sender with the right code and is published nowhere; all else is published, with the text
+ *     that was said or that a hook has made of it
  *   - counters are true; at the end not a byte of a message is left
  */
 #include "sim.h"
@@ -20,6 +23,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "wsc/error.h"
 
 #define TOKEN_SALT 0x5a17000000000000u
 #define KICK UINT32_MAX
@@ -43,7 +48,9 @@ void oracle_flush_lines(struct sim *w)
 			continue;
 		snprintf(text, sizeof(text), "%s has %u message%s", sim_name(c), c->got_run,
 			 c->got_run == 1 ? "" : "s");
-		c->got_run = 0;
+		if (c->got_edited)
+			snprintf(text + strlen(text), sizeof(text) - strlen(text), ", %u edited", c->got_edited);
+		c->got_run = c->got_edited = 0;
 		line(w, text);
 	}
 }
@@ -97,6 +104,8 @@ uint32_t oracle_message(struct sim *w, uint32_t sender, enum hub_scope scope, un
 		.ticket = (uint8_t)(scope == HUB_TO_TICKET ? to : 0),
 		.sender_user = (uint8_t)user_of_sender(w, sender),
 		.server = sender >= SIM_SENDER_SERVER,
+		.plan = { w->plan[0], w->plan[1] },
+		.flaw = (uint8_t)w->flaw,
 		.only = UINT32_MAX,
 		.at_ms = w->ms,
 	};
@@ -180,11 +189,21 @@ static bool has_got(const struct conn *c, uint32_t msg)
 
 static uint32_t number_of(struct bytes text)
 {
+	size_t at = text.len && text.at[0] == '{' ? strlen("{\"id\":\"") : 0;
 	uint32_t n = 0;
 
-	for (size_t i = 0; i < 8 && i < text.len; i++)
+	for (size_t i = at; i < at + 8 && i < text.len; i++)
 		n = n * 10 + (uint32_t)(text.at[i] - '0');
 	return n;
+}
+
+static bool is_text_of(const struct sim *w, uint32_t number, struct bytes text)
+{
+	char want[SIM_TEXT_MAX];
+
+	if (w->msg[number].submitted)
+		return bytes_eq(text, submit_text(w, number, want));
+	return text.len == 8 + w->msg[number].pad;
 }
 
 /* Whatever was promised, comes from the same sender, is older than @m and is not there by now has been dropped. */
@@ -224,8 +243,8 @@ void oracle_received(struct sim *w, struct conn *c, struct bytes text)
 	uint32_t number = number_of(text);
 	const struct sim_msg *m = &w->msg[number];
 
-	if (number >= w->msgs || text.len != 8 + m->pad) {
-		sim_fail(w, "%s gets what nobody sent", sim_name(c));
+	if (number >= w->msgs || !is_text_of(w, number, text)) {
+		sim_fail(w, "%s gets what nobody sent: %.*s", sim_name(c), (int)text.len, (const char *)text.at);
 		return;
 	}
 	if (!m->published || !oracle_matches(w, c, m))
@@ -241,6 +260,7 @@ void oracle_received(struct sim *w, struct conn *c, struct bytes text)
 			c->due[i].received = true;
 	count_missing(w, c, m);
 	c->got_run++;
+	c->got_edited += m->edited;
 }
 
 void oracle_stream(struct sim *w, struct conn *c, const struct msg *m, uint32_t offset)
@@ -274,7 +294,7 @@ void oracle_gap(struct sim *w, struct conn *c, uint32_t n)
 			 could_be_missing(w, c));
 }
 
-/* ---- outcomes ------------------------------------------------------------------------------------------------- */
+/* ---- tokens --------------------------------------------------------------------------------------------------- */
 
 /* A hub that has lost a peer, but has not been told yet, learns only later what its questions come to. */
 static uint32_t breaks_known(const struct sim *w, unsigned hub)
@@ -300,13 +320,18 @@ uint64_t oracle_token(struct sim *w, uint32_t msg, unsigned user, unsigned hub, 
 	return TOKEN_SALT | w->tokens++;
 }
 
+static bool may_time_out(const struct sim *w, const struct sim_token *t)
+{
+	return w->breaks != t->breaks || w->ms >= t->at_ms + w->o.ask_timeout_ms;
+}
+
 static bool sender_has_ticket(const struct sim *w, const struct sim_msg *m)
 {
 	for (uint32_t i = 0; i < w->conns; i++) {
 		const struct conn *c = w->conn[i];
 
 		if (c->s && c->s->state != SESSION_CLOSING && c->user == m->sender_user && c->ticket == m->ticket &&
-		    c->hub == w->conn[m->sender]->hub)
+		    c->hub == sim_hub_of_sender(w, m->sender))
 			return true;
 	}
 	return false;
@@ -324,6 +349,226 @@ void oracle_refused(struct sim *w, uint32_t msg, uint64_t token, int err)
 		return;
 	sim_fail(w, "message %u is refused with %d", msg, err);
 }
+
+/* ---- the way in ----------------------------------------------------------------------------------------------- */
+
+static bool is_trusted(const struct sim_msg *m)
+{
+	return m->sender >= SIM_INPUTS;
+}
+
+static bool hook_applies(const struct sim *w, const struct sim_msg *m, enum sim_hook hook)
+{
+	return w->o.hook[hook] && (hook == HOOK_SEND || (!is_trusted(m) && m->scope != HUB_TO_ALL));
+}
+
+/* Has every hook that has a say said yes, in time? */
+static bool is_allowed(const struct sim *w, const struct sim_msg *m, enum sim_hook end)
+{
+	for (enum sim_hook hook = HOOK_RECEIVED; hook < end; hook++) {
+		enum sim_answer a = (enum sim_answer)m->plan[hook].answer;
+
+		if (hook_applies(w, m, hook) && (!m->hook[hook].answered || a == ANSWER_NO || a == ANSWER_BAD_EDIT))
+			return false;
+	}
+	return m->flaw == FLAW_NONE;
+}
+
+void oracle_asked(struct sim *w, uint32_t msg, enum sim_hook hook, unsigned hub, const struct wsc_message *seen)
+{
+	struct sim_msg *m = &w->msg[msg < w->msgs ? msg : 0];
+	const char *to = m->scope == HUB_TO_USER ? user_id_text(m->user) : "";
+
+	if (msg >= w->msgs || !m->submitted || !hook_applies(w, m, hook) || hub != sim_hub_of_sender(w, m->sender))
+		sim_fail(w, "a hook is asked about message %u, which is not for it", msg);
+	if (m->hook[hook].asked || m->fate != FATE_WAITS || !is_allowed(w, m, hook))
+		sim_fail(w, "hook %d is asked about message %u out of its turn", hook, msg);
+	if (w->over)
+		sim_fail(w, "a hook is asked about message %u after the end", msg);
+	if (seen->content_len != m->pad || strcmp(seen->to, to) != 0 ||
+	    strcmp(seen->from, submit_name(w, m->sender)) != 0)
+		sim_fail(w, "a hook sees another message %u", msg);
+	m->hook[hook].asked = true;
+	m->hook[hook].at_ms = w->ms;
+}
+
+/* What submit/ gives to a hub has passed all its stages, and is what was said or what the hook has made of it. */
+static void check_publication(struct sim *w, uint32_t msg, unsigned hub, const struct hub_publication *p)
+{
+	struct sim_msg *m = &w->msg[msg];
+
+	if (m->fate != FATE_WAITS || m->hub_said)
+		sim_fail(w, "message %u is published twice, or in spite of its refusal", msg);
+	if (!is_allowed(w, m, HOOK_SEND + 1))
+		sim_fail(w, "message %u is published although it must not be", msg);
+	if (w->over)
+		sim_fail(w, "message %u is published after the end", msg);
+	if (hub != sim_hub_of_sender(w, m->sender) || (int)p->scope != m->scope)
+		sim_fail(w, "message %u is published elsewhere", msg);
+	if (!is_text_of(w, msg, msg_text(p->msg)))
+		sim_fail(w, "message %u is published as %.*s", msg, (int)p->msg->len, (const char *)p->msg->json);
+}
+
+void oracle_hub_said(struct sim *w, unsigned hub, const struct hub_publication *p, int err)
+{
+	uint32_t msg = number_of(p->ref);
+	struct sim_msg *m = &w->msg[msg < w->msgs ? msg : 0];
+	struct sim_token *t = &w->token[m->token & ~TOKEN_SALT];
+
+	if (m->submitted)
+		check_publication(w, msg, hub, p);
+	m->hub_said = err;
+	t->at_ms = w->ms;
+	t->breaks = breaks_known(w, hub);
+	if (err) {
+		oracle_refused(w, msg, m->token, err);
+		return;
+	}
+	m->fate = FATE_PUBLISHED;
+	if (m->submitted && m->scope == HUB_TO_ALL)
+		w->counts[hub].broadcasts++;
+	else if (m->submitted && !is_trusted(m))
+		w->counts[hub].received++;
+	oracle_published(w, msg, hub);
+}
+
+static bool timed_out(const struct sim *w, const struct sim_msg *m, enum sim_hook hook)
+{
+	return m->hook[hook].asked && w->ms >= m->hook[hook].at_ms + w->o.hook_timeout_ms &&
+	       (m->plan[hook].late || m->plan[hook].answer == ANSWER_NEVER);
+}
+
+/* The code of a flaw, for each of the two kinds of senders. */
+static enum api_code code_of_flaw(const struct sim_msg *m)
+{
+	bool call = m->sender >= SIM_CONNS;
+
+	switch ((enum sim_flaw)m->flaw) {
+	case FLAW_FROM:
+		return API_SENDER_MISMATCH;
+	case FLAW_PAYLOAD:
+		return call ? API_MISSING_FIELD : API_BAD_MESSAGE;
+	case FLAW_RECIPIENT:
+		return call ? API_MISSING_FIELD : API_NO_RECIPIENT;
+	case FLAW_JSON:
+		return API_BAD_MESSAGE;
+	default:
+		return API_OK;
+	}
+}
+
+/* Is @code what this message must be refused with, as far as it has come? */
+static bool may_be_denied(const struct sim *w, const struct sim_msg *m, enum api_code code)
+{
+	enum sim_hook last = m->hook[HOOK_SEND].asked ? HOOK_SEND : HOOK_RECEIVED;
+	enum sim_answer a = (enum sim_answer)m->plan[last].answer;
+	bool asked = m->hook[last].asked;
+
+	switch (code) {
+	case API_REFUSED:
+		return asked && m->hook[last].answered && a == ANSWER_NO;
+	case API_INTERNAL:
+		return asked && m->hook[last].answered && a == ANSWER_BAD_EDIT;
+	case API_HOOK_TIMEOUT:
+		return timed_out(w, m, last);
+	case API_SHUTTING_DOWN:
+		return w->over && asked;
+	case API_NOT_IN_TICKET:
+		return m->hub_said == HUB_NOT_IN_TICKET;
+	case API_OVERLOADED:
+		return m->hub_said == HUB_BUSY;
+	default:
+		return m->flaw && code == code_of_flaw(m);
+	}
+}
+
+static const char *teller(const struct sim *w, const struct sim_msg *m)
+{
+	if (m->sender >= SIM_CONNS)
+		return submit_name(w, m->sender);
+	return w->conn[m->sender]->s ? sim_name(w->conn[m->sender]) : "nobody";
+}
+
+void oracle_denied(struct sim *w, uint32_t msg, enum api_code code)
+{
+	struct sim_msg *m = &w->msg[msg];
+
+	sim_tell(w, "%s: message %u: %s", teller(w, m), msg, api_code_text(code));
+	if (m->fate != FATE_WAITS)
+		sim_fail(w, "message %u is refused with %s, and it was through", msg, api_code_text(code));
+	else if (!may_be_denied(w, m, code))
+		sim_fail(w, "message %u is refused with %s", msg, api_code_text(code));
+	m->fate = FATE_REFUSED;
+	w->counts[sim_hub_of_sender(w, m->sender)].refused[code]++;
+	w->token[m->token & ~TOKEN_SALT].answered = true;
+}
+
+void oracle_dropped(struct sim *w, uint32_t msg)
+{
+	w->msg[msg].fate = FATE_DROPPED;
+	w->token[w->msg[msg].token & ~TOKEN_SALT].answered = true;
+}
+
+/* The codes behind the numbers that the program is told. */
+static const struct {
+	int error;
+	enum api_code code;
+	const char *word;
+} errors[] = { { -WSC_EREFUSED, API_REFUSED, "refused" },
+	       { -WSC_EBADMESSAGE, API_INTERNAL, "not valid" },
+	       { -WSC_ETIMEDOUT, API_HOOK_TIMEOUT, "timed out" },
+	       { -WSC_EAGAIN, API_OVERLOADED, "busy" },
+	       { -WSC_ESTATE, API_SHUTTING_DOWN, "stopped" } };
+
+static const char *word_of(int error)
+{
+	for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++)
+		if (errors[i].error == error)
+			return errors[i].word;
+	return "?";
+}
+
+static bool may_be_told(const struct sim *w, const struct sim_msg *m, int error)
+{
+	for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++)
+		if (errors[i].error == error && may_be_denied(w, m, errors[i].code))
+			return true;
+	return error == -WSC_ESTATE && w->over; /* also for one that has not begun, or has no outcome yet */
+}
+
+void oracle_told(struct sim *w, uint32_t msg, const struct wsc_outcome *o)
+{
+	struct sim_msg *m = &w->msg[msg];
+	struct sim_token *t = &w->token[m->token & ~TOKEN_SALT];
+	struct hub_request r = { .token = m->token,
+				 .scope = m->scope,
+				 .delivered = o->delivered_count,
+				 .to = sim_user(m->user),
+				 .ref = bytes_str(o->id) };
+
+	if (m->told)
+		sim_fail(w, "the program is told of message %u twice", msg);
+	m->told = true;
+	if (m->fate != FATE_PUBLISHED || o->error == -WSC_ESTATE) {
+		sim_tell(w, "%s: message %u: %s", submit_name(w, m->sender), msg, word_of(o->error));
+		if (!may_be_told(w, m, o->error))
+			sim_fail(w, "the program is told %d of message %u", o->error, msg);
+		m->fate = m->fate == FATE_PUBLISHED ? FATE_PUBLISHED : FATE_REFUSED;
+		t->answered = true;
+		return;
+	}
+	r.result = o->delivered_count ? HUB_DELIVERED : o->error == -WSC_ETIMEDOUT ? HUB_TIMED_OUT : HUB_NOBODY;
+	/* A broadcast is never called a failure, so a peer that did not answer cannot be told from nobody there. */
+	if (!o->delivered_count && m->scope == HUB_TO_ALL && may_time_out(w, t))
+		r.result = HUB_TIMED_OUT;
+	if (o->error != (r.result == HUB_DELIVERED || m->scope == HUB_TO_ALL ? 0
+			 : r.result == HUB_NOBODY                            ? -WSC_EOFFLINE
+									     : -WSC_ETIMEDOUT))
+		sim_fail(w, "the program is told %d of message %u, delivered to %u", o->error, msg, o->delivered_count);
+	oracle_outcome(w, t->hub, &r);
+}
+
+/* ---- outcomes, checked ------------------------------------------------------------------------------------------ */
 
 static bool addressed(const struct sim *w, const struct sim_token *t, const struct conn *c)
 {
@@ -378,11 +623,6 @@ static void check_names(struct sim *w, const struct sim_token *t, const struct h
 		sim_fail(w, "the outcome of message %u names another one", t->msg);
 	if (r->scope == HUB_TO_USER && !bytes_eq(r->to, sim_user(t->user)))
 		sim_fail(w, "the outcome of message %u names another user", t->msg);
-}
-
-static bool may_time_out(const struct sim *w, const struct sim_token *t)
-{
-	return w->breaks != t->breaks || w->ms >= t->at_ms + w->o.ask_timeout_ms;
 }
 
 static void check_count(struct sim *w, const struct sim_token *t, const struct hub_request *r)
@@ -521,6 +761,39 @@ void oracle_after_flushed(struct sim *w, struct conn *c, const struct judged *be
 		sim_fail(w, "%s is closed as slow and the close frame is not next", sim_name(c));
 }
 
+/* A hook that did not answer in time is told in the first turn behind its time. */
+static void check_hooks(struct sim *w, unsigned hub)
+{
+	for (uint32_t i = 0; i < w->asks; i++) {
+		const struct sim_msg *m = &w->msg[w->ask[i].msg];
+
+		if (sim_hub_of_sender(w, m->sender) == hub && m->fate == FATE_WAITS &&
+		    timed_out(w, m, (enum sim_hook)w->ask[i].hook) && (!is_trusted(m) || m->want == TOKEN_ONE))
+			sim_fail(w, "message %u waits for a hook that is too late", w->ask[i].msg);
+	}
+}
+
+static void check_counters(struct sim *w, unsigned hub)
+{
+	const struct metrics *k = &w->shard[hub].metrics;
+	const struct sim_counts *own = &w->counts[hub];
+
+	if (counter_get(&k->received) != own->received || counter_get(&k->broadcasts) != own->broadcasts)
+		sim_fail(w, "shard %u counts %u received, %u broadcasts", hub, (unsigned)counter_get(&k->received),
+			 (unsigned)counter_get(&k->broadcasts));
+}
+
+static void check_refused(struct sim *w, unsigned hub)
+{
+	const struct metrics *k = &w->shard[hub].metrics;
+	const struct sim_counts *own = &w->counts[hub];
+
+	for (enum api_code code = API_OK; code < API_CODE_END; code++)
+		if (counter_get(&k->messages_refused[code]) != own->refused[code])
+			sim_fail(w, "shard %u counts %u times %s", hub,
+				 (unsigned)counter_get(&k->messages_refused[code]), api_code_text(code));
+}
+
 static bool is_alone(const struct sim *w, unsigned hub)
 {
 	for (unsigned peer = 0; peer < SIM_HUBS; peer++)
@@ -576,6 +849,8 @@ void oracle_after_turn(struct sim *w, unsigned hub)
 			 (unsigned)k->users);
 	if (hub_pressed(w->hub[hub]))
 		sim_fail(w, "hub %u is still pressed after the turn", hub);
+	check_hooks(w, hub);
+	check_counters(w, hub);
 }
 
 /* ---- the end -------------------------------------------------------------------------------------------------- */
@@ -586,8 +861,31 @@ static bool must_have_failed(const struct sim *w, const struct sim_token *t)
 	return t->want == TOKEN_FAILURE && w->breaks == t->breaks && possibly_delivered(w, t) == 0;
 }
 
+/* The program did not ask what became of it, so nobody has told it of a refusal. */
+static bool may_be_unknown(const struct sim *w, const struct sim_msg *m)
+{
+	if (!is_trusted(m) || m->want == TOKEN_ONE)
+		return false;
+	return w->over || m->hub_said || !is_allowed(w, m, HOOK_SEND + 1) || timed_out(w, m, HOOK_SEND);
+}
+
+static void check_fates(struct sim *w)
+{
+	for (uint32_t i = 0; i < w->msgs && !w->failed; i++) {
+		const struct sim_msg *m = &w->msg[i];
+
+		if (m->submitted && m->fate == FATE_WAITS && !may_be_unknown(w, m))
+			sim_fail(w, "message %u is neither published nor refused", i);
+		if (m->submitted && is_trusted(m) && m->want == TOKEN_ONE && !m->told)
+			sim_fail(w, "the program was not told what became of message %u", i);
+	}
+}
+
 void oracle_quiet(struct sim *w)
 {
+	check_fates(w);
+	for (unsigned hub = 0; hub < SIM_HUBS; hub++)
+		check_refused(w, hub);
 	for (uint32_t i = 0; i < w->conns && !w->failed; i++) {
 		struct conn *c = w->conn[i];
 

@@ -24,6 +24,16 @@ static struct sim_opts draw_world(uint64_t seed, bool tell)
 	o.max_total_bytes = rng_below(&r, 4) ? 0 : 1000 + rng_below(&r, 5000);
 	o.ask_timeout_ms = rng_below(&r, 3) ? 400 : 10;
 	o.delay_ms = (uint32_t)rng_below(&r, rng_below(&r, 2) ? 5 : 120);
+	if (o.log)
+		return o;
+	/* Their messages are whole ones, a few times as long. */
+	o.max_queue_bytes *= 4;
+	o.max_total_bytes *= 2;
+	if (rng_below(&r, 2)) {
+		o.hook[HOOK_RECEIVED] = rng_below(&r, 3) > 0;
+		o.hook[HOOK_SEND] = !o.hook[HOOK_RECEIVED] || rng_below(&r, 3) > 0;
+	}
+	o.hook_timeout_ms = 5 + (uint32_t)rng_below(&r, 100);
 	return o;
 }
 
@@ -55,6 +65,38 @@ static void connect(struct sim *w)
 	c->replay_after = c->replay ? sim_dice(w, w->logged + 1) : 0;
 }
 
+/* Most are answered with yes and at once; the others in all ways, in time or not. */
+static struct sim_plan draw_plan(struct sim *w, enum sim_hook hook)
+{
+	struct sim_plan p = { .answer = ANSWER_YES };
+	unsigned dice;
+
+	if (!w->o.hook[hook] || (dice = (unsigned)sim_dice(w, 100)) < 50)
+		return p;
+	p.late = sim_chance(w, 60);
+	p.after_ms = (uint32_t)sim_dice(w, sim_chance(w, 80) ? w->o.hook_timeout_ms : 2 * w->o.hook_timeout_ms);
+	if (dice >= 98)
+		p.answer = ANSWER_NEVER;
+	else if (dice >= 90)
+		p.answer = ANSWER_NO;
+	else if (dice >= 75 && hook == HOOK_SEND)
+		p.answer = dice == 75 ? ANSWER_BAD_EDIT : ANSWER_EDIT;
+	return p;
+}
+
+/* What hooks and checks will say of the next message. */
+static void draw_fate(struct sim *w)
+{
+	for (enum sim_hook hook = HOOK_RECEIVED; hook <= HOOK_SEND; hook++)
+		w->plan[hook] = draw_plan(w, hook);
+	w->flaw = sim_chance(w, 2) ? (enum sim_flaw)sim_dice(w, FLAWS) : FLAW_NONE;
+}
+
+static uint32_t some_program(struct sim *w)
+{
+	return SIM_SENDER_PROGRAM((uint32_t)sim_dice(w, SIM_PROGRAMS));
+}
+
 static void say(struct sim *w, struct conn *c)
 {
 	uint32_t sender = c && conn_accepted(c) && sim_chance(w, 85) ? c->number
@@ -63,12 +105,25 @@ static void say(struct sim *w, struct conn *c)
 	enum token_want failures = sim_chance(w, 70) || w->o.log ? TOKEN_FAILURE : TOKEN_ONE;
 	unsigned dice = (unsigned)sim_dice(w, 100);
 
+	if (!w->o.log) {
+		draw_fate(w);
+		/* A call names its receiver; the program may also write to a ticket. */
+		if (sender >= SIM_CONNS && (dice >= 85 || sim_chance(w, 50)))
+			sender = some_program(w);
+	}
+	if (sender >= SIM_INPUTS) {
+		w->flaw = FLAW_NONE; /* wsc_send() has looked at it */
+		failures = sim_chance(w, 80) ? TOKEN_ONE : TOKEN_NONE;
+	} else if (dice >= 65) {
+		w->flaw = w->flaw == FLAW_RECIPIENT ? FLAW_NONE : w->flaw;
+	}
 	if (dice < 65)
 		sim_say(w, sender, HUB_TO_USER, (unsigned)sim_dice(w, SIM_USERS), pad, failures);
 	else if (dice < 85)
 		sim_say(w, sender, HUB_TO_ALL, 0, pad, failures == TOKEN_ONE ? TOKEN_ONE : TOKEN_NONE);
 	else
 		sim_say(w, sender, HUB_TO_TICKET, 1 + (unsigned)sim_dice(w, SIM_TICKETS - 1), pad, failures);
+	w->flaw = FLAW_NONE; /* not of welcomes and the like */
 }
 
 /* One speaks, sometimes many times in one turn. */
@@ -140,6 +195,8 @@ struct sim *random_run(uint64_t seed, bool tell)
 
 	for (unsigned i = 0; i < STEPS && !w->failed; i++)
 		step(w);
+	if (!w->failed && !o.log && sim_chance(w, 15))
+		sim_stop(w);
 	if (!w->failed)
 		sim_end(w);
 	return w;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sim: a small world around real hubs: three of them, as workers of one process (users placed by name) or as nodes
- * (interest), one virtual clock, one seed. Sockets are byte budgets that stall, mailboxes are FIFOs with delays, hooks and
- * the log answer late. Equal seeds give equal runs, to the byte.
+ * sim: a small world around real hubs and the real submit/: three of them, as workers of one process (users placed by name)
+ * or as nodes (interest), one virtual clock, one seed. Sockets are byte budgets that stall, mailboxes are FIFOs with delays,
+ * hooks and the log answer late. Equal seeds give equal runs, to the byte.
  *
  *   world.c    the hubs, the mail between them, the links of nodes
  *   driver.c   what worker/ does: a connection's life, the turn, the flush
+ *   submit.c   the way in: senders, the program and its hooks; not in worlds with a log, where a sequencer publishes
  *   oracle.c   what must be true, checked at every step; it knows who sent what to whom and nothing of how it got there
  *   stories.c  told stories: a transcript is expected        random.c  the rest of all stories
  */
@@ -15,6 +16,8 @@
 #include "base/buf.h"
 #include "base/rng.h"
 #include "hub/hub.h"
+#include "submit/program.h"
+#include "submit/submit.h"
 
 #define SIM_HUBS 3
 #define SIM_USERS 6
@@ -23,12 +26,17 @@
 #define SIM_MSGS 2048
 #define SIM_TOKENS 2048
 #define SIM_LOADS 64
+#define SIM_PROGRAMS 6 /* names under which the program sends, two on each hub */
+#define SIM_ASKS 512
+#define SIM_TEXT_MAX 1600
 
-/* Who sends: a connection by its number, the API of a hub, or the server itself. */
+/* Who sends: a connection by its number, the API of a hub, the program under one of its names, or the server itself. */
 #define SIM_SENDER_API(hub) (SIM_CONNS + (hub))
-#define SIM_SENDER_SERVER (SIM_CONNS + SIM_HUBS)
-#define SIM_SENDER_WELCOME (SIM_CONNS + SIM_HUBS + 1)
-#define SIM_SENDERS (SIM_CONNS + SIM_HUBS + 2)
+#define SIM_SENDER_PROGRAM(n) (SIM_CONNS + SIM_HUBS + (n))
+#define SIM_SENDER_SERVER (SIM_CONNS + SIM_HUBS + SIM_PROGRAMS)
+#define SIM_SENDER_WELCOME (SIM_SENDER_SERVER + 1)
+#define SIM_SENDERS (SIM_SENDER_SERVER + 2)
+#define SIM_INPUTS (SIM_CONNS + SIM_HUBS) /* senders whose input waits while a hook has a message of theirs */
 
 #define SIM_IN_FLIGHT_MS 2000 /* longer than anything is ever under way */
 
@@ -42,7 +50,30 @@ struct sim_opts {
 	size_t max_total_bytes;
 	uint32_t delay_ms; /* the longest delay of mail */
 	uint32_t ask_timeout_ms;
-	bool tell; /* keep the story */
+	bool tell;    /* keep the story */
+	bool hook[2]; /* by enum sim_hook: it is there */
+	uint32_t hook_timeout_ms;
+};
+
+enum sim_hook { HOOK_RECEIVED, HOOK_SEND /* and on_broadcast */ };
+
+/* What a hook does with a message. */
+enum sim_answer { ANSWER_YES, ANSWER_EDIT, ANSWER_NO, ANSWER_BAD_EDIT, ANSWER_NEVER };
+struct sim_plan {
+	uint8_t answer; /* enum sim_answer */
+	bool late;      /* after @after_ms */
+	uint32_t after_ms;
+};
+
+/* What is wrong with a message, so that a check must find it. */
+enum sim_flaw { FLAW_NONE, FLAW_FROM, FLAW_PAYLOAD, FLAW_RECIPIENT, FLAW_JSON, FLAWS };
+
+/* What became of a message that went through submit/. */
+enum sim_fate {
+	FATE_WAITS,
+	FATE_PUBLISHED,
+	FATE_REFUSED,
+	FATE_DROPPED /* its turn never came: the sender left, or all ended */
 };
 
 struct sim_msg {
@@ -54,6 +85,34 @@ struct sim_msg {
 	bool server, published;
 	uint64_t seq, at_ms;
 	uint32_t only; /* server: number of the connection it is for */
+	uint64_t token;
+	/* Through submit/: */
+	bool submitted, edited, told; /* told: the program has its outcome */
+	uint8_t flaw, fate, want;     /* enum sim_flaw, sim_fate, token_want */
+	struct sim_plan plan[2];
+	struct {
+		bool asked, answered; /* answered: the program has finished it, or did at once */
+		uint64_t at_ms;
+	} hook[2];
+	int hub_said;  /* what hub_publish() returned */
+	uint32_t next; /* of the same sender, behind one that a hook has */
+};
+
+struct sim_input {
+	uint32_t first, last; /* messages that wait for their turn; UINT32_MAX: none */
+	uint32_t current;     /* the one under way */
+	bool thinking;        /* a hook has it */
+};
+
+struct sim_ask { /* a call that the program has deferred */
+	struct wsc_pending *pending;
+	uint32_t msg;
+	uint8_t hook;
+	uint64_t due_ms;
+};
+
+struct sim_tasks {
+	struct task *first, **last;
 };
 
 struct sim_due { /* a message that a connection was promised */
@@ -97,7 +156,7 @@ struct conn {
 	struct sim_due *due;
 	uint32_t due_count, due_cap;
 	uint8_t got[SIM_MSGS / 8];
-	uint32_t got_run; /* for the story: messages since the last line */
+	uint32_t got_run, got_edited; /* for the story: messages since the last line */
 };
 
 enum token_want { TOKEN_ONE, TOKEN_FAILURE, TOKEN_NONE };
@@ -162,6 +221,20 @@ struct sim {
 	uint32_t order[SIM_MSGS], logged;
 	struct sim_box inbox[SIM_HUBS];
 	struct sim_load load[SIM_LOADS];
+	/* The way in. */
+	struct settings set;
+	struct shard shard[SIM_HUBS];
+	struct sim_tasks task[SIM_HUBS];
+	struct sim_input input[SIM_INPUTS];
+	struct sim_ask ask[SIM_ASKS];
+	uint32_t asks;
+	char said[SIM_TEXT_MAX], said_by[8]; /* the text under way, and its sender */
+	struct sim_plan plan[2];             /* of the messages that are said next */
+	enum sim_flaw flaw;                  /* the same */
+	struct sim_counts {
+		uint64_t received, broadcasts, refused[API_CODE_END];
+	} counts[SIM_HUBS]; /* as the oracle knows them */
+	bool over;          /* the shards have ended */
 	/* What it was. */
 	bool failed;
 	bool calm; /* told stories, and the end of all: no delays, no unfinished turns */
@@ -197,6 +270,25 @@ bool world_knows(const struct sim *w, unsigned at, unsigned of);
 void world_post(struct sim_box *b, struct sim *w, const struct hub_relay *r);
 struct sim_mail *world_take(struct sim_box *b, uint64_t now_ms);
 
+/* ---- submit.c ---- */
+void submit_init(struct sim *w);
+void submit_deinit(struct sim *w);
+/* What the hub is told of a token that did not come through submit/. */
+bool submit_is_direct(uint64_t token);
+uint64_t submit_direct(uint64_t token);
+/* Message @number is said by its sender. */
+void submit_say(struct sim *w, uint32_t number);
+/* The text that must come out of submit/. */
+struct bytes submit_text(const struct sim *w, uint32_t number, char out[SIM_TEXT_MAX]);
+/* The connection @number has gone: what it had said and nobody has begun is dropped. */
+void submit_left(struct sim *w, uint32_t number);
+/* The part of @hub's turn: calls that are finished, messages of the program, hooks that take too long. */
+void submit_turn(struct sim *w, unsigned hub);
+bool submit_quiet(const struct sim *w);
+/* The shard of @hub ends: all that waits has its outcome. */
+void submit_bury(struct sim *w, unsigned hub);
+const char *submit_name(const struct sim *w, uint32_t sender);
+
 /* ---- driver.c ---- */
 struct conn *sim_connect(struct sim *w, unsigned hub, unsigned user, unsigned ticket, enum hub_transport t);
 void sim_disconnect(struct sim *w, struct conn *c);
@@ -206,6 +298,11 @@ void sim_turn(struct sim *w, unsigned hub);
 /* @sender says it; @pad bytes longer than the shortest. @want as a token. */
 void sim_say(struct sim *w, uint32_t sender, enum hub_scope scope, unsigned to, uint32_t pad, enum token_want want);
 void sim_kick(struct sim *w, unsigned hub, unsigned user);
+/* Bytes on the wire of a message without content. */
+uint32_t sim_wire_bytes(struct sim *w, uint32_t sender, enum hub_scope scope, unsigned to);
+/* All shards end as those of a gateway do: everybody is cut, hooks are given up, what waits has its outcome. */
+void sim_stop(struct sim *w);
+unsigned sim_hub_of_sender(const struct sim *w, uint32_t sender);
 /* One message of the server for one connection. */
 void sim_tell_one(struct sim *w, struct conn *c);
 /* Everybody reads, everything arrives, all is checked, everybody leaves; then nothing may be left. */
@@ -230,6 +327,16 @@ void oracle_promise(struct conn *c, uint32_t msg);
 void oracle_promise_log(struct sim *w, struct conn *c);
 /* It was refused at once: nobody may get it and nothing more may be said of it. */
 void oracle_refused(struct sim *w, uint32_t msg, uint64_t token, int err);
+/* hub_publish() was called for a message, by whatever way: here the hub's answer is seen. */
+void oracle_hub_said(struct sim *w, unsigned hub, const struct hub_publication *p, int err);
+/* A hook is asked about a message; it sees @m. */
+void oracle_asked(struct sim *w, uint32_t msg, enum sim_hook hook, unsigned hub, const struct wsc_message *m);
+/* submit/ has told the sender of @msg that it is refused. */
+void oracle_denied(struct sim *w, uint32_t msg, enum api_code code);
+/* Its sender left before it had its turn. */
+void oracle_dropped(struct sim *w, uint32_t msg);
+/* The program has been told what became of @msg. */
+void oracle_told(struct sim *w, uint32_t msg, const struct wsc_outcome *o);
 /* The client of @c has a whole message, or a gap notice, or a close frame. */
 void oracle_received(struct sim *w, struct conn *c, struct bytes text);
 /* The next bytes for @c come from @m, behind its first @offset ones; NULL: from the driver. */

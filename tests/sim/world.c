@@ -165,7 +165,7 @@ bool world_quiet(const struct sim *w)
 	for (uint32_t i = 0; i < w->conns; i++)
 		if (w->conn[i]->s && w->conn[i]->refused)
 			return false;
-	return true;
+	return submit_quiet(w);
 }
 
 /* ---- links ---------------------------------------------------------------------------------------------------- */
@@ -267,6 +267,7 @@ struct sim *sim_new(const struct sim_opts *o)
 		if (!w->hub[a])
 			abort();
 	}
+	submit_init(w);
 	for (unsigned a = 0; a < SIM_HUBS; a++)
 		world_tell_links(w, a);
 	return w;
@@ -282,6 +283,7 @@ void sim_free(struct sim *w)
 		for (unsigned b = 0; b < SIM_HUBS; b++)
 			box_empty(&w->box[a][b]);
 	}
+	submit_deinit(w);
 	for (uint32_t i = 0; i < w->conns; i++) {
 		if (w->conn[i]->s)
 			mem_free(w->conn[i]->s);

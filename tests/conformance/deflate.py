@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""permessage-deflate (RFC 7692): groups 12 and 13 of the Autobahn testsuite, and what it does not try.
+"""permessage-deflate (RFC 7692): groups 12 and 13 of the Autobahn testsuite, and groups that it does not have.
 
 12  five corpora, message sizes from 16 bytes to 128 KiB, whole and in fragments, with the default offer
 13  the same sizes with seven sets of parameters
 14  12 and 13 once more, against a server that keeps no context (compression_context_takeover: false)
-15  some of these on the gateway's own path, where what comes back is another message than what was sent
-28  offers: what has to be agreed to and how, what has to be declined, what is hostile
-29  messages: the RFC's own examples, every rule of §6 and §7.2, what does not inflate, what inflates to too much
+15  some of these on the gateway's own path, which answers with another message than the client sent
+28  offers: which ones the server must accept and how, which ones it must decline, hostile ones
+29  messages: the RFC's own examples, every rule of §6 and §7.2, data that does not inflate or inflates to too much
 """
 import zlib
 
@@ -20,7 +20,7 @@ SIZES = [(n, 0) for n in (16, 64, 256, KIB, 4 * KIB, 8 * KIB, 16 * KIB, 32 * KIB
     + [(128 * KIB, n) for n in (KIB, 4 * KIB, 32 * KIB)]
 CORPORA = ("json", "bitmap", "prose", "html", "pdf")
 
-# What the suite's client offers: it can do everything that a server might ask of it.
+# The suite's client offers everything that a server may ask for.
 ABLE = dict(client_forgets=True, client_bits=True)
 DEFAULT = offer(**ABLE)
 PARAMETERS = [
@@ -88,7 +88,7 @@ def streams():
 
 
 def works(t, p):
-    """Whatever was agreed on: texts come back, twice, and the second may lean on the first."""
+    """Two texts come back, whatever was agreed on; the second one may refer to the first."""
     for n in (1, 2):
         payload = HELLO * 100 * n
         p.send(p.encode(TEXT, t.way.pack(TEXT, payload)))
@@ -97,7 +97,7 @@ def works(t, p):
 
 
 def agree(*lines, need=(), without=()):
-    """One of the offers is agreed to; the answer has the parameters @need and none of @without."""
+    """The server agrees to one of the offers; its answer has the parameters @need and none of @without."""
     def run(t):
         p = t.open(offers=lines)
         answer = p.answer.one("sec-websocket-extensions")
@@ -110,7 +110,7 @@ def agree(*lines, need=(), without=()):
 
 
 def decline(*lines):
-    """None of the offers can be agreed to: the connection is without the extension, and works."""
+    """The server can agree to none of the offers: the connection works without the extension."""
     def run(t):
         p = t.peer()
         p.shake(offers=lines, query=t.way.query)
@@ -121,7 +121,7 @@ def decline(*lines):
 
 
 def second_best(bad):
-    """An offer that has to be declined, and a good one behind it, which is the one that is agreed to."""
+    """The server declines a bad offer and agrees to the good one behind it."""
     good = offer(server_forgets=True)
 
     def run(t):
@@ -134,7 +134,7 @@ def second_best(bad):
 
 
 def malformed(value):
-    """A list that breaks the grammar of RFC 6455 §9.1: refused with 400 (§4.2.1), or passed over from there on."""
+    """A list that breaks the grammar of RFC 6455 §9.1 is refused with 400 (§4.2.1), or ignored from there on."""
     def run(t):
         p = t.peer()
         p.send(p.request("dGhlIHNhbXBsZSBub25jZQ==", offers=[value], query=t.way.query))
@@ -150,7 +150,7 @@ def malformed(value):
 
 
 def optional(value, offered):
-    """Something that the RFCs leave to the server: agreed to or not, the connection works."""
+    """The RFCs leave this offer to the server: the connection works whether it agrees or not."""
     def run(t):
         p = t.peer()
         p.send(p.request("dGhlIHNhbXBsZSBub25jZQ==", offers=[value], query=t.way.query))

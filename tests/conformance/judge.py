@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a case is and how it is judged: the registry, the ways in which a case reaches the server, the verdicts.
+"""The cases and how they are judged: the registry, the ways in which a case reaches the server, the verdicts.
 
 A case is a function of a Try. It opens connections, sends what it has to, and ends with one of
 

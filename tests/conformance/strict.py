@@ -172,7 +172,7 @@ def handshake():
         ("A close behind the head, in the same write, is answered.", close_behind_handshake),
         ("Behind an ordinary request on the same connection.", request_before_handshake),
         ("A second handshake on a WebSocket is a protocol error: 1002.", request_behind_handshake),
-        ("Subprotocols that nobody knows: none is chosen.", accepted(("Sec-WebSocket-Protocol", "chat, superchat"))),
+        ("Unknown subprotocols: none is chosen.", accepted(("Sec-WebSocket-Protocol", "chat, superchat"))),
         ("Subprotocols on two lines.", accepted(("Sec-WebSocket-Protocol", "chat", "superchat"))),
         ("Subprotocols with empty elements.", accepted(("Sec-WebSocket-Protocol", ",, chat ,,"))),
         ("A subprotocol list of 7000 commas.", accepted(("Sec-WebSocket-Protocol", "," * 7000))),
@@ -379,7 +379,7 @@ def lengths():
             ("over it with the last of a thousand fragments", [1048] * 999 + [one - 999 * 1048 + 1], 1009)), 1):
         add(f"22.8.{i}", "6455 §10.4", f"A message of {text}: {code or 'comes back'}.", sum_over_limit(parts, code),
             server="strict", weight=1)
-    add("22.9.1", "6455 §10.4", "What is announced is not reserved.", nothing_reserved, ours=True, tls=False)
+    add("22.9.1", "6455 §10.4", "An announced length reserves no memory.", nothing_reserved, ours=True, tls=False)
 
 
 # ---- 23: close codes and reasons -------------------------------------------------------------------------------------
@@ -498,8 +498,8 @@ def edges(data):
     return sorted({*range(1, 20), *range(n // 2 - 2, n // 2 + 3), *range(n - 5, n)})
 
 
-def three_pieces(t):
-    """A text in three pieces, for every pair of cuts."""
+def three_parts(t):
+    """A text that arrives in three parts, for every pair of cuts."""
     data = t.text(b"Hello")
     for a in range(1, len(data)):
         for b in range(a + 1, len(data)):
@@ -569,7 +569,7 @@ def cutting():
     for i, (what, make, cuts, judge) in enumerate(cases, 1):
         add(f"24.1.{i}", "6455 §5.2", f"{what[0].upper()}{what[1:]}, cut at every byte: as if it were whole.",
             cut(make, cuts, judge), quick=i in (1, 9, 12))
-    add("24.2.1", "6455 §5.2", "A text in three pieces, at every pair of cuts.", three_pieces, ways=BOTH, quick=False)
+    add("24.2.1", "6455 §5.2", "A text in three parts, at every pair of cuts.", three_parts, ways=BOTH, quick=False)
     add("24.2.2", "6455 §4.2", "The head of the handshake, cut at every byte.", cut_handshake, ways=BOTH, ours=True)
 
 
@@ -577,7 +577,7 @@ def cutting():
 
 
 def held(p):
-    """Does the server still hold its end of this connection? The system's table names the socket of who does."""
+    """Does the server still hold its end of this connection? If so, the system's table names its socket."""
     with open("/proc/net/tcp", encoding="ascii") as f:
         rows = [line.split() for line in f][1:]
     here, there = f":{p.target.port:04X}", f":{p.name[1]:04X}"
@@ -628,7 +628,7 @@ def server_fails(t):
 
 
 def talks_on(behind):
-    """We do not answer the server's close, but go on talking: nothing of it is served, until nobody listens."""
+    """We do not answer the server's close, but go on sending: the server serves nothing of it and ends it."""
     def run(t):
         p = t.open()
         p.send(frame(TEXT, HELLO, rsv=2))
@@ -647,7 +647,7 @@ def talks_on(behind):
 
 
 def answers_with(data):
-    """Our answer to the server's close is not what it should be; the connection ends all the same."""
+    """Our answer to the server's close is wrong; the connection ends all the same."""
     def run(t):
         p = t.open()
         p.send(frame(TEXT, HELLO, rsv=2))
@@ -807,7 +807,7 @@ def ends():
 
 
 def every_ping(n):
-    """@n pings by one who reads: each has its pong, in order."""
+    """@n pings of a client that reads: each gets its pong, in order."""
     def run(t):
         p = t.open()
         for start in range(0, n, 100):
@@ -819,8 +819,8 @@ def every_ping(n):
 
 
 def pings_unread(t):
-    """Pings by one who does not read, until the socket has been full for long: pongs may coalesce then, not before;
-    they stay in order, and the last one is there. What waits for him is little."""
+    """A client sends pings and does not read, until its socket has been full for long. Pongs may coalesce then, not
+    before; they stay in order, and the last one arrives. Little output waits for this client."""
     p = t.open(rcvbuf=4096)
     n, stalled, pending = 0, 0, b""
     payload = b"x" * 110
@@ -888,7 +888,7 @@ def many_messages(n, payload):
 
 
 def echoes_unread(t):
-    """One who sends and does not read is read later, and then gets everything."""
+    """A client sends and does not read: the server reads it later, and then the client gets everything."""
     p = t.open(rcvbuf=8192)
     body = filler(BINARY, 1 << 16)
     n, stalled, pending = 0, 0, b""
@@ -929,7 +929,7 @@ def others_meanwhile(t):
 
 
 def floods():
-    add("27.1.1", "6455 §5.5.2", "2000 pings by one who reads get 2000 pongs in order.", every_ping(2000), ways=BOTH)
+    add("27.1.1", "6455 §5.5.2", "2000 pings get 2000 pongs in order if the client reads.", every_ping(2000), ways=BOTH)
     add("27.1.2", "6455 §5.5.3", "Pings by one who does not read: pongs coalesce, in order, the last one stays.",
         pings_unread, weight=2, quick=False)
     add("27.1.3", "6455 §5.5.2", "More pings at once than the default rate: 1008.", control_flood(PING),

@@ -411,7 +411,7 @@ def unicode():
 
 
 def behind_close(*behind):
-    """What comes behind our close frame is thrown away; the close is answered."""
+    """The server ignores everything behind our close frame and answers the close."""
     def run(t):
         p = t.open()
         p.said_close = True

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A WebSocket client that can do everything wrong: sockets, handshake, frames and permessage-deflate from the RFCs.
 
-It shares no code with the server and none with the end-to-end tests. What goes out is whatever a case says, in whatever
-cuts; what comes in has to be exactly right (RFC 6455 §5, RFC 7692 §6), or it is a Fault. Nothing here knows what a case
-expects: judge.py does. Sending never waits for a peer that does not read unless the peer owes nothing: what comes
-meanwhile is read and kept.
+It shares no code with the server and none with the end-to-end tests. It sends whatever a case says, in whatever cuts;
+the bytes that arrive must be exactly right (RFC 6455 §5, RFC 7692 §6), or they are a Fault. Nothing here knows what a
+case expects: judge.py does. Sending never waits for a peer that does not read unless the peer owes nothing: bytes that
+arrive meanwhile are read and kept.
 
 LIMIT is how long nothing may come where something must. It is generous, and no case is slower for it unless it fails.
 """
@@ -28,7 +28,7 @@ NAMES = {TEXT: "text", BINARY: "binary", PING: "ping", PONG: "pong"}
 
 
 class Fault(Exception):
-    """The server did something that no server may do; or what a case needed did not happen."""
+    """The server did something that no server may do, or something that a case needs did not happen."""
 
     def __init__(self, note, verdict="FAILED"):
         super().__init__(note)
@@ -100,7 +100,7 @@ def code_valid(code):
 
 
 class Deflate:
-    """The client's side of one agreed permessage-deflate (RFC 7692 §7): what the server answered is what holds."""
+    """The client's side of one agreed permessage-deflate (RFC 7692 §7): the server's answer decides."""
 
     def __init__(self, server_bits=15, client_bits=15, server_forgets=False, client_forgets=False, level=6):
         self.server_bits, self.client_bits = server_bits, client_bits
@@ -154,7 +154,7 @@ def elements(lines):
 
 
 def agreed(answer, offers):
-    """The Deflate that the server's header agrees to, None without one. What the RFC forbids a server is a Fault."""
+    """The Deflate that the server's header agrees to, None without one. An answer that the RFC forbids is a Fault."""
     if answer is None:
         return None
     name, *params = [p.strip() for p in answer.split(";")]

@@ -42,7 +42,7 @@ def gateway():
 
 
 def replace(text, *pairs):
-    """Every left side must be there: what the guide no longer says must not be tested as if it did."""
+    """Every left side must be found, so that no test runs a configuration that the guide no longer shows."""
     for old, new in pairs:
         ok(re.search(old, text), "docs/guide.md no longer has", old)
         text = re.sub(old, new, text)
@@ -118,7 +118,7 @@ class Tap:
                        if b"GET /readyz" not in r["asked"])
 
 class WhoAmI:
-    """The application that the guide's nginx asks: a cookie user=NAME is NAME; without one 401."""
+    """The application that the guide's nginx asks for the user: a cookie user=NAME gives NAME, no cookie gives 401."""
 
     def __init__(self):
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -238,8 +238,8 @@ def with_proxy_v1(line):
 
 # ---- the corpus ------------------------------------------------------------------------------------------------------
 
-# Seconds without a byte after which a client gives up what a proxy is still waiting for. One that gives up too early
-# makes a batch that does not add up: it is run again with more patience, and judged then.
+# Seconds without a byte after which a client stops waiting for the proxy. If a client gives up too early, the sums of
+# its batch differ: the batch runs again with more patience and is judged then.
 QUIET, PATIENT = 1.0, 8.0
 TOGETHER = 120
 
@@ -278,8 +278,8 @@ class Client:
         return bool(more)
 
     def answers(self):
-        """The final answers that came from the server: without interim ones, and without what the proxy itself has to
-        say (HTML). What HTTP/0.9 gets is an answer without a head."""
+        """The final answers of the server, without interim answers and without the proxy's own answers (HTML). The
+        answer to HTTP/0.9 has no head."""
         parts = re.split(rb"(?=HTTP/1\.[01] [1-5]\d\d )", self.data)
         whole = [p for p in parts if re.match(rb"HTTP/1\.[01] [2-5]", p)]
         if self.data.startswith(b"{"):
@@ -357,20 +357,20 @@ def exchange(address, cases, quiet=QUIET):
 
 
 def judge(clients):
-    """What a client saw must be its own."""
+    """Every answer that a client saw must be its own."""
     stories = []
     for c in clients:
         marks = set(re.findall(rb'"user_id":"((?:m|v)-[^"]+)"', c.data))
         got = c.answers()
         if marks - {c.mark.encode()}:
-            stories.append(f"{c.case!r}: got somebody else's answer: {marks}")
+            stories.append(f"{c.case!r}: got the answer of another client: {marks}")
         if c.mark.encode() in marks and c.mark.encode() not in got[-1]:
             stories.append(f"{c.case!r}: something came behind the answer to the last request")
     return stories
 
 
 def delivered(clients):
-    """What the clients were told was delivered."""
+    """How many messages were delivered according to the answers that the clients got."""
     return sum(len(re.findall(rb'"to":"victim"', a)) for c in clients for a in c.answers())
 
 
@@ -382,7 +382,7 @@ class Ledger:
         self.seen = 0
 
     def settle(self, clients):
-        """The stories of what does not add up."""
+        """A line for each sum that differs."""
         for v in self.victims:
             v.pause()
         self.seen += sum(len(c.answers()) for c in clients)
@@ -402,7 +402,7 @@ class Ledger:
 
 
 def corpus(proxy_of, server, inbox, cases, plant=None, patient=PATIENT):
-    """All cases through the proxy; a batch that twice does not add up is run again one by one, to name the case."""
+    """All cases through the proxy. If the sums of a batch differ twice, its cases run one by one, to name the case."""
     tap = Tap(server.address, plant)
     with proxy_of(tap.port) as proxy:
         victims = [Victim(proxy.address, f"v-{i}") for i in range(2)]
@@ -486,7 +486,7 @@ def status(proxy, path, headers=(), source=None):
 
 
 def shows_the_true_client(proxy, path, headers):
-    """127.0.0.5 is blocked by the gateway, and can neither hide behind the proxy nor put somebody else in its place."""
+    """The gateway blocks 127.0.0.5, which can neither hide behind the proxy nor get another address blocked."""
     eq(status(proxy, path, headers, "127.0.0.4"), 200)
     eq(status(proxy, path, headers, "127.0.0.5"), 403)
     for name in ("X-Forwarded-For", "x-forwarded-for", "Forwarded", "X-Real-IP"):

@@ -61,7 +61,7 @@ class Case:
 
 
 def items(text):
-    """What <each ...> stands for: pairs of how it is shown and its text, still escaped."""
+    """The items of <each ...>: pairs of the name that is shown and the text, still escaped."""
     for item in text.split(" "):
         if re.fullmatch(r"[0-9a-f]{2}(-[0-9a-f]{2})?", item):
             for b in range(int(item[:2], 16), int(item[-2:], 16) + 1):

@@ -27,7 +27,7 @@ def answers_of(h, case):
 
 
 def send_in(h, pieces):
-    """Sends pieces one by one; a server that has already answered and closed may refuse the rest."""
+    """Sends the parts one by one; a server that has already answered and closed may refuse the rest."""
     try:
         for p in pieces:
             h.send_raw(p)
@@ -53,7 +53,7 @@ def check(server, case, pieces):
 
 
 class Inbox:
-    """What the receiver of all cases has got, by case."""
+    """The messages that the receiver of all cases has got, by case."""
 
     def __init__(self, server):
         self.server, self.ws, self.marks = server, server.ws("victim"), 0
@@ -70,7 +70,7 @@ class Inbox:
 
 
 def judge(inbox, cases):
-    """Was delivered what these cases may deliver, and nothing else?"""
+    """Were exactly the messages delivered that these cases may deliver?"""
     counts = inbox.take()
     wanted = {f"said-{c.number:04d}": c.sent for c in cases if c.sent}
     if counts != wanted:
@@ -81,7 +81,7 @@ def judge(inbox, cases):
 
 
 def run(server, inbox, cases, cut):
-    """Runs each case with its bytes in the pieces of @cut; returns the stories of those that fail."""
+    """Runs each case with its bytes in the parts that @cut makes; returns a line for each case that fails."""
     stories = []
     for case in cases:
         try:
@@ -104,7 +104,7 @@ def whole(data):
 
 
 def single_bytes(data):
-    """Single bytes; a very long one in pieces, so that its test takes as long as the others'."""
+    """Single bytes; larger parts for a very long case, so that it takes no longer than the others."""
     step = 1 if len(data) <= 1500 else 61
     return [data[i:i + step] for i in range(0, len(data), step)]
 
@@ -168,7 +168,7 @@ def cuts(cases, share, parts):
 
 
 def run_cuts(server, inbox, cases, share, parts, together=100):
-    """Returns how many cuts were tried, and the stories of those that fail."""
+    """Returns how many cuts were tried, and a line for each that fails."""
     todo, tried, stories, delivered = iter(cuts(cases, share, parts)), 0, [], {}
     with Http(server.address) as other:
         while True:
@@ -213,5 +213,5 @@ def wait_for(batch):
 
 
 def parts_of_run():
-    """How many shares the cuts are dealt into; one of them is run. CUTS=1: all."""
+    """The cuts are divided into so many shares; one share runs. CUTS=1: all."""
     return int(os.environ.get("CUTS", "8"))

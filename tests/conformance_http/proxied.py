@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The PROXY protocol and X-Forwarded-For: who the gateway takes its client for, by whom it was told.
+"""The PROXY protocol and X-Forwarded-For: the client address that the gateway believes, and from which peers.
 
-The gateway says in its debug log whom it has refused, so a question for nothing shows the address it believes.
+The gateway's debug log names the address of each refused client, so a request for an unknown path shows it.
 """
 import itertools
 import json
@@ -33,7 +33,7 @@ def read():
 
 
 class Gateway:
-    """A server that believes TRUSTED and says whom it refuses."""
+    """A server that trusts TRUSTED and logs the address of each client that it refuses."""
 
     def __init__(self):
         self.server = lib.Server({"security": {"trusted_proxies": TRUSTED}}, ["log.level=debug"])
@@ -59,7 +59,7 @@ class Gateway:
         return found[0]["address"]
 
     def ask(self, pieces, source=None):
-        """Status of the first answer and whom the gateway took for its client; None when the end came first."""
+        """Status of the first answer and the client address that the gateway believed; None when the end came first."""
         with Http(self.server.address, source=source) as h:
             try:
                 for p in pieces:
@@ -112,7 +112,7 @@ def in_two(data):
 
 
 def from_a_stranger(table):
-    """None of them is believed: each is read as HTTP, and as HTTP it is wrong."""
+    """The gateway believes none of these headers: it reads each as HTTP, and as HTTP it is wrong."""
     stories = []
     with Gateway() as g:
         for name, outcome, data in table:
@@ -173,14 +173,14 @@ def normal(text):
 
 
 def without_port(text):
-    """What a proxy may write around an address is passed over."""
+    """The address alone, without the brackets and the port that a proxy may write around it."""
     text = text.strip(" \t")
     bare = re.fullmatch(r"\[([0-9a-f:.]*:[0-9a-f:.]*)\](:\d{1,5})?", text) or re.fullmatch(r"([\d.]+):\d{1,5}", text)
     return bare[1] if bare else text
 
 
 def expected(peer, said, lines):
-    """The rule of docs/guide.md once more: from the right, past our own proxies, no further than what is an address."""
+    """The rule of docs/guide.md once more: from the right, past our own proxies, up to the first item of no address."""
     client = (said or peer) if trusted(peer) else peer
     for text in reversed(",".join(lines).split(",") if lines else []):
         if not trusted(client):
@@ -210,7 +210,7 @@ def spoof_matrix():
 
 
 def only_once():
-    """A header counts for its connection, and only at its beginning: behind a request it is no request."""
+    """A header counts for its connection, and only at its beginning: behind a request it is a bad request."""
     line = b"PROXY TCP4 203.0.113.5 127.0.0.1 1 2\r\n"
     with Gateway() as g, Http(g.server.address) as h:
         h.send_raw(line)
@@ -225,7 +225,7 @@ def only_once():
 
 
 def the_first_page():
-    """It is for this machine alone: not for those whom a proxy brings, whatever it says of them."""
+    """The first page is for this machine alone, never for a client behind a proxy, whatever the proxy says of it."""
     page = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with Gateway() as g:
         for what, (header, _) in HEADERS.items():

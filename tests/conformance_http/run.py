@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP/1.1 to the letter: requests that others have been fooled by, against the server alone and behind real proxies.
+"""HTTP/1.1 to the letter: requests that have fooled other servers, against the server alone and behind real proxies.
 
 usage: run.py PROGRAM [TEXT...]    only tests whose name contains a TEXT
 The cases are lines of cases.txt. CUTS=1 tries every case cut at every byte (otherwise every eighth cut).
@@ -70,12 +70,12 @@ def test_a_proxy_header_means_the_same_when_it_is_cut_in_two():
 
 
 # Shows: 1.security.trusted_proxies
-def test_a_proxy_header_of_anybody_else_is_a_bad_request():
+def test_a_proxy_header_of_an_untrusted_peer_is_a_bad_request():
     return proxied.from_a_stranger(proxied.read())
 
 
 # Shows: 1.security.trusted_proxies, threat 108
-def test_nobody_hides_behind_or_puts_on_another_address_by_header_or_x_forwarded_for():
+def test_no_client_forges_an_address_by_proxy_header_or_x_forwarded_for():
     return proxied.spoof_matrix()
 
 
@@ -84,7 +84,7 @@ def test_a_proxy_header_counts_once_and_for_the_whole_connection():
     return proxied.only_once()
 
 
-def test_the_first_page_does_not_answer_those_whom_a_proxy_header_brings():
+def test_the_first_page_does_not_answer_clients_that_a_proxy_header_names():
     return proxied.the_first_page()
 
 
@@ -144,7 +144,7 @@ ONLINE = "/api/v1/websocket/online"
 
 
 # Shows: docs.proxies, owasp.15
-def test_the_guides_nginx_passes_sockets_and_streams_of_whoever_the_application_says():
+def test_the_guides_nginx_passes_sockets_and_streams_of_the_user_that_the_application_names():
     app = behind.WhoAmI()
 
     def cookie(user):

@@ -49,7 +49,7 @@ def yes(kind):
 
 
 def verdicts(texts):
-    """What the scanner says, a line for each text."""
+    """The scanner's verdicts, a line for each text."""
     program = os.path.join(os.path.dirname(lib.program()), "tests/oracles/verdicts")
     data = b"".join(struct.pack("<I", len(t)) + t for t in texts)
     return subprocess.run([program, "json"], input=data, stdout=subprocess.PIPE,
@@ -104,7 +104,7 @@ def test_the_scanner_accepts_what_is_json_and_nothing_else():
 
 
 class Way:
-    """To the server by one way, as a whole message. got(): what the receiver has got of it, or a refusal's code."""
+    """To the server by one way, as a whole message. got(): the message that the receiver got, or a refusal's code."""
 
     def __init__(self, server):
         self.server, self.n = server, 0
@@ -160,7 +160,7 @@ def is_utf8(data):
 
 
 def through(each):
-    """Runs each(way, kind, name, data) for every case and way. Text frames carry only what is UTF-8."""
+    """Runs each(way, kind, name, data) for every case and way. Text frames carry only UTF-8."""
     n, stories = 0, []
     with Server({"security": {"enable_rate_limit": False}}) as s:
         for kind in WAYS:
@@ -177,7 +177,7 @@ def holds(got, part):
 
 
 def as_passed_on(text):
-    """What data becomes on its way: line ends between tokens are blanks, nothing else changes."""
+    """The form in which data arrives: line ends between tokens are blanks, nothing else changes."""
     return text.replace(b"\r", b" ").replace(b"\n", b" ")
 
 
@@ -195,8 +195,8 @@ def test_inside_of_data_every_json_text_is_passed_on_byte_by_byte_and_nothing_el
 
 
 # Shows: 3.json
-def test_behind_a_key_that_nobody_knows_every_json_text_is_passed_on_byte_by_byte():
-    """Lone surrogates in a text of the top level apart: such a message is refused."""
+def test_behind_an_unknown_key_every_json_text_is_passed_on_byte_by_byte():
+    """Except for lone surrogates in a text of the top level: such a message is refused."""
     def each(way, kind, name, data):
         if kind.startswith("whole"):
             return
@@ -220,10 +220,10 @@ def test_as_a_message_every_text_that_is_no_object_with_a_receiver_is_refused():
     return through(each)
 
 
-# ---- what the grammar leaves open ------------------------------------------------------------------------------------
+# ---- left open by the grammar ----------------------------------------------------------------------------------------
 
 MESSAGE = b'{"to":"bob","content":"x"%s}'
-DOCUMENTED = [  # name, message, what comes of it: a code, or a piece of what the receiver gets
+DOCUMENTED = [  # name, message, result: a code, or a part of the message that the receiver gets
     ("a known key twice", b'{"to":"bob","to":"bob","content":"x"}', "bad_message"),
     ("a known key twice, once escaped", b'{"to":"bob","t\\u006f":"bob","content":"x"}', "bad_message"),
     ("an unknown key twice", MESSAGE % b',"own":1,"own":1', "bad_message"),
@@ -262,7 +262,7 @@ DOCUMENTED = [  # name, message, what comes of it: a code, or a piece of what th
 
 
 # Shows: 3.json
-def test_what_the_grammar_leaves_open_comes_out_as_documented():
+def test_texts_that_the_grammar_leaves_open_come_out_as_documented():
     def check(way, wanted, message):
         got = way.got(message)
         if isinstance(wanted, bytes):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the end-to-end tests stand on: a server on a free port, and strict clients for WebSocket, HTTP and SSE.
+"""The base of the end-to-end tests: a server on a free port, and strict clients for WebSocket, HTTP and SSE.
 
 The clients are written from the RFCs and share no code with the server. They can send any bytes, and they accept only
-what is exactly right: a server frame that is masked, longer than needed or behind a close frame is a failure, as is an
+exactly right output: a server frame that is masked, longer than needed or behind a close frame is a failure, as is an
 HTTP answer without a length or a message without its six keys.
 
     with Server({"message_buffer_size": 5}) as s:       # wsc: of the YAML file; or settings=["log.level=debug"]
@@ -14,9 +14,9 @@ HTTP answer without a length or a message without its six keys.
 
 With E2E_TLS=1 (run.py --tls) every server that is made of a dict speaks TLS too, and every client of it speaks nothing else.
 
-Nothing here asserts how long something takes. Every wait ends after LIMIT seconds, as a failure. That something does
-not come is shown by a later thing that comes first: Ws.quiet() for what concerns the own connection, a marker message
-of the same sender for what somebody else might get.
+No test asserts how long something takes. Every wait ends after LIMIT seconds, as a failure. To show that a message does
+not arrive, a test waits for a later one: Ws.quiet() for the same connection, a marker message of the same sender for
+another receiver.
 """
 import atexit
 import base64
@@ -43,7 +43,7 @@ from prometheus_client import parser
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SLOW = bool(os.environ.get("TEST_SLOW"))
-CHOP = bool(os.environ.get("TEST_CHOP"))  # the server reads and writes one byte at a time: what is about amounts is smaller
+CHOP = bool(os.environ.get("TEST_CHOP"))  # the server reads and writes one byte at a time: tests of amounts are smaller
 OVER_TLS = bool(os.environ.get("E2E_TLS"))
 LIMIT = 60.0 if SLOW else 10.0
 API = "/api/v1/websocket"
@@ -53,7 +53,7 @@ STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")
 
 
 class Wrong(AssertionError):
-    """What the tests raise: the server did something else than it should."""
+    """A failure of a test: the server did not do what it should."""
 
 
 def fail(*what):
@@ -150,7 +150,7 @@ def program():
 
 
 def environment(extra=None):
-    """This process's environment without what would configure the server."""
+    """This process's environment without the variables that configure the server."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("WSC_")}
     env.update(extra or {})
     return env
@@ -349,13 +349,13 @@ LIVE = []  # the servers of this process, so that run.py can show their logs
 class Server:
     """`wsc serve` with a file of our own.
 
-    config     what stands under wsc: (a dict; text=... gives the whole file as text instead)
+    config     the values under wsc: (a dict; text=... gives the whole file as text instead)
     settings   ["key=value"] for --set
     env        more environment
     cwd        where it runs; args: the whole command line behind `wsc` instead of `serve FILE`
     limits     a function for the child before it runs the program (resource limits)
     wrapper    a command in front of the program; its process must become the program's
-    strangers  clients that are not ours may hold on when it ends: its descriptors are not counted then
+    strangers  clients that are not ours may stay connected when it ends: its descriptors are not counted then
 
     The server listens on 127.0.0.1 and a free port, and logs JSON, unless the configuration says otherwise. It is ready
     when its start lines are there. When the block ends, clients are cut, then SIGTERM: the exit status must be 0.
@@ -487,7 +487,7 @@ class Server:
         shutil.rmtree(self.scratch.path, ignore_errors=True)
 
     def stop(self):
-        """SIGTERM, as an administrator would. Nothing but exit status 0 is right."""
+        """SIGTERM, as an administrator would send it. Only exit status 0 is right."""
         for c in self.clients:
             c.cut()
         self.clients.clear()
@@ -596,7 +596,7 @@ def shared(**config):
 
 
 def new_test():
-    """Cuts what the test before has left on the shared servers; from here on their logs are the next test's."""
+    """Cuts the clients that the last test left on the shared servers; from here on their logs are the next test's."""
     for server in _shared.values():
         for c in server.clients:
             c.cut()
@@ -606,7 +606,7 @@ def new_test():
 
 
 def stop_shared():
-    """Ends what shared() has started, and is as strict about it as any other end."""
+    """Ends the servers that shared() has started, as strictly as any other."""
     while _shared:
         _, server = _shared.popitem()
         try:
@@ -619,7 +619,7 @@ def stop_shared():
 
 
 class Stream:
-    """A socket with a buffer: what all clients are made of."""
+    """A socket with a buffer: the base of all clients."""
 
     def __init__(self, address, rcvbuf=None, source=None):
         unix = isinstance(address, str)

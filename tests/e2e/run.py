@@ -62,7 +62,7 @@ def _out_of_time(*_):
 
 
 def logs_of(e):
-    """The logs that belong to a failure: of a server that its block has ended, and of those still running."""
+    """The logs that belong to a failure: of a server that its block has ended, and of all servers still running."""
     parts = [e.server_log] if getattr(e, "server_log", None) else []
     for server in lib.LIVE:
         text = server.text()[server.mark:]
@@ -75,7 +75,7 @@ def logs_of(e):
 
 
 def run_one(f):
-    """None, or the story of its failure."""
+    """None, or the text of its failure."""
     signal.alarm(TEST_SECONDS)
     try:
         lib.new_test()

@@ -23,7 +23,7 @@ const stat = (key) => document.querySelector(`[data-stat=${key}]`).innerText;
 
 
 class Page(Browser):
-    """The first page of the server at @port, open; @width and @height of its window; @node is what it says of the server."""
+    """The first page of the server at @port, open; @width and @height of its window; @node is the name of the server."""
 
     def __init__(self, port, width=1280, height=860, node="localhost:8080"):
         super().__init__(port, "http://localhost:8080/")
@@ -84,7 +84,7 @@ class Page(Browser):
         return " ".join(sorted(self.eval("texts(document.querySelectorAll('#online li b'))")))
 
     def complaints(self):
-        """What the page did wrong, by the browser's own word."""
+        """The faults of the page, as the browser reports them."""
         self.eval("1")
         return [e["params"] for e in self.events if e["method"] == "Runtime.exceptionThrown"
                 or (e["method"] == "Log.entryAdded" and e["params"]["entry"]["level"] in ("error", "warning"))

@@ -17,7 +17,7 @@ MESSAGES = 3000 if lib.CHOP else 100000
 def chaos(workers, messages, **config):
     program = os.path.join(os.path.dirname(lib.program()), "tests/load/chaos")
     ok(os.path.exists(program), program, "is missing: meson setup -Dtests=true")
-    # What may be under way to one device is less than 256 messages, and can be more than a stream's 100.
+    # Fewer than 256 messages, but maybe more than a stream's 100, are under way to one device.
     config = dict({"workers": workers, "multi_login": "allow", "security": {"enable_rate_limit": False},
                    "sse_message_buffer": 256, "performance": {"kernel_queue": "4KiB"}}, **config)
     with Server(config) as s:
@@ -31,7 +31,7 @@ def chaos(workers, messages, **config):
         d = s.stats()
         # One in some thousands is a broadcast.
         ok(d["messages_received"] >= messages * (0.7 if lib.CHOP else 0.9) and (d["broadcasts"] > 0 or lib.CHOP), d)
-        lib.eventually(lambda: s.stats()["active_connections"] == 0, "everybody is gone")
+        lib.eventually(lambda: s.stats()["active_connections"] == 0, "all connections have ended")
 
 
 @row("3.order", "3.frame-to", "threat 172")

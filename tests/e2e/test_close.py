@@ -39,7 +39,7 @@ def test_a_close_of_the_client_is_answered_with_its_code():
 
 
 @row("7.1000", "threat 24")
-def test_what_comes_behind_a_close_is_thrown_away():
+def test_frames_behind_a_close_are_ignored():
     s = shared()
     alice, bob = s.ws(name("alice")), s.ws(name("bob"))
     late = frame(TEXT, b'{"to":"%s","content":"late"}' % bob.user.encode())
@@ -51,7 +51,7 @@ def test_what_comes_behind_a_close_is_thrown_away():
 
 
 @row("7.1000")
-def test_what_was_sent_right_before_a_close_still_counts():
+def test_a_message_right_before_a_close_is_delivered():
     s = shared()
     for _ in range(10):
         alice, bob = s.ws(name("alice")), s.ws(name("bob"))
@@ -62,7 +62,7 @@ def test_what_was_sent_right_before_a_close_still_counts():
 
 
 @row("7.1000")
-def test_a_connection_that_breaks_without_close_is_simply_gone():
+def test_a_connection_that_breaks_without_a_close_frame_ends():
     s = shared()
     for end in ("cut", "reset", "shut"):
         ws = s.ws(name())

@@ -79,7 +79,7 @@ def test_keys_may_be_written_with_dashes():
 
 
 def effective(value, key="heartbeat_interval"):
-    """What a value means, out of the complaint that client_timeout is not greater than it."""
+    """The meaning of a value, taken from the fault that client_timeout is not greater than it."""
     with Scratch() as d:
         done = wsc("check", d.write("c.yaml", f"wsc:\n  client_timeout: 100ms\n  {key}: {value}\n"))
     eq(done.status, 2, done)
@@ -138,7 +138,7 @@ def test_a_list_in_the_environment_is_written_with_commas_or_as_in_yaml():
 
 
 @row("1.environment")
-def test_a_fault_in_the_environment_or_a_setting_is_told_by_name():
+def test_a_fault_in_the_environment_or_a_setting_is_reported_by_name():
     with Scratch() as d:
         file = d.write("c.yaml", {"wsc": LOOPBACK})
         for command in ("check", "serve"):
@@ -187,7 +187,7 @@ def faults(text, expected, env=None, warnings=0):
 
 
 @row("1.faults")
-def test_every_fault_is_one_line_with_file_line_key_value_and_what_is_allowed():
+def test_every_fault_is_one_line_with_file_line_key_value_and_allowed_values():
     faults("""wsc:
   node_port: 80800
   heartbeat_intervall: 10
@@ -281,7 +281,7 @@ def test_a_queue_smaller_than_a_message_is_a_fault():
 
 
 @row("1.performance.max_queue_bytes", "1.security.max_message_size")
-def test_a_queue_that_nobody_wrote_holds_the_longest_message():
+def test_a_queue_limit_that_is_not_configured_holds_the_longest_message():
     with Server({"security": {"max_message_size": "8MiB"}}) as s, s.ws("alice") as w:
         for size in (3 << 20, 6 << 20):
             w.send(to="alice", content="x" * size)
@@ -289,7 +289,7 @@ def test_a_queue_that_nobody_wrote_holds_the_longest_message():
 
 
 @row("1.check")
-def test_check_starts_nothing_and_says_that_all_is_good():
+def test_check_starts_nothing_and_reports_a_good_configuration():
     with Scratch() as d:
         done = wsc("check", d.write("c.yaml", FOUR_KEYS))
         eq(done.status, 0, done)
@@ -340,7 +340,7 @@ def test_an_address_that_is_not_ours_is_exit_code_1():
 
 
 @row("1.cannot-run", "1.node_ip")
-def test_a_unix_path_that_is_taken_is_said_without_a_word_about_ports():
+def test_a_unix_path_in_use_is_reported_without_a_word_about_ports():
     with Scratch() as d:
         path = d.write("precious", "keep me")
         done = wsc("serve", d.write("c.yaml", {"wsc": {"node_ip": "unix:" + path, "node_port": 0}}))
@@ -394,7 +394,7 @@ def test_the_descriptor_limit_is_raised_to_the_hard_limit_and_said():
 
 
 @row("server.commands")
-def test_version_help_and_what_is_no_command():
+def test_version_help_and_unknown_commands():
     done = wsc("version")
     eq(done.status, 0)
     ok(re.fullmatch(r"wsc \d+\.\d+\.\d+\S*\n", done.out), done)
@@ -422,7 +422,7 @@ def test_the_printed_defaults_are_a_good_configuration_without_warnings():
 
 
 @row("server.commands")
-def test_docs_config_md_and_the_man_page_are_what_the_program_prints():
+def test_the_program_prints_docs_config_md_and_the_man_page():
     for form, path in (("--markdown", "docs/config.md"), ("--man", "man/wsc.yaml.5")):
         with open(os.path.join(lib.ROOT, path), encoding="utf-8") as f:
             eq(wsc("config", form).out == f.read(), True, path,
@@ -622,18 +622,18 @@ def test_the_default_of_client_timeout_is_three_intervals():
 
 
 def flood(s, user, size=4000, limit=20000):
-    """Sends to a reader who reads nothing until the server gives it up; returns how many were taken."""
+    """Sends to a client that reads nothing until the server closes it; returns how many messages were taken."""
     h = s.http()
     for i in range(limit):
         a = h.ask("POST", API + "/send", {"to": user, "content": str(i), "filler": "x" * size}, [("X-User-ID", "a")])
         if a.status != 200:
             failure(a, 404, "user_offline")
             return i
-    fail(limit, "messages found room for a reader who reads nothing")
+    fail(limit, "messages found room for a client that reads nothing")
 
 
 @row("1.message_buffer_size", "1.slow_consumer", "7.1013", "threat 113", "owasp.12")
-def test_a_reader_who_is_too_slow_is_closed_with_1013_and_sees_no_gap_before():
+def test_a_slow_reader_is_closed_with_1013_and_sees_no_gap_before():
     with Server({"message_buffer_size": 5, "performance": {"kernel_queue": "4KiB"}}) as s:
         slow = s.ws("slow", rcvbuf=4096)
         sent = flood(s, "slow")
@@ -673,7 +673,7 @@ def test_a_larger_stream_buffer_holds_more_events():
 
 
 @row("1.message_buffer_size")
-def test_a_reader_who_keeps_up_may_receive_any_burst():
+def test_a_reader_that_keeps_up_may_receive_any_burst():
     with Server({"message_buffer_size": 1, "sse_message_buffer": 1}) as s:
         bob, stream, alice = s.ws("bob"), s.sse("bob"), s.ws("alice")
         alice.send_raw(b"".join(lib.frame(TEXT, json.dumps({"to": "bob", "content": str(i)}).encode())
@@ -684,7 +684,7 @@ def test_a_reader_who_keeps_up_may_receive_any_burst():
 
 
 @row("1.slow_consumer")
-def test_a_slow_reader_delays_nobody_else():
+def test_a_slow_reader_delays_no_other_reader():
     with Server({"workers": 1, "performance": {"kernel_queue": "4KiB"}, "message_buffer_size": 1000,
                  "sse_message_buffer": 1000}) as s:
         s.ws("bob", rcvbuf=4096)
@@ -698,7 +698,7 @@ def test_a_slow_reader_delays_nobody_else():
 
 @lib.not_chopped
 @row("1.performance.max_queue_bytes", "threat 113")
-def test_max_queue_bytes_bounds_what_waits_for_one_connection():
+def test_max_queue_bytes_bounds_the_queue_of_one_connection():
     taken = []
     for size in ("128KiB", "16MiB"):
         with Server({"message_buffer_size": 1000000, "security": {"max_message_size": "64KiB"},
@@ -710,7 +710,7 @@ def test_max_queue_bytes_bounds_what_waits_for_one_connection():
 
 
 @row("1.performance.kernel_queue")
-def test_kernel_queue_bounds_what_the_kernel_hides():
+def test_kernel_queue_bounds_the_bytes_in_the_kernel():
     taken = []
     for size in ("4KiB", "64MiB"):
         with Server({"message_buffer_size": 2, "performance": {"kernel_queue": size}}) as s:
@@ -914,7 +914,7 @@ def test_reject_refuses_the_new_connection():
 
 
 @row("1.multi_login")
-def test_allow_knows_no_limit():
+def test_allow_sets_no_limit():
     with Server({"max_connections_per_user": 1, "multi_login": "allow"}) as s:
         ends = [s.ws("bob") for _ in range(30)]
         eq(success(s.send("a", "bob", "x"))["data"]["delivered_count"], 30)
@@ -1112,7 +1112,7 @@ def test_after_a_pause_messages_are_taken_again():
 
 
 @row("1.security.message_rate", "7.4429", "owasp.9")
-def test_who_is_still_over_the_rate_after_ten_seconds_is_closed_with_4429():
+def test_a_sender_still_over_the_rate_after_ten_seconds_is_closed_with_4429():
     with Server({"security": {"message_rate": "1/s", "message_burst": 5}}) as s:
         alice = s.ws("alice")
         end = time.monotonic() + 10 + lib.LIMIT * 2
@@ -1219,7 +1219,7 @@ def test_the_limits_of_a_head_can_be_set():
 
 
 @row("server.signals", "7.1001", "threat 179")
-def test_sigterm_and_sigint_close_everybody_with_1001_and_exit_0():
+def test_sigterm_and_sigint_close_every_connection_with_1001_and_exit_0():
     for number in (signal.SIGTERM, signal.SIGINT):
         with Server({"workers": 3}) as s:
             sockets = [s.ws(f"u{i}") for i in range(10)]
@@ -1250,7 +1250,7 @@ def test_a_client_that_does_not_answer_the_close_does_not_hold_the_server():
 
 
 @row("server.signals", "server.probes", "threat 179", "threat 180")
-def test_while_it_stops_nobody_new_is_let_in_and_readyz_is_503():
+def test_while_the_server_stops_new_clients_are_refused_and_readyz_is_503():
     with Server({"shutdown_timeout": "20s"}) as s:
         stubborn = s.ws("stubborn")
         half = s.http()
@@ -1338,7 +1338,7 @@ def test_traffic_writes_no_log_lines():
 
 
 @row("server.descriptors", "threat 142")
-def test_connections_that_have_gone_leave_no_descriptors():
+def test_ended_connections_leave_no_descriptors():
     with Server() as s:
         s.ws("warm").close()
         eventually(lambda: s.stats()["active_connections"] == 0)

@@ -171,7 +171,7 @@ def test_messages_between_all_kinds_of_clients_are_the_same_text():
 
 
 @row("1.performance.compression")
-def test_short_and_incompressible_messages_go_out_as_they_are():
+def test_short_and_incompressible_messages_are_sent_uncompressed():
     for config in (SHARED, OWN):
         ws = deflate(shared(**config), path="/echo")
         for payload, want in ((b"x" * 255, 0), (b"x" * 256, 1), (os.urandom(5000), 1), (b"", 1), (b"x" * 300, 2)):
@@ -218,7 +218,7 @@ def test_rsv1_anywhere_but_on_the_first_frame_of_a_message_is_1002():
 
 
 @row("7.1007")
-def test_what_does_not_inflate_or_is_no_utf_8_is_1007():
+def test_data_that_does_not_inflate_or_is_no_utf_8_is_1007():
     for config in (SHARED, OWN):
         s = shared(**config)
         for wrong in (b"\x07", b"no deflate at all", b"\x00\x05\x00\xfa\xffHel", b"\xf2\x48\xcd\xc9\xc9", b"\x00\x05"):
@@ -279,8 +279,8 @@ def test_fifty_bombs_are_closed_with_1009_and_memory_stays_and_others_are_served
             eq(bob.recv()["content"], f"{i} {LONG}")
         for c in clients:
             c.expect_close(1009)
-        # Two workers with a buffer of a mebibyte each; what else grew is what fifty connections hold for a moment. A
-        # sanitizer keeps what was freed.
+        # Two workers have a buffer of a mebibyte each; the rest is memory that fifty connections hold for a moment. A
+        # sanitizer keeps freed memory.
         ok(lib.SLOW or memory(s) - before < (16 << 20), "memory grew from", before, "to", memory(s))
 
 
@@ -313,7 +313,7 @@ def test_with_takeover_messages_pongs_and_the_close_keep_their_order():
 @lib.not_chopped
 @row("1.performance.compression_context_takeover", "1.slow_consumer")
 def test_with_takeover_a_slow_reader_meets_its_limits_and_a_gap_notice_stands_where_messages_are_missing():
-    # Bob reads nothing until all is sent, which may take longer than limits.write_timeout would bear with him.
+    # Bob reads nothing until all is sent, which may take longer than the default limits.write_timeout.
     config = dict(OWN, slow_consumer="drop_oldest", message_buffer_size=20, limits={"write_timeout": "5m"},
                   performance=dict(OWN["performance"], compression_min_bytes=0))
     with Server(config) as s:
@@ -346,7 +346,7 @@ def test_with_takeover_a_slow_reader_meets_its_limits_and_a_gap_notice_stands_wh
             for _ in range(50):
                 s.send("a", "slow", "".join(noise.choices("abcdefghijklmnopqrstuvwxyz0123456789", k=4000)))
             return not s.is_online("slow")
-        eventually(over, "the end of who reads nothing", lib.LIMIT * 3)
+        eventually(over, "the end of the client that reads nothing", lib.LIMIT * 3)
         slow.expect_close(1013, answer=False)
         quick.quiet()
 
@@ -384,7 +384,7 @@ def test_takeover_makes_like_messages_much_shorter():
 
 
 @row("1.performance.compression")
-def test_a_message_that_is_refused_is_still_known_to_what_comes_after_it():
+def test_later_messages_may_refer_to_a_refused_message():
     config = dict(OWN, security={"message_rate": 1, "message_burst": 1})
     with Server(config) as s:
         ws, bob = deflate(s, "alice"), s.ws("bob")
@@ -410,7 +410,7 @@ def delivered(ws, bob):
 
 
 @row("1.performance.compression", "docs.browser")
-def test_chromium_agrees_on_compression_by_itself_and_reads_what_is_compressed():
+def test_chromium_agrees_on_compression_by_itself_and_reads_compressed_messages():
     for config in (SHARED, OWN):
         with Server(config) as s, Browser(s.port, "http://localhost:8080/") as page:
             page.eval("""

@@ -275,7 +275,7 @@ class Browser:
         return r["result"].get("value")
 
     def console(self):
-        """What the page has written with console.log."""
+        """The lines that the page has written with console.log."""
         self.eval("1")
         return [" ".join(str(a.get("value")) for a in e["params"]["args"]) for e in self.events
                 if e["method"] == "Runtime.consoleAPICalled"]
@@ -301,13 +301,13 @@ class Browser:
 
 
 def pieces(source):
-    """The JavaScript of the page in the pieces that its comments head."""
+    """The JavaScript of the page, split in front of each comment."""
     parts = re.split(r"^(?=// )", source, flags=re.M)
     return [p for p in parts if p.strip()]
 
 
 @row("docs.javascript")
-def test_the_javascript_of_the_quick_reference_runs_in_chromium_piece_by_piece():
+def test_the_javascript_of_the_quick_reference_runs_in_chromium_part_by_part():
     parts = pieces(only(blocks("quick-reference.md", "javascript"), "new WebSocket"))
     ok(len(parts) >= 3 and "new WebSocket" in parts[0] and "ws.send" in parts[1] and "onmessage" in parts[2], parts)
     with config_server() as s, Browser(s.port) as browser:
@@ -433,14 +433,14 @@ def test_message_not_delivered_see_whether_the_target_is_online():
 
 
 def oldest_that_waits(size):
-    """The number of the oldest message behind the gap, of 600 that were sent to a reader who slept."""
+    """The number of the oldest message behind the gap, of 600 that were sent to a client while it did not read."""
     with Server({"slow_consumer": "drop_oldest", "message_buffer_size": size,
                  "performance": {"kernel_queue": "4KiB", "max_queue_bytes": "64MiB"}}) as s:
         slow, h = s.ws("slow", rcvbuf=4096), s.http()
         for i in range(600):
             success(h.ask("POST", API + "/send", {"to": "slow", "content": str(i), "filler": "x" * 4000},
                           [("X-User-ID", "a")]))
-        # The socket may have taken a few in between: what counts is what waited behind the last gap.
+        # The socket may have taken a few in between: only the messages behind the last gap count.
         oldest, before = None, None
         while True:
             m = slow.recv()

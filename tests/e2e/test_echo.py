@@ -42,8 +42,8 @@ def served(opcode, payload):
 
 
 def exchange(ws, data, want, stubborn=False):
-    """Sends @data as fast as the socket takes it, and reads meanwhile; one who is stubborn reads only when nothing more
-    can be sent. Exactly the bytes @want come."""
+    """Sends @data as fast as the socket takes it, and reads meanwhile; a stubborn client reads only when it can send no
+    more. Exactly the bytes @want come."""
     at, got, view = 0, bytearray(), memoryview(data)
     ws.sock.setblocking(False)
     while at < len(data) or len(got) < len(want):
@@ -59,7 +59,7 @@ def exchange(ws, data, want, stubborn=False):
             ok(more, "the connection ended")
             got += more
     ws.sock.settimeout(lib.LIMIT)
-    ok(got == want, "what came back is not what was sent:", len(got), len(want))
+    ok(got == want, "the echo differs from the bytes that were sent:", len(got), len(want))
 
 
 @row("1.dev.echo_path")
@@ -109,7 +109,7 @@ def test_an_echo_of_fragments_is_one_message_and_pings_between_them_are_answered
 
 
 @row("1.dev.echo_path")
-def test_an_echo_is_nobody_but_a_connection_of_the_node():
+def test_an_echo_is_no_user_but_a_connection_of_the_node():
     with Server(dict(ECHO, max_connections_per_user=1, multi_login="reject")) as s:
         echoes = [echo(s) for _ in range(3)]
         eq((s.online()["total"], s.stats()["online_users"], s.stats()["active_connections"]), (0, 0, 3))
@@ -120,7 +120,7 @@ def test_an_echo_is_nobody_but_a_connection_of_the_node():
             ws.send_text("only mine")
             returns(ws, TEXT, b"only mine")
         eq((s.stats()["messages_received"], s.stats()["messages_sent"]), (0, 0))
-        s.ws("echo").quiet()                                   # a user of that name is somebody else
+        s.ws("echo").quiet()                                   # a user of that name is no echo
     with Server(dict(ECHO, performance={"max_connections_per_node": 2})) as s:
         kept = [echo(s), echo(s)]
         failure(s.get("/wsc/stats"), 503, "overloaded")
@@ -144,7 +144,7 @@ def test_echoes_before_a_close_all_come_and_then_the_server_closes_tcp_by_itself
 
 
 @row("1.dev.echo_path", "7.1002", "7.1007", "7.1009")
-def test_an_echo_is_as_strict_as_any_connection_and_what_came_before_the_fault_is_echoed():
+def test_an_echo_is_as_strict_as_any_connection_and_echoes_messages_before_the_fault():
     s = shared(**ECHO)
     for code, fault in ((1002, frame(TEXT, b"x", rsv=4)), (1002, frame(TEXT, b"x", rsv=2)), (1002, frame(PING, b"", rsv=1)),
                         (1002, frame(3)), (1002, frame(11)), (1002, frame(CONT, b"x")), (1002, frame(PING, b"", fin=False)),
@@ -161,7 +161,7 @@ def test_an_echo_is_as_strict_as_any_connection_and_what_came_before_the_fault_i
 
 @lib.below_tls
 @row("1.dev.echo_path")
-def test_a_client_who_sends_much_before_it_reads_loses_nothing():
+def test_a_client_that_sends_much_before_it_reads_loses_nothing():
     config = dict(ECHO, message_buffer_size=3, performance={"max_queue_bytes": "1100KiB"})
     with Server(config) as s:
         ws = echo(s, rcvbuf=1 << 16)
@@ -184,7 +184,7 @@ def never_read(server):
         except OSError:
             return True
         return server.stats()["active_connections"] == 0
-    eventually(ended, "the end of who does not read", lib.LIMIT * 3)
+    eventually(ended, "the end of the client that does not read", lib.LIMIT * 3)
 
 
 @row("1.dev.echo_path")

@@ -152,7 +152,7 @@ def test_a_send_that_asks_for_an_ack_is_not_supported():
 
 
 @row("4.send-offline", "6.offline")
-def test_a_send_to_somebody_offline_is_404_with_the_reason():
+def test_a_send_to_an_offline_user_is_404_with_the_reason():
     failure(shared().send("user1", "user2", "Hi"), 404, "user_offline",
             "user2 is offline and nothing is stored (store.kind: none)")
 
@@ -180,7 +180,7 @@ def test_a_ping_or_error_sent_over_http_is_just_a_message():
 
 
 @row("4.broadcast")
-def test_a_broadcast_reaches_everybody_once_and_counts_them():
+def test_a_broadcast_reaches_every_connection_once_and_counts_them():
     with Server({"workers": 4}) as s:
         ends = [s.ws(f"u{i}") for i in range(6)] + [s.sse(f"s{i}") for i in range(4)] + [s.ws("u0"), s.sse("u0")]
         a = s.post(BROADCAST, {"content": "System announcement", "type": "notice"})
@@ -196,7 +196,7 @@ def test_a_broadcast_reaches_everybody_once_and_counts_them():
 
 
 @row("4.broadcast")
-def test_a_broadcast_to_nobody_is_a_success():
+def test_a_broadcast_without_receivers_is_a_success():
     with Server() as s:
         eq(success(s.broadcast("x"))["delivered_count"], 0)
 
@@ -238,7 +238,7 @@ def test_a_broadcast_is_from_the_header_or_system_and_the_body_may_not_differ():
 
 
 @row("4.broadcast-to")
-def test_to_of_a_broadcast_goes_out_empty_whatever_it_said():
+def test_to_of_a_broadcast_is_sent_empty_whatever_the_caller_wrote():
     with Server() as s:
         bob = s.ws("bob")
         for to in ("carol", "", "bob"):
@@ -301,7 +301,7 @@ def test_asked_for_ids_are_all_answered_in_their_order_and_total_counts_all():
 
 
 @row("4.online")
-def test_pages_show_everybody_exactly_once():
+def test_pages_show_every_user_exactly_once():
     with Server({"workers": 3}) as s:
         users = {f"user {i}é" for i in range(60)}
         for u in users:
@@ -327,7 +327,7 @@ def test_pages_show_everybody_exactly_once():
 
 
 @row("4.online")
-def test_who_stays_is_on_exactly_one_page_while_others_come_and_go():
+def test_a_user_who_stays_online_is_on_exactly_one_page_while_others_come_and_leave():
     with Server({"workers": 2}) as s:
         stay = [s.ws(f"stay{i}") for i in range(30)]
         go = [s.ws(f"go{i}") for i in range(30)]
@@ -349,7 +349,7 @@ def test_who_stays_is_on_exactly_one_page_while_others_come_and_go():
 
 
 @row("4.online")
-def test_bad_questions_about_who_is_online_are_refused():
+def test_bad_requests_for_online_users_are_refused():
     s = shared()
     for query in ("limit=0", "limit=-1", "limit=x", "limit=", "limit=1.5", "limit=99999999999999999999", "user_id=",
                   "user_id=" + "x" * 129,
@@ -740,7 +740,7 @@ def test_expect_100_continue_is_answered_before_the_body_comes():
 
 
 @row("4.expect")
-def test_what_is_refused_anyway_is_refused_before_the_body_comes():
+def test_a_request_that_its_head_rules_out_is_refused_before_the_body_comes():
     s = shared()
     h = s.http()
     h.send_raw(h.build("POST", "/nothing", None, [("Expect", "100-continue"), ("Content-Length", "1000")]))
@@ -849,7 +849,7 @@ def ambiguous():
 
 
 @row("4.ambiguous", "threat 22", "threat 42")
-def test_whatever_is_ambiguous_is_400_and_the_end_and_the_next_client_is_served():
+def test_an_ambiguous_request_is_400_and_the_end_and_the_next_client_is_served():
     s = shared()
     victim = s.ws("victim")
     for what, request in ambiguous().items():
@@ -865,8 +865,8 @@ def test_whatever_is_ambiguous_is_400_and_the_end_and_the_next_client_is_served(
 
 
 @row("4.ambiguous")
-def test_nothing_is_taken_out_of_a_body_whose_request_was_refused():
-    """A refusal before the body was read must not let the body be read as a request."""
+def test_no_request_is_read_from_the_body_of_a_refused_request():
+    """The server refuses before it reads the body, and must not read the body as a request then."""
     s = shared()
     victim = s.ws("victim2")
     inner = (b'POST %s HTTP/1.1\r\nHost: h\r\nX-User-ID: a\r\nContent-Length: 37\r\n\r\n'
@@ -899,7 +899,7 @@ def test_other_versions_and_methods_are_refused_by_name():
 
 
 @row("4.ambiguous", "threat 119")
-def test_a_client_that_leaves_in_the_middle_disturbs_nobody():
+def test_a_client_that_leaves_in_the_middle_disturbs_no_other_client():
     s = shared()
     full = Http.build(s.http(), "POST", SEND, {"to": "x", "content": "y" * 100}, [("X-User-ID", "a")])
     for cut in (1, 10, len(full) // 2, len(full) - 1, len(full)):
@@ -937,7 +937,7 @@ def schema_of(path, method, status):
 
 
 @row("server.openapi")
-def test_real_answers_are_what_openapi_json_says():
+def test_real_answers_match_openapi_json():
     with Server({"security": {"max_message_size": 2}}) as s:
         s.ws("bob", query={"user_type": "vip"})
         s.sse("carol")
@@ -989,7 +989,7 @@ def test_every_path_of_openapi_json_is_there():
 
 
 @row("server.asyncapi")
-def test_real_messages_are_what_asyncapi_json_says():
+def test_real_messages_match_asyncapi_json():
     with Server() as s:
         alice, bob, stream = s.ws("alice"), s.ws("bob"), s.sse("bob", skip_connected=False)
 

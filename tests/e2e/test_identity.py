@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who a connection is: user_id and X-User-ID, what they may be, and how a handshake is refused."""
+"""The identity of a connection: user_id and X-User-ID, their allowed values, and how a handshake is refused."""
 import os
 import re
 
@@ -73,7 +73,7 @@ def test_the_header_of_a_trusted_proxy_wins_over_the_query():
 
 
 @row("2.header", "1.security.trusted_proxies")
-def test_a_header_that_is_there_twice_is_nobodys_identity():
+def test_a_repeated_header_gives_no_identity():
     twice = [("X-User-ID", "alice"), ("X-User-ID", "bob")]
     for trusted in ([], ["127.0.0.1"]):
         with Server({"security": {"trusted_proxies": trusted}}) as s:
@@ -155,7 +155,7 @@ def test_role_device_and_client_type_are_taken_and_disturb_nothing():
 
 
 @row("2.client-id", "threat 29")
-def test_each_connection_has_a_client_id_of_its_own_that_nobody_can_guess():
+def test_each_connection_has_an_unguessable_client_id_of_its_own():
     s = shared()
     ids = []
     for _ in range(30):
@@ -200,7 +200,7 @@ def test_a_refusal_is_a_status_with_the_failure_body_and_the_connection_ends_or_
 
 
 @row("2.refusal", "owasp.2")
-def test_what_is_no_websocket_handshake_of_version_13_is_426():
+def test_a_request_without_a_websocket_handshake_of_version_13_is_426():
     s = shared()
     a = s.get("/ws?user_id=a")
     failure(a, 426, "upgrade_required")
@@ -254,13 +254,13 @@ def test_unknown_subprotocols_and_extensions_are_ignored():
 
 
 @row("2.wsc-v1", "1.websocket_origins")
-def test_a_forbidden_origin_is_told_in_all_three_forms():
+def test_a_forbidden_origin_is_refused_in_all_three_forms():
     with Server({"websocket_origins": ["https://app.example.com"]}) as s:
         refusal(s, 403, "forbidden_origin", user="a", headers=[("Origin", "https://evil.example")])
 
 
 @row("2.refusal", "1.websocket_origins", "1.security.blocked_ips")
-def test_who_may_not_come_hears_that_first_and_no_page_of_a_forbidden_origin_reads_it():
+def test_a_forbidden_client_gets_403_before_426_and_no_page_of_its_origin_reads_it():
     evil = [("Origin", "https://evil.example")]
     for config, code in (({"websocket_origins": []}, "forbidden_origin"),
                          ({"websocket_origins": [], "security": {"blocked_ips": ["127.0.0.1"]}}, "forbidden_ip")):
@@ -272,7 +272,7 @@ def test_who_may_not_come_hears_that_first_and_no_page_of_a_forbidden_origin_rea
 
 
 @row("2.wsc-v1", "1.security.blocked_ips", "1.security.whitelist")
-def test_a_blocked_address_is_told_in_all_three_forms():
+def test_a_blocked_address_is_refused_in_all_three_forms():
     with Server({"security": {"blocked_ips": ["127.0.0.0/8"]}}) as s:
         refusal(s, 403, "forbidden_ip", user="a")
         failure(s.get(API + "/stats"), 403, "forbidden_ip")
@@ -282,7 +282,7 @@ def test_a_blocked_address_is_told_in_all_three_forms():
 
 
 @row("2.wsc-v1", "threat 31", "threat 65")
-def test_what_comes_behind_a_refused_handshake_is_not_served():
+def test_a_request_behind_a_refused_handshake_is_not_served():
     s = shared()
     bob = s.ws(name("bob"))
     ws = s.ws("system", check=False, behind=Http.build(s.http(), "POST", API + "/send",
@@ -295,7 +295,7 @@ def test_what_comes_behind_a_refused_handshake_is_not_served():
 
 @row("2.refusal")
 def test_a_refused_connection_leaves_nothing_behind():
-    with Server() as s:  # of its own: what other tests leave behind would be counted
+    with Server() as s:  # of its own: connections that other tests leave behind would be counted
         for _ in range(5):
             s.ws("system", check=False).cut()
             s.sse(check=False).cut()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every limit at one below, at it and one above; and the memory of the whole process.
 
-docs/limits.md names these tests. What depends on time is set short and waited for; how long it took is nobody's test.
+docs/limits.md names these tests. Times are configured short and waited for; no test judges how long something took.
 """
 import json
 import os
@@ -170,7 +170,7 @@ def stuff(server, user, n=150):
 
 @row("1.limits.write_timeout", "7.1013", "threat 133")
 @lib.not_chopped
-def test_a_reader_who_takes_nothing_for_the_write_timeout_is_closed_as_slow():
+def test_a_reader_that_takes_nothing_for_the_write_timeout_is_closed_as_slow():
     """Its window is zero and its kernel answers every probe: only the deadline finds it."""
     with Server({"limits": {"write_timeout": "500ms"}, "performance": {"kernel_queue": "4KiB"}}) as s:
         stuck, idle = s.ws("stuck", rcvbuf=4096), s.ws("idle")
@@ -189,7 +189,7 @@ def test_a_reader_who_takes_nothing_for_the_write_timeout_is_closed_as_slow():
         except lib.Wrong:
             ok(stuck.ended, "neither a close frame nor the end")  # it was cut before there was room for the frame
         ok(n < 150, n)
-        idle.quiet()  # for whom nothing waits
+        idle.quiet()  # nothing waits for this client
 
 
 @row("1.limits.write_timeout", "5.closed")
@@ -201,12 +201,12 @@ def test_a_stream_that_takes_nothing_for_the_write_timeout_is_closed_as_slow():
         stuff(s, "stuck")
         s.gone("stuck", 30)
         eq(s.stats()["closed_slow"], 1)
-        while stream.fill():  # what the kernel had taken, and the end
+        while stream.fill():  # the bytes that the kernel had taken, and the end
             pass
 
 
 @row("1.limits.write_timeout")
-def test_a_reader_who_pauses_for_less_than_the_write_timeout_gets_everything():
+def test_a_reader_that_pauses_for_less_than_the_write_timeout_gets_everything():
     with Server({"limits": {"write_timeout": "5m"}, "performance": {"kernel_queue": "4KiB"}}) as s:
         late = s.ws("late", rcvbuf=4096)
         stuff(s, "late")
@@ -217,7 +217,7 @@ def test_a_reader_who_pauses_for_less_than_the_write_timeout_gets_everything():
 
 
 @row("1.limits.write_timeout", "threat 114")
-def test_answers_that_nobody_reads_are_given_up_after_the_write_timeout():
+def test_unread_answers_are_given_up_after_the_write_timeout():
     with Server({"limits": {"write_timeout": "500ms"}, "performance": {"kernel_queue": "4KiB"}}) as s:
         before = s.descriptors()
         h = s.http(rcvbuf=4096)
@@ -247,7 +247,7 @@ def used(**config):
 
 
 @row("1.limits.memory")
-def test_the_memory_limit_is_what_was_written_or_three_quarters_of_the_machine():
+def test_the_memory_limit_is_the_configured_one_or_three_quarters_of_the_machine():
     with Server({"limits": {"memory": "1GiB"}}) as s:
         m = s.stats()["memory"]
         eq((m["limit_bytes"], m["step"]), (1 << 30, 0))
@@ -259,13 +259,13 @@ def test_the_memory_limit_is_what_was_written_or_three_quarters_of_the_machine()
 
 
 @row("1.limits.memory")
-def test_a_node_without_room_refuses_newcomers_and_says_so_and_serves_who_is_here():
+def test_a_node_without_memory_refuses_and_logs_new_clients_and_serves_connected_ones():
     with Server({"limits": {"memory": max(used() * 2, megabytes(48))},
                  "security": {"max_message_size": "8MiB", "enable_rate_limit": False},
                  "performance": {"max_queue_bytes": "16MiB"}},
                 env={"ASAN_OPTIONS": "quarantine_size_mb=1"}) as s:
         alice, bob = s.ws("alice"), s.ws("bob")
-        holders = [s.ws(f"holder{i}") for i in range(150)]  # before there is no room for them
+        holders = [s.ws(f"holder{i}") for i in range(150)]  # connected while there is room for them
         first, more = (frame(opcode, bytes(megabytes(1)), fin=False) for opcode in (TEXT, CONT))
         step, sent = 0, 0
         while step < 3:
@@ -293,7 +293,7 @@ def test_a_node_without_room_refuses_newcomers_and_says_so_and_serves_who_is_her
 
 @row("1.limits.memory", "7.1013", "threat 122")
 @lib.not_chopped
-def test_at_the_memory_limit_the_slow_readers_go_and_the_good_ones_stay():
+def test_at_the_memory_limit_slow_readers_are_closed_and_good_ones_stay():
     base = max(used(), megabytes(20))
     limit = base + megabytes(40)
     with Server({"limits": {"memory": limit, "write_timeout": "10m"}, "message_buffer_size": 100000,
@@ -306,7 +306,7 @@ def test_at_the_memory_limit_the_slow_readers_go_and_the_good_ones_stay():
         text = "x" * 60000
         closed, rounds = 0, 0
         while not closed:
-            ok(rounds < 400, "nobody was closed:", s.stats())
+            ok(rounds < 400, "no reader was closed:", s.stats())
             for c in slow:
                 alice.send(to=c.user, content=text)
             alice.send(to="good", content=str(rounds))
@@ -324,7 +324,7 @@ def test_at_the_memory_limit_the_slow_readers_go_and_the_good_ones_stay():
 
 
 @row("1.limits.memory", "server.idle")
-def test_a_thousand_idle_connections_wake_nobody():
+def test_a_thousand_idle_connections_wake_no_worker():
     with Server({"heartbeat_interval": "1h", "workers": 2}) as s:
         crowd = [s.ws(f"u{i}") for i in range(1000)]
         crowd[0].quiet()

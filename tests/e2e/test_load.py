@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What many messages cost and what many hostile clients do not do."""
+"""The costs of many messages, and many hostile clients that must do no harm."""
 import collections
 import json
 import os
@@ -130,7 +130,7 @@ def test_random_frames_leave_the_server_well():
 
 
 @row("server.descriptors", "threat 178")
-def test_a_thousand_connections_come_talk_and_go():
+def test_a_thousand_connections_come_talk_and_leave():
     with Server({"workers": 4}) as s:
         everybody = [s.ws(f"u{i}") for i in range(1000)]
         d = s.stats()
@@ -166,7 +166,7 @@ def test_a_broadcast_storm_reaches_good_readers_in_order_while_bad_ones_are_clos
 
 
 @row("server.memory", "threat 115")
-def test_memory_does_not_grow_with_connections_that_have_gone():
+def test_memory_does_not_grow_with_ended_connections():
     def memory(s):
         with open(f"/proc/{s.process.pid}/status", encoding="ascii") as f:
             return int(re.search(r"RssAnon:\s+(\d+) kB", f.read())[1])

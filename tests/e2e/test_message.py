@@ -18,7 +18,7 @@ def pair(server=None, **options):
 
 
 def relay(text, server=None):
-    """What bob gets of the JSON text (str, with TO in place of bob's id) that alice sends: the raw text."""
+    """The raw text that bob gets when alice sends this JSON text (str, with TO in place of bob's id)."""
     alice, bob = pair(server)
     alice.send_text(text.replace("TO", bob.user))
     return bob.recv_text()
@@ -163,7 +163,7 @@ def test_a_from_that_is_right_but_escaped_is_right():
 
 
 @row("3.to", "3.frame-to")
-def test_a_message_reaches_every_device_of_the_receiver_once_and_nobody_else():
+def test_a_message_reaches_every_device_of_the_receiver_once_and_no_other_user():
     s = shared()
     alice, bob = pair(s)
     bob2, carol, stream = s.ws(bob.user), s.ws(name("carol")), s.sse(bob.user)
@@ -261,7 +261,7 @@ def test_content_that_is_no_string_is_bad():
 
 
 @row("3.data", "threat 77")
-def test_data_is_untouched_whatever_is_in_it():
+def test_data_is_untouched_whatever_it_contains():
     for data in ('{"n":9223372036854775807}', '{"n":-9223372036854775808}', '{"n":18446744073709551615}',
                  '{"n":1.0,"m":1e400,"k":-0,"j":0.1000000000000000055511151231257827}', '{"z":1,"a":2,"m":3}',
                  '{"a":1,"a":2}', '{"a":"\\u0041\\/\\ud83d\\ude00"}', '{ "a" : [ 1 , 2 ] ,  "b":{ } }', "{}",
@@ -317,7 +317,7 @@ def test_without_a_date_the_servers_time_is_there():
 
 
 @row("3.create-at")
-def test_what_is_no_date_is_bad():
+def test_text_that_is_no_date_is_bad():
     for value in ('"yesterday"', '""', '"2026-01-31"', '"12:00:00Z"', '"2026-02-30T12:00:00Z"',
                   '"2025-02-29T12:00:00Z"',
                   '"2026-13-01T12:00:00Z"', '"2026-01-31T25:00:00Z"', '"2026-01-31T12:61:00Z"',
@@ -449,7 +449,7 @@ def test_control_characters_in_ids_are_escaped_on_the_way_out():
 
 
 @row("3.frame-neither")
-def test_a_message_to_nobody_is_refused():
+def test_a_message_without_a_receiver_is_refused():
     refused('{"id":"m1","content":"x"}', "no_recipient", "m1")
     refused('{"id":"m1","content":"x","to":null,"ticket_id":null}', "no_recipient", "m1")
     refused('{"id":"m1","content":"x","to":""}', "no_recipient", "m1")
@@ -503,7 +503,7 @@ def test_an_ack_is_not_supported():
 
 
 @row("3.frame-bad", "threat 59", "owasp.8")
-def test_what_is_not_strict_json_is_bad():
+def test_a_frame_that_is_no_strict_json_is_bad():
     for frame in ("{", "}", "{]", "nonsense", "{'to':'TO','content':'x'}", '{to:"TO","content":"x"}',
                   '{"to":"TO","content":"x",}',
                   '{"to":"TO","content":"x"} x', '{"to":"TO","content":"x"}{}', '{"to":"TO","content":"x" /* no */}',
@@ -517,7 +517,7 @@ def test_what_is_not_strict_json_is_bad():
 
 
 @row("3.frame-bad")
-def test_what_is_no_object_is_bad():
+def test_a_frame_that_is_no_object_is_bad():
     for frame in ("[]", '"text"', "1", "null", "true", '[{"to":"TO","content":"x"}]'):
         refused(frame)
 
@@ -624,7 +624,7 @@ def test_error_frames_go_only_to_the_connection_that_sent():
 
 
 @row("3.ticket", "2.attributes")
-def test_a_ticket_message_reaches_all_who_have_the_ticket_but_the_senders_own():
+def test_a_ticket_message_reaches_all_connections_with_the_ticket_but_the_senders_own():
     with Server({"workers": 4}) as s:
         ticket = {"ticket_id": "T-1"}
         alice, tablet = s.ws("alice", query=ticket), s.ws("alice", query=ticket)
@@ -658,7 +658,7 @@ def test_each_device_with_the_ticket_gets_it_once():
 
 
 @row("3.ticket", "owasp.7")
-def test_who_is_not_in_the_ticket_may_not_write_to_it():
+def test_a_sender_outside_the_ticket_may_not_write_to_it():
     s = shared()
     ticket = name("t")
     bob = s.ws(name("bob"), query={"ticket_id": ticket})
@@ -670,7 +670,7 @@ def test_who_is_not_in_the_ticket_may_not_write_to_it():
 
 
 @row("3.ticket")
-def test_a_ticket_with_nobody_else_in_it_is_offline():
+def test_a_ticket_without_another_user_is_offline():
     s = shared()
     ticket = name("t")
     alice = s.ws(name("alice"), query={"ticket_id": ticket})
@@ -812,7 +812,7 @@ def test_sends_on_one_http_connection_keep_their_order_also_when_pipelined():
 
 
 @row("3.order")
-def test_many_senders_and_receivers_lose_nothing_and_repeat_nothing_while_others_come_and_go():
+def test_many_senders_and_receivers_lose_nothing_and_repeat_nothing_while_others_come_and_leave():
     """Each sender writes to each receiver; every receiver must see every sender's messages once and in order."""
     senders, receivers, each = 8, 8, 40
     with Server({"workers": 4, "security": {"enable_rate_limit": False}, "message_buffer_size": 100000,
@@ -880,7 +880,7 @@ def test_many_senders_and_receivers_lose_nothing_and_repeat_nothing_while_others
 
 
 @row("3.order")
-def test_a_fan_in_of_a_thousand_messages_at_once_closes_nobody():
+def test_a_fan_in_of_a_thousand_messages_at_once_closes_no_reader():
     with Server({"security": {"enable_rate_limit": False}}) as s:
         bob = s.ws("bob")
         senders = [s.ws(f"s{i}") for i in range(50)]

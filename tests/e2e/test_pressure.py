@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pressure: bursts in one turn, broadcasts to thousands beside a conversation, control frames, no descriptors left.
 
-Latencies are printed, never judged. What is judged is order: what came before what, by the kernel's own time stamps.
+Latencies are printed, never judged. Tests judge only the order of events, by the kernel's own time stamps.
 """
 import json
 import os
@@ -36,7 +36,7 @@ def held(server):
 
 
 def messages(to, contents, **more):
-    """The bytes of one frame per content, in one piece."""
+    """The bytes of one frame per content, one behind the other."""
     return b"".join(frame(TEXT, json.dumps(dict(more, to=to, content=c)).encode()) for c in contents)
 
 
@@ -45,7 +45,7 @@ def messages(to, contents, **more):
 
 @row("1.message_buffer_size", "3.order")
 @lib.not_chopped
-def test_a_thousand_messages_of_fifty_senders_in_one_turn_close_nobody():
+def test_a_thousand_messages_of_fifty_senders_in_one_turn_close_no_reader():
     for workers in (1, 3):
         with Server({"workers": workers, "security": {"enable_rate_limit": False}}) as s:
             bob, stream = s.ws("bob"), s.sse("bob")
@@ -66,7 +66,7 @@ def test_a_thousand_messages_of_fifty_senders_in_one_turn_close_nobody():
 
 
 @row("1.message_buffer_size", "3.order")
-def test_a_burst_from_everybody_to_everybody_in_one_turn_closes_nobody():
+def test_a_burst_from_every_user_to_every_user_in_one_turn_closes_no_reader():
     n = 60
     with Server({"workers": 3, "security": {"enable_rate_limit": False}}) as s:
         everybody = [s.ws(f"u{i}") for i in range(n)]
@@ -96,7 +96,7 @@ def test_in_one_turn_the_slow_reader_is_closed_and_the_quick_one_beside_it_gets_
                 got.append(quick.recv()["content"])
         reader = threading.Thread(target=read, daemon=True)
         reader.start()
-        for i in range(0, 1000, 50):  # fifty at a time, so that nobody can be called slow for want of a core
+        for i in range(0, 1000, 50):  # fifty at a time, so that no reader is closed as slow for want of a core
             alice.send_raw(messages("bob", map(str, range(i, i + 50)), filler="x" * 1000))
             eventually(lambda: len(got) >= i + 50 or not reader.is_alive(), "the quick one reads")
         reader.join(lib.LIMIT)
@@ -130,7 +130,7 @@ def read_stamped(ws, size):
 
 
 class Talk:
-    """Two users who answer each other as fast as they can, until the block ends; rounds: (began, ended) in ns."""
+    """Two users that answer each other as fast as they can, until the block ends; rounds: (began, ended) in ns."""
 
     def __init__(self, server):
         self.alice, self.bob = server.ws("alice"), server.ws("bob")
@@ -260,11 +260,11 @@ def cpu_seconds(server):
 
 @row("server.descriptors", "threat 126")
 @lib.below_tls
-def test_without_a_descriptor_left_newcomers_are_told_503_and_those_who_are_here_are_served():
+def test_without_a_free_descriptor_new_clients_get_503_and_connected_ones_are_served():
     with Server() as s:
         used = s.descriptors() + 2
         alice, bob = s.ws("alice"), s.ws("bob")
-        eventually(lambda: s.descriptors() == used, "both are there, and nobody else")
+        eventually(lambda: s.descriptors() == used, "both are connected, and no other client")
         was = resource.prlimit(s.process.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(s.process.pid, resource.RLIMIT_NOFILE, (used, was[1]))
         for i in range(30):
@@ -277,10 +277,10 @@ def test_without_a_descriptor_left_newcomers_are_told_503_and_those_who_are_here
             k.cut()
             alice.send(to="bob", content="still here")
             bob.recv(content="still here")
-        eq(s.descriptors(), used, "the reserve is back")
+        eq(s.descriptors(), used, "the spare descriptor is open again")
         eq(len([e for e in s.log() if e["level"] in ("warn", "error")]), 1, "one line for all of them")
         resource.prlimit(s.process.pid, resource.RLIMIT_NOFILE, was)
-        # The very first may still have come to those who were being turned away together.
+        # The first request may still arrive within the batch of clients that the server is refusing.
         eventually(lambda: s.get("/wsc/stats").status == 200, "there is room again")
         s.ws("carol").quiet()
 
@@ -298,11 +298,11 @@ def test_the_table_of_descriptors_need_not_grow_while_clients_come():
 
 @row("server.descriptors", "threat 126")
 @lib.below_tls
-def test_without_even_the_reserve_newcomers_wait_and_nobody_spins():
+def test_without_the_spare_descriptor_new_clients_wait_and_no_worker_spins():
     with Server() as s:
         used = s.descriptors() + 2
         alice, bob = s.ws("alice"), s.ws("bob")
-        eventually(lambda: s.descriptors() == used, "both are there, and nobody else")
+        eventually(lambda: s.descriptors() == used, "both are connected, and no other client")
         was = resource.prlimit(s.process.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(s.process.pid, resource.RLIMIT_NOFILE, (1, was[1]))  # 0 would forbid poll(), too
         knocking = [lib.Stream(s.address) for _ in range(20)]
@@ -319,12 +319,12 @@ def test_without_even_the_reserve_newcomers_wait_and_nobody_spins():
         for k in knocking:
             ok(k.take_until(b"\r\n").startswith(b"HTTP/1.1 200"))
             k.cut()
-        eventually(lambda: s.descriptors() == used, "descriptors, the reserve among them")
+        eventually(lambda: s.descriptors() == used, "descriptors, the spare one among them")
         ok([e for e in s.log() if e["level"] in ("warn", "error")], "the log says so")
 
 
 @row("4.408", "server.descriptors", "threat 32", "threat 61", "threat 63", "threat 127")
-def test_five_hundred_heads_that_never_end_keep_nobody_out_and_get_their_408():
+def test_five_hundred_heads_that_never_end_keep_no_client_out_and_get_their_408():
     with Server({"limits": {"header_timeout": "2s"}}) as s:
         drips = []
         for i in range(500):
@@ -402,7 +402,7 @@ def crowd_is_gone(crowd, count):
 
 @row("server.fair", "7.4429", "7.1008", "7.1013")
 @lib.not_chopped
-def test_slow_stalled_loud_and_torn_clients_at_once_are_gone_in_the_end_and_a_pair_talks_on():
+def test_slow_stalled_flooding_and_torn_clients_at_once_are_closed_in_the_end_and_a_pair_talks_on():
     with Server({"limits": {"header_timeout": "2s", "write_timeout": "2s"}, "max_connections_per_user": 1000,
                  "performance": {"kernel_queue": "16KiB"}}) as s:
         alice, bob = s.ws("alice"), s.ws("bob")
@@ -429,7 +429,7 @@ def test_slow_stalled_loud_and_torn_clients_at_once_are_gone_in_the_end_and_a_pa
 
 
 @row("server.descriptors")
-def test_hundreds_who_say_nothing_or_little_are_gone_by_their_deadlines():
+def test_hundreds_of_clients_that_send_nothing_or_little_are_closed_at_their_deadlines():
     with Server({"limits": {"header_timeout": "1s"}}) as s:
         before = s.descriptors()
         with Crowd(s, "mute", 300) as mute, Crowd(s, "bodies", 300) as bodies:

@@ -67,7 +67,7 @@ def test_retry_comes_once_and_differs_from_stream_to_stream():
         values.add(retries[0])
         stream.cut()
     ok(len(values) > 1, "every stream got", values)
-    # A stream that lost its place gets its 204 within 5 s: whoever waits as told must be back with time to spare.
+    # A replaced stream gets 204 only within 5 s, so a client that waits as told must come back well before.
     ok(all(1000 <= v <= 4000 for v in values), values)
 
 
@@ -105,7 +105,7 @@ def test_a_stream_that_listens_is_never_cut_for_silence():
 
 
 @row("5.peer-gone", "1.client_timeout", "threat 133")
-def test_a_stream_whose_peer_takes_no_bytes_for_client_timeout_is_cut():
+def test_a_stream_whose_client_takes_no_bytes_for_client_timeout_is_cut():
     with Server({"heartbeat_interval": "200ms", "client_timeout": "500ms", "message_buffer_size": 100000,
                  "sse_message_buffer": 100000,
                  "performance": {"kernel_queue": "4KiB", "max_queue_bytes": "64MiB"}}) as s:
@@ -129,7 +129,7 @@ def test_the_last_event_of_a_stream_that_the_server_ends_is_closed():
 
 
 @row("5.closed", "5.204", "7.4409", "1.max_connections_per_user", "threat 99")
-def test_a_stream_that_lost_its_place_is_told_to_stop_and_gets_204_when_it_comes_back():
+def test_a_replaced_stream_is_told_to_stop_and_gets_204_when_it_comes_back():
     with Server({"max_connections_per_user": 1}) as s:
         first = s.sse("bob")
         second = s.sse("bob2")
@@ -145,7 +145,7 @@ def test_a_stream_that_lost_its_place_is_told_to_stop_and_gets_204_when_it_comes
 
 
 @row("5.204")
-def test_a_socket_may_take_the_place_back_within_those_seconds():
+def test_a_socket_may_take_the_place_back_within_these_seconds():
     with Server({"max_connections_per_user": 1}) as s:
         first = s.sse("bob")
         s.ws("bob")
@@ -222,7 +222,7 @@ def test_head_of_a_stream_is_its_head_and_no_session():
 
 
 @row("5.data")
-def test_what_a_stream_client_says_is_passed_over():
+def test_bytes_that_a_stream_client_sends_are_ignored():
     s = shared()
     stream = s.sse(name("bob"))
     stream.send_raw(b"GET /wsc/stats HTTP/1.1\r\nHost: h\r\n\r\n" * 3 + bytes(1000))
@@ -242,7 +242,7 @@ def test_a_stream_that_is_too_slow_is_closed():
                 failure(a, 404, "user_offline")
                 break
         else:
-            lib.fail("2000 messages found room for a reader who reads nothing")
+            lib.fail("2000 messages found room for a client that reads nothing")
         n = 0
         while True:
             m = stream.recv()

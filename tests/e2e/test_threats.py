@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Entries of docs/threats.md that no other file shows: the process seen from outside, half-closed connections in every
-state, a machine that stands still, and headers that claim to know better."""
+state, a machine that stands still, and headers with forged claims."""
 import json
 import os
 import re
@@ -70,7 +70,7 @@ def readable_by_a_debugger(server):
 
 
 @row("server.signals", "1.tls.files", "threat 144", "hardening.core-files", "hardening.wiped")
-def test_a_server_that_holds_a_private_key_lets_nobody_look_into_its_memory():
+def test_a_server_that_holds_a_private_key_lets_no_process_look_into_its_memory():
     wrapper = WITHOUT_PTRACE if os.geteuid() == 0 else ()
     with Server(wrapper=wrapper) as s:
         ok(readable_by_a_debugger(s), "without a key it can be debugged")
@@ -79,7 +79,7 @@ def test_a_server_that_holds_a_private_key_lets_nobody_look_into_its_memory():
 
 
 def listening(server):
-    """What the server listens on, as the kernel says: {"127.0.0.1", "[::1]", "unix"}; with the port where it is not the first."""
+    """The sockets on which the server listens, as the kernel lists them: ["127.0.0.1", "[::1]", "unix"]."""
     table = f"/proc/{server.process.pid}/fd"
     sockets = {m[1] for m in (re.match(r"socket:\[(\d+)\]", os.readlink(f"{table}/{fd}")) for fd in os.listdir(table)) if m}
     out = []
@@ -122,7 +122,7 @@ def test_each_configuration_listens_where_it_says_and_nowhere_else():
 
 # ---- the log ---------------------------------------------------------------------------------------------------------
 
-# What may be a user id and is not to be seen as anything else in a log; controls are no ids (2.ids).
+# Allowed user ids that a log must not show as anything else; control characters are no ids (2.ids).
 ODD = ['"', "\\", '","level":"error","msg":"forged', "\u2028", "\u2029", "\u202e", "\ufeff", "\u200b", "\U0001f600", "=", "a b",
        'why="forged" code=1', "%n%s%x", "'", "<script>", "${HOME}", "é"]
 
@@ -238,21 +238,21 @@ def end_in_every_state(how):
 
 
 @row("server.descriptors", "7.close-first", "threat 129")
-def test_a_peer_that_shuts_its_side_in_any_state_keeps_no_slot_and_makes_nobody_spin():
+def test_a_peer_that_shuts_its_side_in_any_state_keeps_no_slot_and_makes_no_worker_spin():
     end_in_every_state(lambda c: c.shut())
 
 
 @row("server.descriptors", "threat 117", "threat 130")
-def test_a_peer_that_resets_in_any_state_keeps_no_slot_and_makes_nobody_spin():
+def test_a_peer_that_resets_in_any_state_keeps_no_slot_and_makes_no_worker_spin():
     end_in_every_state(lambda c: c.reset())
 
 
 @row("1.client_timeout", "1.heartbeat_interval", "threat 135")
 @lib.below_tls
-def test_a_server_that_stood_still_for_longer_than_client_timeout_closes_nobody_for_it():
+def test_a_server_that_stood_still_for_longer_than_client_timeout_closes_no_client_for_it():
     n = 300 if lib.SLOW else 2500  # more than one poll of the kernel tells of
     config = {"heartbeat_interval": "1s", "client_timeout": "6s", "sse_heartbeat": "300ms", "workers": 1}
-    with Server(config) as s:  # whoever comes first must not be silent for so long before the last is there
+    with Server(config) as s:  # the timeout is longer than it takes until the last client is connected
         sockets, streams = [s.ws(f"u{i}") for i in range(n)], [s.sse(f"e{i}") for i in range(10)]
         with held(s):
             time.sleep(8)  # no deadline: the time that the machine is asleep
@@ -294,7 +294,7 @@ def test_no_header_but_x_forwarded_for_of_a_trusted_proxy_moves_the_address():
     with Server({"security": {"blocked_ips": ["127.0.0.1"], "trusted_proxies": ["10.0.0.0/8"]}}) as s:
         for header in claims + [("X-Forwarded-For", "192.0.2.1"), ("X-Forwarded-For", "10.0.0.1")]:
             failure(s.ask("GET", "/wsc/stats", headers=[header]), 403, "forbidden_ip")
-    # A hop-by-hop trick cannot take away what the proxy has said, nor do odd spellings of an address pass as another.
+    # A hop-by-hop trick cannot remove the proxy's header, and an odd spelling of an address does not pass as another.
     with Server({"security": dict(refused, trusted_proxies=["127.0.0.1"])}) as s:
         for more in ([("Connection", "close, X-Forwarded-For")], [("Connection", "x-forwarded-for")], []):
             failure(s.ask("GET", "/wsc/stats", headers=[("X-Forwarded-For", "203.0.113.5")] + more), 403, "forbidden_ip")
@@ -319,7 +319,7 @@ def test_the_first_page_is_for_no_host_that_only_looks_like_loopback():
 
 
 @row("4.chunked", "2.header", "threat 52")
-def test_what_stands_in_a_trailer_is_nobodys_identity_and_nobodys_address():
+def test_a_trailer_field_sets_no_identity_and_no_address():
     body = b'{"to":"b","content":"x"}'
     trailer = b"X-User-ID: a\r\nX-Forwarded-For: 203.0.113.5\r\nAuthorization: Bearer x\r\nContent-Length: 5\r\n"
     with Server({"security": {"trusted_proxies": ["127.0.0.1"], "blocked_ips": ["203.0.113.5"]}}) as s:

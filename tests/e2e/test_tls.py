@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TLS as clients meet it: the websockets package, curl and Python's ssl; certificates, tickets, reloads, and those who mean
-no good. That everything else holds over TLS as well, tests/e2e_tls shows."""
+"""TLS as clients meet it: the websockets package, curl and Python's ssl; certificates, tickets, reloads and hostile
+clients. tests/e2e_tls shows that everything else holds over TLS as well."""
 import asyncio
 import json
 import os
@@ -73,7 +73,7 @@ def client_hello(context=None):
     return outbox.read()
 
 
-# ---- who speaks it ---------------------------------------------------------------------------------------------------
+# ---- clients of each port --------------------------------------------------------------------------------------------
 
 
 @row("tls.clients", "1.tls.port")
@@ -111,13 +111,13 @@ def test_tls_has_a_port_of_its_own_when_tls_port_says_so():
             fail("node_port speaks TLS although it has a port of its own")
         except ssl.SSLError:
             pass
-        with Stream(s.address) as c:  # as any other request that is none
+        with Stream(s.address) as c:  # as any other bytes that are no request
             c.send_raw(client_hello())
             has(c.take_until(b"\r\n\r\n"), b"HTTP/1.1 400 ")
 
 
 @row("1.tls.port")
-def test_a_tls_port_that_is_taken_is_said_with_the_key_that_chooses_it():
+def test_a_tls_port_in_use_is_reported_with_the_key_that_chooses_it():
     with socket.socket() as taken, Scratch() as d:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -129,7 +129,7 @@ def test_a_tls_port_that_is_taken_is_said_with_the_key_that_chooses_it():
 
 
 @row("1.tls.allow_plain", "owasp.1")
-def test_without_allow_plain_http_is_told_to_come_with_tls_and_a_unix_socket_is_not():
+def test_without_allow_plain_an_http_client_is_told_to_use_tls_except_on_a_unix_socket():
     with Scratch() as d:
         path = d / "wsc.sock"
         with tls_server({"node_ip": ["127.0.0.1", "unix:" + path]}, tls={"allow_plain": False}) as s:
@@ -171,7 +171,7 @@ def test_curl_reads_an_event_stream_over_https_and_posts_to_it():
 
 
 @row("1.tls.min_version", "tls.clients", "hardening.tls-versions")
-def test_versions_below_min_version_are_refused_and_those_above_are_spoken():
+def test_versions_below_min_version_are_refused_and_versions_above_are_spoken():
     for lowest, spoken in (("1.2", (V12, V13)), ("1.3", (V13,))):
         with tls_server(tls={"min_version": lowest}) as s:
             for version in (V12, V13):
@@ -189,7 +189,7 @@ def test_versions_below_min_version_are_refused_and_those_above_are_spoken():
 
 
 @row("tls.alpn", "threat 67", "hardening.tls-alpn")
-def test_http_1_1_is_what_is_agreed_to_and_nothing_else():
+def test_alpn_agrees_to_http_1_1_and_nothing_else():
     with tls_server() as s:
         for offer, agreed in ((["http/1.1"], "http/1.1"), (["h2", "http/1.1"], "http/1.1"), (None, None)):
             c = connect(s, usual_certificate().context(alpn=offer))
@@ -309,7 +309,7 @@ def test_a_ticket_resumes_a_session_on_every_worker_and_across_a_reload():
 
 
 @row("tls.tickets", "1.tls.ticket_rotation", "hardening.tls-tickets")
-def test_an_old_ticket_is_refused_once_its_key_is_gone_and_the_connection_is_made_all_the_same():
+def test_an_old_ticket_is_refused_once_its_key_is_dropped_and_the_handshake_still_succeeds():
     for version in (V12, V13):
         with tls_server(tls={"ticket_rotation": "1s"}) as s:
             context = usual_certificate().context(low=version, high=version)
@@ -335,7 +335,7 @@ def test_another_gateway_does_not_take_our_tickets():
 
 
 class Renewable:
-    """Two files that a server reads, and what is put there."""
+    """Two files that a server reads, and that put() replaces."""
 
     def __init__(self, d):
         self.certificate, self.key = d / "live.pem", d / "live.key"
@@ -351,7 +351,7 @@ class Renewable:
 
 
 @row("tls.reload", "threat 28", "hardening.rotation", "hardening.tls-reload")
-def test_a_reload_under_traffic_drops_nobody_and_those_who_come_then_get_the_new_certificate():
+def test_a_reload_under_traffic_ends_no_connection_and_new_clients_get_the_new_certificate():
     with Scratch() as d:
         files = Renewable(d)
         others = [Certificate("localhost", kind=kind) for kind in ("ec", "rsa", "ec")]
@@ -422,7 +422,7 @@ def test_sighup_without_tls_changes_nothing():
         eq(s.log("certificates reloaded"), [])
 
 
-# ---- those who mean no good ------------------------------------------------------------------------------------------
+# ---- hostile clients -------------------------------------------------------------------------------------------------
 
 
 @row("tls.hostile", "threat 139")
@@ -481,20 +481,20 @@ def test_a_handshake_that_stalls_at_any_byte_is_cut_by_header_timeout():
         dribble.cut()
         with Http(usual(s)) as h:
             success(h.ask("GET", "/livez"))
-        eventually(lambda: s.stats()["active_connections"] == 0, "nobody is left")
+        eventually(lambda: s.stats()["active_connections"] == 0, "no connection is left")
 
 
 @row("tls.hostile", "threat 137")
-def test_plain_text_in_front_of_a_handshake_is_never_taken_for_what_is_said_inside():
+def test_plain_bytes_in_front_of_a_handshake_are_never_taken_for_decrypted_ones():
     request = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Injected: "
     with tls_server({"security": {"trusted_proxies": ["127.0.0.1"]}}) as s:
         for preface in (b"", b"PROXY TCP4 192.0.2.1 127.0.0.1 1 2\r\n"):
-            with Stream(s.address) as c:  # it began as HTTP, so it is HTTP, and this is none
+            with Stream(s.address) as c:  # the connection began as HTTP, and these bytes are no HTTP
                 c.send_raw(preface + request + client_hello())
                 while c.fill():
                     pass
                 ok(not c.buffer.startswith(HELLO), "a handshake was begun behind plain text")
-        # The other way round: what is not encrypted is nothing once TLS is spoken.
+        # The other way round: unencrypted bytes are no request once TLS is spoken.
         c = connect(s, usual_certificate().context())
         has(ask(c), b"Alive")
         c.raw.sendall(request + b"x\r\n\r\n")
@@ -575,7 +575,7 @@ def test_a_session_moves_to_its_users_worker_with_all_that_was_sent_behind_its_h
 
 
 @row("tls.drain")
-def test_while_it_stops_clients_over_tls_are_told_why_and_said_goodbye_to():
+def test_while_the_server_stops_clients_over_tls_get_a_close_code_and_a_close_notify():
     with tls_server({"workers": 2}) as s:
         users = [s.keep(lib.Ws(usual(s), f"u{i}")) for i in range(4)]
         streams = [s.keep(lib.Sse(usual(s), f"s{i}")) for i in range(4)]

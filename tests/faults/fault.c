@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fault: see fault.h. One wrapper for each row of calls.def. What is edge-triggered is kept honest: after an EAGAIN or a short
- * count that is not true the descriptor is armed again, as if the rest had come, or the room, a moment later.
+ * fault: see fault.h. One wrapper for each row of calls.def. After a forged EAGAIN or a forged short count, the wrapper
+ * arms an edge-triggered descriptor again, as if the rest, or the room, had come a moment later.
  */
 #include "fault.h"
 
@@ -243,7 +243,7 @@ void descriptor_taken(int fd)
 		twice++;
 }
 
-/* Tells the epoll descriptor again what is the case. */
+/* Makes the epoll descriptor report the true state again. */
 static void edge(int fd)
 {
 	int saved = errno;
@@ -501,7 +501,7 @@ WRAPPER(int, epoll_ctl, int epfd, int op, int fd, struct epoll_event *event)
 		(void)__real_epoll_ctl(epfd, op, fd, event);
 	if (e)
 		return (int)failed(-1, e);
-	/* A listening socket has several loops, and each looks at it as it is: it is not noted. */
+	/* A listening socket has several loops and is level-triggered, so it is not noted. */
 	if (fd >= 0 && fd < DESCRIPTORS && op == EPOLL_CTL_DEL && watched[fd].epfd == epfd)
 		watched[fd].epfd = -1;
 	else if (fd >= 0 && fd < DESCRIPTORS && op != EPOLL_CTL_DEL && (event->events & EPOLLET))

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fault: what the product asks of libc goes through wrappers that the linker has put there (--wrap, calls.def), so that the
+ * fault: the product's calls to libc go through wrappers that the linker puts in (--wrap, calls.def), so that the
  * product has no hook of its own and the release costs nothing. A plan makes one call fail, or one and all behind it.
- * The tests themselves call REAL(name): only what the product does is counted, fails and is watched.
+ * The tests themselves call REAL(name): only the product's calls are counted, fail and are watched.
  *
- * The clock is here too: when it is bent, it stands until clock_pass(), and the timer descriptors go by it.
+ * The clock is here too: when it is bent, it stands still until clock_pass(), and the timer descriptors follow it.
  */
 #ifndef WSC_TESTS_FAULTS_FAULT_H
 #define WSC_TESTS_FAULTS_FAULT_H
@@ -47,7 +47,7 @@ struct fault {
 /* Counting begins anew. */
 void fault_arm(const struct fault *f);
 void fault_disarm(void);
-/* What the product does meanwhile is not counted and does not fail. */
+/* While paused, the product's calls are not counted and do not fail. */
 void fault_pause(bool paused);
 /* Has the fault of the last plan happened? */
 bool fault_hit(void);
@@ -57,16 +57,16 @@ unsigned long fault_allocations(void);
 /* The armed plan as text; static. */
 const char *fault_text(void);
 
-/* What the product holds: blocks, descriptors. Both are true at any time. */
+/* How many blocks and descriptors the product holds, correct at any time. */
 long live_blocks(void);
 long live_descriptors(void);
-/* One that the test hands over or takes back. */
+/* The test hands a descriptor over to the product, or takes one back. */
 void descriptor_given(int fd);
 void descriptor_taken(int fd);
-/* Closed although it was not open: always a bug. */
+/* How many times the product closed a descriptor that was not open: always a bug. */
 unsigned long closed_twice(void);
 
-/* From now on both clocks stand (but for some microseconds a look); false: they are the system's again. */
+/* From now on both clocks stand still (but for some microseconds a look); false: they are the system's again. */
 void clock_bend(bool bent);
 void clock_pass(uint64_t ms);
 /* Has a timer descriptor come due that was not set again since? The kernel may take a moment to show it. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * main: tells every story once without a fault, counting what it asks of libc, and then again and again with a fault at each
- * of these places. What must be true after each telling is in judge(). Each story and kind of fault is one test.
+ * main: runs every story once without a fault and counts its calls to libc, then runs it again and again with a fault
+ * at each of these places. judge() checks the state after each run. Each story and kind of fault is one test.
  *
  * usage: faults [--quick] [--only TEXT] [--kind TEXT]
  */
@@ -25,7 +25,7 @@ static const char left_behind[] = "memory is left behind";
 
 /* ---- one telling ------------------------------------------------------------------------------------------------------------ */
 
-static bool somebody_was_told(const struct stage *st)
+static bool was_reported(const struct stage *st)
 {
 	bool told = st->problems || st->refused;
 
@@ -51,7 +51,7 @@ static const char *tell_on_stage(const struct story *story, bool clean, struct s
 		wrong = st->missing;
 	if (!wrong && opened && !story->ends_itself)
 		wrong = stage_stuck(st);
-	if (!wrong && opened && st->missing && !somebody_was_told(st))
+	if (!wrong && opened && st->missing && !was_reported(st))
 		wrong = st->missing;
 	if (!wrong && opened && !story->ends_itself) {
 		if (!wrong && !story->config && !story->hooks.authenticate_user)
@@ -135,7 +135,7 @@ static bool point(const struct story *story, const struct fault *f, unsigned lon
 {
 	const char *wrong = tell(story, f, false);
 
-	/* What OpenSSL keeps for good when it first meets an error is no leak: that would be there the second time too. */
+	/* Memory that OpenSSL allocates for good at its first error is no leak: a leak appears the second time too. */
 	if (wrong == left_behind)
 		wrong = tell(story, f, false);
 	if (wrong && ++*failures <= SHOWN)
@@ -158,8 +158,9 @@ static void memory(struct tally *t, const struct story *story, const struct coun
 }
 
 /*
- * Can this go on for ever in a world that has an end? EINTR means "again"; who is told for ever that nobody has come, that
- * there is nothing to read or no room, or who is not let wait at all, can do nothing about it.
+ * May the system give this error for ever in a story that must end? Not EINTR, which means "again"; nor may it say for
+ * ever that no client has come, that there is nothing to read or no room, or refuse to wait: the product cannot act on
+ * these.
  */
 static bool may_last(enum call call, int error)
 {

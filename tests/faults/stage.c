@@ -41,7 +41,7 @@ void stage_forget_names(void)
 	SSL_CTX_free(client_tls);
 }
 
-/* What the client's own OpenSSL does is not the product's. -1 and EAGAIN, 0, or bytes, as a socket says it. */
+/* The client's own OpenSSL calls are not the product's. -1 and EAGAIN, 0, or bytes, as from a socket. */
 static ssize_t tls_result(struct peer *p, int r)
 {
 	int e = r > 0 ? 0 : SSL_get_error(p->ssl, r);
@@ -215,7 +215,7 @@ static void drain_log(struct stage *st)
 		on_line(st, line, (size_t)n);
 }
 
-/* What TCP delivers may take its way through the kernel's other threads. */
+/* Waits a moment, because TCP may deliver through other threads of the kernel. */
 static void linger(struct stage *st)
 {
 	struct pollfd p[PEERS + 1] = { { .fd = st->open ? wsc_fd(st->gw) : -1, .events = POLLIN } };
@@ -310,7 +310,7 @@ const char *stage_close(struct stage *st)
 	return wrong;
 }
 
-/* ---- is anybody stuck, is anybody served? ------------------------------------------------------------------------------- */
+/* ---- is a client stuck, is a new client served? ----------------------------------------------------------------- */
 
 static bool settled_http(const struct peer *p)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * stage: one gateway, held by this thread as a host program holds it (wsc_open, wsc_fd, wsc_step), and its clients, held by
- * the same thread. Time is the bent clock's: nothing waits, and a story goes the same way each time it is told.
+ * stage: one gateway, held by this thread as a host program holds it (wsc_open, wsc_fd, wsc_step), and its clients,
+ * held by the same thread. Time is the bent clock's: nothing waits, and a story goes the same way each time it is told.
  *
- * A story is told in steps that go on whatever has happened: a fault may have taken a client, a message, the gateway itself.
- * WANT() says what the story expects. In a clean run all of it must come true; in a run with a fault something may be
- * missing, and then somebody must have been told.
+ * A story runs in steps that continue whatever has happened: a fault may have ended a client, a message, the gateway
+ * itself. WANT() states what the story expects. In a clean run all of it must come true; in a run with a fault
+ * something may be missing, and then an answer, a close code, a callback or a log line must have said so.
  */
 #ifndef WSC_TESTS_FAULTS_STAGE_H
 #define WSC_TESTS_FAULTS_STAGE_H
@@ -23,7 +23,7 @@
 enum peer_mode { PEER_HTTP, PEER_WS, PEER_SSE };
 
 struct peer {
-	int fd; /* -1: never came to be, or has gone itself */
+	int fd; /* -1: never made, or left by itself */
 	enum peer_mode mode;
 	bool end;                 /* the server has ended its side, or broken it */
 	bool stalled;             /* does not read */
@@ -46,7 +46,7 @@ struct stage {
 	const struct story *story;
 	struct wsc_gateway *gw;
 	bool open;       /* wsc_open() was done and wsc_step() has not said 0 */
-	int refused;     /* what a call of the program was told, the last one that was refused */
+	int refused;     /* the error of the program's last refused call */
 	unsigned npeers; /* of @peer */
 	struct peer peer[PEERS];
 	const char *missing; /* the first WANT() that did not come true */
@@ -67,7 +67,10 @@ struct story {
 	struct wsc_hooks hooks;            /* their user is the stage */
 	void (*prepare)(struct stage *st); /* between wsc_new() and wsc_open(); or NULL */
 	void (*play)(struct stage *st);    /* the gateway is open */
-	/* Instead of all that: one that holds no stage gateway. False: it failed. @final: the fault is over, all must go well. */
+	/*
+	 * Instead of all that: a story without the stage's gateway. False: it failed. @final: the fault is over, all
+	 * must work.
+	 */
 	bool (*alone)(bool final, const char **what);
 	bool log_to_pipe; /* the log goes to a pipe that is read */
 	bool tcp;         /* clients come by TCP: the story is about it */
@@ -78,7 +81,7 @@ extern const struct story stories[];
 extern const size_t nstories;
 extern const struct story stories_alone[];
 extern const size_t nstories_alone;
-/* The files and variables that those alone read. */
+/* The files and variables that the stories_alone read. */
 void alone_begin(void);
 void alone_end(void);
 
@@ -87,13 +90,13 @@ extern char stage_unix_path[64], stage_address[128], stage_certificate[96], stag
 void stage_names(void);
 void stage_forget_names(void);
 
-/* The first that is not so is kept. An expression: the value of @what. */
+/* Keeps the first one that is false. An expression: the value of @what. */
 #define WANT(what) stage_want(st, (what), #what)
 bool stage_want(struct stage *st, bool ok, const char *what);
 
 /* Makes, registers, opens. False: refused; *@why is NULL or what is wrong with how it was refused. */
 bool stage_open(struct stage *st, const struct story *story, const char **why);
-/* Turns until nobody has anything to do or say. */
+/* Turns until no side has work or bytes left. */
 void stage_settle(struct stage *st);
 /* Time passes, a tenth of a second each turn. */
 void stage_pass(struct stage *st, unsigned ms);
@@ -106,13 +109,13 @@ const char *stage_stuck(struct stage *st);
 /* New clients are served. NULL, or what is wrong. */
 const char *stage_serves(struct stage *st);
 
-/* Clients. They never return NULL; one that could not come has ended. */
+/* Clients. They never return NULL; a client that could not connect has ended. */
 struct peer *peer_tcp(struct stage *st);
-/* By the way of the story: a Unix socket, where all is there at once, or TCP. */
+/* Connects as the story wants: by a Unix socket, which delivers at once, or by TCP. */
 struct peer *peer_new(struct stage *st);
 /* The other end of a socketpair that the program hands over. */
 struct peer *peer_adopted(struct stage *st);
-/* From now on what it says and hears is TLS. */
+/* From now on this client speaks TLS. */
 void peer_tls(struct peer *p);
 void peer_put(struct stage *st, struct peer *p, const void *bytes, size_t len);
 void peer_text(struct stage *st, struct peer *p, const char *text);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * stories: what the gateway can be asked to do, each told once and short. A story knows nothing of faults; those of a program
- * that holds no gateway by wsc_open() are in stories_alone.c.
+ * stories: everything that the gateway can be asked to do, each once and briefly. A story knows nothing of faults;
+ * stories of a program that opens no gateway with wsc_open() are in stories_alone.c.
  */
 #include "stage.h"
 
@@ -730,7 +730,7 @@ static void welcomed(struct stage *st)
 
 /* ---- pressure --------------------------------------------------------------------------------------------------------------- */
 
-/* More than the kernel takes for a reader who stands still. */
+/* Sends more than the kernel takes for a client that does not read. */
 static void pour(struct stage *st, struct peer *a, const char *to)
 {
 	static char body[60000];
@@ -790,7 +790,9 @@ static void heartbeat_timeout(struct stage *st)
 	WANT(a->code == 4408);
 }
 
-/* Whatever their beat, and though the answer comes in the very millisecond of the ping. */
+/*
+ * Clients stay whatever the phase of their heartbeat, and though the answer comes in the very millisecond of the ping.
+ */
 static void answering(struct stage *st)
 {
 	struct peer *p[16];
@@ -845,7 +847,7 @@ static void client_closes(struct stage *st)
 	WANT(c->end);
 }
 
-static void server_closes_and_nobody_answers(struct stage *st)
+static void server_closes_and_no_client_answers(struct stage *st)
 {
 	struct peer *a = peer_ws(st, "user_id=alice");
 
@@ -1071,7 +1073,7 @@ static void frozen(struct stage *st)
 	peer_text(st, typing, "GET /livez HTTP/1.1\r\nHo");
 	stage_pass(st, 1000);
 	for (int i = 0; i < 3; i++) {
-		stage_settle(st); /* time stands: nothing comes due, and nobody spins */
+		stage_settle(st); /* time stands still: nothing comes due, and no worker spins */
 		say_hello(st, a, b, s);
 		if (i == 2) /* sent while the process is stopped */
 			peer_text(st, typing, "st: x\r\n\r\n");
@@ -1177,12 +1179,12 @@ const struct story stories[] = {
 	  CONFIG("message_buffer_size", "4", "slow_consumer", "drop_oldest") },
 	{ "ping and pong", .play = ping_pong },
 	{ "heartbeat timeout: 4408", .play = heartbeat_timeout },
-	{ "idle clients who answer pings stay", .play = answering },
+	{ "idle clients that answer pings stay", .play = answering },
 	{ "a flood of control frames: 1008", .play = control_flood },
 	{ "messages over the rate: 4429", .play = message_rate,
 	  CONFIG("security.message_rate", "1/s", "security.message_burst", "4") },
 	{ "clients close", .play = client_closes, .tcp = true },
-	{ "the server closes and nobody answers", .play = server_closes_and_nobody_answers },
+	{ "the server closes and no client answers", .play = server_closes_and_no_client_answers },
 	{ "frames that are refused", .play = bad_frames },
 	{ "a reset while something is sent", .play = reset_while_sending, .tcp = true },
 	{ "half-closed connections", .play = half_close, .tcp = true },

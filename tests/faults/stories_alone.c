@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * stories_alone: what happens outside a running gateway: configurations, the program wsc, and two workers that relay to each
- * other, turned by hand. A configuration is never half believed: either all of it counts, or it is refused.
+ * stories_alone: stories outside a running gateway: configurations, the program wsc, and two workers that relay to each
+ * other, turned by hand. A configuration is never used in part: either all of it counts, or it is refused.
  */
 #include "stage.h"
 
@@ -88,7 +88,7 @@ static bool read_yaml(bool final, const char **what)
 	*what = "a configuration with faults has no word about them";
 	if (r[0] == -WSC_ESYSTEM && !wsc_config_problem(c, 0, NULL) && wsc_config_check(c, 0) != -WSC_ENOMEM)
 		goto bad;
-	*what = "a configuration that was accepted is not what was written";
+	*what = "an accepted configuration differs from the file";
 	if (worst == 0 && !(wsc_config_enabled(c) && values_right(c)))
 		goto bad;
 	*what = "a good configuration is refused";
@@ -283,7 +283,7 @@ static void rig_settle(struct rig *r, unsigned peers)
 	}
 }
 
-/* Everything that crosses from one worker to the other. */
+/* All traffic that crosses from one worker to the other. */
 static void rig_talk(struct rig *r)
 {
 	char head[256];
@@ -308,7 +308,7 @@ static void rig_talk(struct rig *r)
 		"POST /send HTTP/1.1\r\nHost: x\r\nX-User-ID: p\r\nContent-Length: 28\r\n\r\n{\"to\":\"u1\",\"content\":\"post\"}");
 	rig_come(r, &rig_peers[5], 1, "GET /online?limit=2 HTTP/1.1\r\nHost: x\r\n\r\n");
 	rig_settle(r, 6);
-	clock_pass(6000); /* what a peer does not answer is told as timed_out */
+	clock_pass(6000); /* an outcome that a peer does not answer is reported as timed_out */
 	rig_settle(r, 6);
 }
 
@@ -334,7 +334,7 @@ static void rig_problem(void *user, const struct wsc_problem *p)
 	rig_problems++;
 }
 
-/* Each has its answer or its end; nothing is lost in silence. */
+/* Each client has its answer or its end; nothing is lost in silence. */
 static const char *rig_judge(void)
 {
 	bool told = rig_problems > 0;

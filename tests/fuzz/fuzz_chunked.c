@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fuzz_chunked: the body decoder alone. Any bytes as a chunked body: whole, byte by byte and in cuts of the input's choice
- * must give the same bytes, the same end and the same verdict as a decoder that reads the text whole and backwards from
- * RFC 9112 §7.1 (with our refusals: no extensions, at most 16 digits). And any bytes as a body: written in chunks and
- * decoded they are the same, and one wrong byte in a delimiter is an error and never a body of another length.
+ * fuzz_chunked: the body decoder alone. Any bytes as a chunked body: whole, byte by byte and in cuts of the input's
+ * choice must give the same bytes, the same end and the same verdict as a decoder that reads the text whole and
+ * backwards from RFC 9112 §7.1 (with our refusals: no extensions, at most 16 digits). And any bytes as a body: written
+ * in chunks and decoded they are the same, and one wrong byte in a delimiter is an error and never a body of another
+ * length.
  */
 /* Shows: threat 49, threat 55 */
 #include "fuzz.h"
@@ -25,7 +26,7 @@ struct decoded {
 	struct buf body;
 };
 
-/* In pieces of at most @cut bytes, each in a block of its own. */
+/* In parts of at most @cut bytes, each in a block of its own. */
 static void decode(struct bytes in, size_t cut, struct decoded *d)
 {
 	struct http1_body b;
@@ -74,8 +75,8 @@ static int digit(uint8_t c)
 }
 
 /*
- * The same by the grammar: true and the body when @in begins with a whole one. Written for one whole text: it looks ahead
- * as it likes. Trailers are left to the decoder: @trailers tells that there are some.
+ * The same by the grammar: true and the body when @in begins with a whole one. Written for one whole text: it looks
+ * ahead as it likes. Trailers are left to the decoder: @trailers tells that there are some.
  */
 static bool reference(struct bytes in, struct buf *body, size_t *used, bool *trailers)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fuzz_config: a configuration file from anywhere never breaks the reader. Every line it gives is one line without
- * control bytes; what it accepts as a value can be said as a text that is accepted again and means the same.
+ * fuzz_config: no configuration file breaks the reader. Every message it gives is one line without control bytes; an
+ * accepted value can be written as a text that is accepted again and means the same.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,7 +36,7 @@ static void check_again(const struct config *values)
 
 		value_format(values, row, &text);
 		buf_add_u8(&text, '\0');
-		/* A secret is not told, an entry with a comma in it cannot be told in one line. */
+		/* A secret is not written, and an entry with a comma in it cannot be written in one line. */
 		if (text.len > 1 && row->kind != KIND_SECRET && row->kind != KIND_WORDS &&
 		    row->kind != KIND_ADDRESSES) {
 			expect(wsc_config_set(again, row->key, (const char *)text.at) == 0);

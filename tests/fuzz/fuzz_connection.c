@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * fuzz_connection: a whole gateway with its workers, hubs and connections, on the machine of connection/kernel.h, and
- * clients that read with connection/reader.h. The input is a little program: who connects, what bytes come in what cuts,
- * who stops reading, leaves or resets, what the program behind the gateway sends, kicks and lets its hooks say, when the
- * clock moves. README.md beside this has the instructions.
+ * clients that read with connection/reader.h. The input is a little program: clients connect, send bytes in any cuts,
+ * stop reading, leave or reset; the program behind the gateway sends, kicks and answers its hooks; the clock moves.
+ * README.md beside this has the instructions.
  *
- * Held to, at every step: what the server says is well-formed to the last byte (reader.c); nothing from a frame that
- * breaks the protocol is delivered to anybody; a message reaches only those it was for, once, in the order of its
- * sender; the server comes to rest, and sleeps; no connection holds more than its bounds. Before the end: whoever is still
- * there has got everything that was accepted, or was told of a gap; whoever was thrown out was told why; the statistics
- * add up. At the end, all clients gone: no connection, session, message byte, timer or descriptor is left. All of it over
- * plain sockets, through compression (connection/zip.h) and through TLS (connection/secure.h) alike.
+ * Checked at every step: the server's output is well-formed to the last byte (reader.c); nothing from a frame that
+ * breaks the protocol is delivered; a message reaches only its receivers, once, in the order of its sender; the server
+ * comes to rest, and sleeps; no connection holds more than its bounds. Before the end: each client still connected has
+ * got every accepted message, or a gap notice; each client that the server closed got the reason; the sums of the
+ * statistics are right. At the end, all clients gone: no connection, session, message byte, timer or descriptor is
+ * left. All of it holds over plain sockets, through compression (connection/zip.h) and through TLS
+ * (connection/secure.h) alike.
  */
 /* Shows: threat 2, threat 22, threat 30, threat 33, threat 62, threat 137, threat 139 */
 #include <errno.h>
@@ -56,8 +57,8 @@ struct peer {
 	int at; /* of the kernel */
 	enum peer_kind kind;
 	struct reader r;
-	int user, ticket; /* -1: none, or nobody knows */
-	bool clean;       /* it has said nothing but what is known to be right */
+	int user, ticket; /* -1: none, or unknown */
+	bool clean;       /* it has sent only bytes known to be right */
 	bool stalled, was_stalled;
 	bool left;            /* it has ended its side, reset, or sent a close frame */
 	bool asked_to_close;  /* it has sent a close frame, a right one, and reads on */
@@ -72,9 +73,9 @@ struct peer {
 		bool in_clear;             /* and said it in the clear */
 		bool broken;               /* the client breaks TLS */
 		bool goodbye;              /* it has said close_notify */
-		bool checked;              /* what the handshake has come to */
-		bool hopeless;             /* it asks for what is not to be had */
-		bool astray;               /* it has come to the wrong port for how it speaks */
+		bool checked;              /* the outcome of the handshake was checked */
+		bool hopeless;             /* it asks for a version or protocol that the server refuses */
+		bool astray;               /* it speaks TLS on the plain port, or not on the TLS port */
 		size_t cut;                /* bytes per turn on the wire; 0: all */
 		size_t left;               /* bytes until it says nothing any more; SIZE_MAX: never */
 		uint64_t ms, held_ms;      /* when it dialled; when it was seen to be accepted */
@@ -130,7 +131,7 @@ static struct {
 	size_t max_message;
 	struct {
 		bool on, only_1_3, only; /* only: no plain text on any port */
-		bool no_descriptor;      /* for somebody who came */
+		bool no_descriptor;      /* for a client that connected */
 		uint16_t port;
 		enum secure_identity who;
 		unsigned reloads, tickets;
@@ -240,7 +241,7 @@ static void on_error_frame(struct peer *p, const struct message *m)
 	expect(!p->clean || !bytes_eq(m->code, BYTES("bad_message")), "a right message was taken for a bad one");
 	if (!s)
 		return;
-	expect(s->from == (unsigned)(p - g.peer), "an error frame went to somebody else");
+	expect(s->from == (unsigned)(p - g.peer), "an error frame went to another client");
 	s->refused = true;
 }
 
@@ -261,7 +262,7 @@ static void on_message(void *ctx, const struct message *m)
 	       "a long message was not deflated");
 	n = (uint32_t)(s - g.sent) + 1;
 	expect(!s->forbidden, "a message out of a frame that broke the protocol was delivered");
-	expect(p->user < 0 || is_for(s, p), "a message went to somebody it was not for");
+	expect(p->user < 0 || is_for(s, p), "a message went to a client it was not for");
 	expect(!(s->seen & bit(p)), "a message was delivered twice");
 	expect(p->last[s->from] < n, "two messages of one sender changed their order");
 	s->seen |= bit(p);
@@ -274,7 +275,7 @@ static void check_agreed(const struct offer *o, const struct zip *d)
 {
 	if (!d->on)
 		return;
-	expect(g.deflate.on && o->made, "an extension that nobody has offered, or that is off");
+	expect(g.deflate.on && o->made, "an extension that was not offered, or that is off");
 	expect(!d->server_takeover || !o->server_no_takeover, "server_no_context_takeover was asked for");
 	expect(!d->client_takeover || !o->client_no_takeover, "client_no_context_takeover was offered");
 	expect(g.deflate.takeover || (!d->server_takeover && !d->client_takeover), "contexts that are not allowed");
@@ -297,11 +298,11 @@ static void on_answer(void *ctx, unsigned status, struct bytes body)
 	       "a client that speaks plainly is served where TLS is a must");
 	if (p->clean)
 		check_agreed(&p->offer, &p->r.zip);
-	/* A proxy may have taken it for a tunnel: nothing more must be read from it. */
+	/* A proxy may have taken the upgrade for a tunnel: the server must read nothing more from it. */
 	expect(p->kind != PEER_WS || !p->clean || status == 101 || p->r.last, "a refused upgrade keeps its connection");
 	if (p->kind != PEER_HTTP || !p->clean)
 		return;
-	expect(p->answered < p->asked || status == 408 || status == 503 || p->left, "an answer that nobody asked for");
+	expect(p->answered < p->asked || status == 408 || status == 503 || p->left, "an answer without a request");
 	if (p->answered >= p->asked || p->ask[p->answered] == NOBODY) {
 		p->answered++;
 		return;
@@ -313,7 +314,7 @@ static void on_answer(void *ctx, unsigned status, struct bytes body)
 
 /* ---- the turns ------------------------------------------------------------------------------------------------------------ */
 
-/* What was encrypted goes onto the wire, as far as it lets it through. True: something did. */
+/* Moves ciphertext to the wire, as far as the input lets it through. True: some bytes moved. */
 static bool transmit(struct peer *p)
 {
 	struct buf *wire = p->tls.end ? &p->tls.end->wire : NULL;
@@ -346,7 +347,7 @@ static void check_secured(struct peer *p)
 	/* A key encrypts for one rotation and decrypts for another. */
 	if (s->asked_to_resume && p->tls.tickets == g.tls.tickets && age < ROTATION_MS)
 		expect(s->resumed, "a fresh ticket is not taken");
-	expect(!s->resumed || p->tls.ms - p->tls.ticket_ms <= 2 * ROTATION_MS, "a ticket whose key is gone is taken");
+	expect(!s->resumed || p->tls.ms - p->tls.ticket_ms <= 2 * ROTATION_MS, "a ticket of a dropped key is taken");
 }
 
 static void hear_secured(struct peer *p, struct bytes b)
@@ -379,7 +380,7 @@ static void hear(struct peer *p, struct bytes b)
 		p->deaf = true;
 	if (first && p->tls.end && b.at[0] == 'H')
 		p->tls.in_clear = true;
-	/* An internal_error in front of everything is all that there is for whom nobody had a descriptor. */
+	/* Without a descriptor for the client the server sends only an internal_error, in front of everything. */
 	if (first && g.tls.no_descriptor && bytes_eq(b, BYTES("\x15\x03\x03\x00\x02\x02\x50"))) {
 		p->tls.broken |= p->tls.end != NULL;
 		p->deaf |= !p->tls.end && p->tls.astray;
@@ -395,14 +396,14 @@ static void check_secured_end(const struct peer *p)
 	const struct secure *s = p->tls.end;
 
 	if (p->tls.broken)
-		expect(!p->wide || s->alerted || s->notified, "a client that broke TLS was not told so");
+		expect(!p->wide || s->alerted || s->notified, "a client that broke TLS got no alert");
 	else
 		expect(!s->shaken || s->notified || p->tls.left != SIZE_MAX, "the end of TLS was not said");
 }
 
 /*
- * Our end of a handshake may be over before the server has read what it ends with. Where the clock creeps its time can run
- * out in between, and the server cannot say anything then.
+ * Our end of a handshake may be over before the server has read the last bytes of it. Where the clock creeps, the
+ * timeout can expire in between, and then the server can send nothing.
  */
 static bool ran_out_amid_handshake(const struct peer *p)
 {
@@ -429,7 +430,7 @@ static void end_of(struct peer *p)
 		expect(p->r.closed, "an event stream was ended without the event `closed`");
 }
 
-/* Those who read, read. True: there was something, or something more has come onto the wire. */
+/* All clients that are not stalled read. True: there was something, or something more has come onto the wire. */
 static bool read_all(void)
 {
 	bool any = false;
@@ -455,7 +456,9 @@ static bool read_all(void)
 	return any;
 }
 
-/* A worker that sleeps is left alone until its time has come or its epoll has something to tell. True: one had to do. */
+/*
+ * A worker that sleeps is left alone until its time has come or its epoll has something to tell. True: one had to do.
+ */
 static bool turn_all(void)
 {
 	bool any = false;
@@ -499,14 +502,14 @@ static void check_session(const struct conn *c, const struct settings *set, bool
 	expect(x->held.len <= 2 * LOOP_RECV_BYTES, "input is kept without bounds");
 }
 
-/* Who stops before it has asked for anything is gone within limits.header_timeout. */
+/* A client that stops before its first request is closed within limits.header_timeout. */
 static void check_silent(void)
 {
 	for (unsigned i = 0; i < g.npeers; i++) {
 		const struct peer *p = &g.peer[i];
 
 		if (!p->over && p->tls.end && p->tls.left == 0 && !p->r.answers && !p->was_stalled && p->tls.held_ms)
-			expect(kernel_ms() - p->tls.held_ms < GONE_MS, "a handshake that does not go on is waited for");
+			expect(kernel_ms() - p->tls.held_ms < GONE_MS, "the server waits for a stopped handshake");
 	}
 }
 
@@ -539,7 +542,7 @@ static void turns(unsigned n)
 	}
 }
 
-/* Until nobody has anything to do. What clients read is progress, many turns without any are none. */
+/* Turns until no side has work. A turn in which a client reads is progress; many turns without it are a failure. */
 static void settle(void)
 {
 	uint64_t n = 0;
@@ -558,7 +561,7 @@ static void pass(uint64_t ms, bool at_once)
 {
 	uint64_t target = kernel_ms() + ms, steps = 0;
 
-	/* As if the machine had slept: whatever was under way may have run out of time. */
+	/* As if the machine had slept: any timeout may have expired. */
 	if (at_once) {
 		kernel_pass_ms(ms);
 		for (unsigned i = 0; i < g.npeers; i++)
@@ -581,7 +584,7 @@ static void pass(uint64_t ms, bool at_once)
 
 static const size_t windows[] = { 1u << 20, 4096, 300, 120 };
 
-/* From now on it says nothing that is right, and the server must tell so and end. */
+/* From now on nothing that the client sends is right, so the server must send an alert and end. */
 static void break_tls(struct peer *p)
 {
 	p->tls.broken = true;
@@ -596,7 +599,7 @@ static void secure(struct peer *p, bool of_proxy)
 
 	if (of_proxy && how & 0x20)
 		kernel_write(p->at, BYTES("PROXY TCP4 192.0.2.1 192.0.2.2 5 443\r\n"));
-	/* Who stops half way asks for nothing that ends it before. */
+	/* A client that stops half way asks for nothing that would end its handshake before. */
 	if ((how >> 6) == 3)
 		how &= 0xc0 | SECURE_RESUME | SECURE_OTHER_GROUP;
 	p->tls.end = secure_new(how & 0x1f);
@@ -614,7 +617,7 @@ static void secure(struct peer *p, bool of_proxy)
 		break_tls(p);
 }
 
-/* A new client in @slot; NULL: nobody listens. */
+/* A new client in @slot; NULL: no listener, or too many clients. */
 static struct peer *dial(unsigned slot, enum peer_kind kind, uint8_t how)
 {
 	bool tls = g.tls.on && !(how & 0x80);
@@ -656,7 +659,7 @@ static struct peer *peer_at(unsigned slot)
 	return p && !p->over && !p->left ? p : NULL;
 }
 
-/* From now on nobody knows what it says. */
+/* From now on the bytes of this client are arbitrary. */
 static void soil(struct peer *p)
 {
 	p->clean = false;
@@ -677,7 +680,7 @@ static void say(struct peer *p, struct bytes b)
 	(void)transmit(p);
 }
 
-/* All that it has said is on the wire. */
+/* Puts all that the client has sent on the wire. */
 static void hurry(struct peer *p)
 {
 	p->tls.cut = 0;
@@ -690,7 +693,7 @@ static void say_buf(struct peer *p, struct buf *b)
 	buf_deinit(b);
 }
 
-/* One byte of the input is the offer; before there was one, a client offered and nobody agreed. */
+/* One byte of the input is the offer; without compression a client offers too, and the server does not agree. */
 static void add_offer(struct buf *b, struct offer *o)
 {
 	static const char *const server[] = { "", "8", "9", "10", "12", "14", "15", "" };
@@ -786,7 +789,7 @@ static bool may_speak(const struct peer *p)
 	return p->kind == PEER_WS && p->clean && p->r.state == READ_WS && !p->r.closed;
 }
 
-/* @payload as a message, in pieces and with pings between them as @how says. */
+/* @payload as a message, in fragments and with pings between them as @how says. */
 static void say_message(struct peer *p, uint8_t first, struct bytes payload, uint8_t how)
 {
 	size_t piece = how & 0x10 ? payload.len / 3 + 1 : payload.len, at = 0;
@@ -851,7 +854,7 @@ static void send_deflated(struct peer *p)
 	buf_deinit(&wire);
 }
 
-/* From a frame that is wrong: nobody may get it. */
+/* A message in a wrong frame: no client may get it. */
 static struct sent *new_forbidden(struct peer *p, uint8_t who)
 {
 	struct sent *s = may_speak(p) ? new_sent((unsigned)(p - g.peer), p->user, TO_USER, who % USERS) : NULL;
@@ -871,7 +874,7 @@ static void say_broken(struct peer *p, struct buf *b, unsigned code)
 	p->broken_code = code;
 }
 
-/* The same, but the frame is wrong: nobody may get it. */
+/* The same, but the frame is wrong: no client may get it. */
 static void send_broken(struct peer *p)
 {
 	uint8_t who = take_u8(), kind = take_u8() % 10;
@@ -928,7 +931,7 @@ static void add_stored(struct buf *b, struct bytes text, size_t missing)
 	buf_add(b, bytes_of(text.at, text.len - missing));
 }
 
-/* What is deflated is wrong, or the frame around it. */
+/* A compressed message with wrong DEFLATE data, or in a wrong frame. */
 static void send_broken_deflated(struct peer *p)
 {
 	uint8_t who = take_u8(), kind = take_u8() % 10;
@@ -1127,7 +1130,7 @@ static void stall(struct peer *p, bool on)
 
 /* ---- below the messages: TLS ------------------------------------------------------------------------------------------------------- */
 
-/* A record of which one bit is wrong; there is a message in it that nobody may get. */
+/* A record with one wrong bit; the message in it must reach no client. */
 static void corrupt(struct peer *p, uint8_t who, uint8_t at)
 {
 	struct secure *t = p->tls.end;
@@ -1209,11 +1212,11 @@ static void on_done(void *user, const struct wsc_outcome *o)
 {
 	struct sent *s = user;
 
-	expect(g.done_owed > 0, "an outcome that nobody waits for");
+	expect(g.done_owed > 0, "an outcome that no call waits for");
 	g.done_owed--;
 	if (!s)
 		return;
-	expect(!s->accepted && !s->refused, "an outcome was told twice");
+	expect(!s->accepted && !s->refused, "an outcome was reported twice");
 	s->accepted = o->error == 0;
 	s->refused = o->error != 0;
 }
@@ -1283,7 +1286,7 @@ static void program_acts(void)
 	}
 }
 
-/* What a hook says: @yes, @no, or that it will say later. */
+/* The verdict of a hook: @yes, @no, or pending. */
 static int verdict(struct wsc_call *call, int yes, int no, bool connect)
 {
 	unsigned n = roll(16);
@@ -1358,7 +1361,7 @@ static int hook_connect(void *user, struct wsc_call *call, const struct wsc_clie
 static void hook_disconnect(void *user, const struct wsc_client *client, const struct wsc_disconnect *why)
 {
 	(void)user;
-	expect(client->user_id[0] && why->code && why->reason, "somebody left without a name or a reason");
+	expect(client->user_id[0] && why->code && why->reason, "a session ended without a user or a reason");
 	g.let_go++;
 }
 
@@ -1543,7 +1546,7 @@ static void stop_soon(void)
 {
 	unsigned ms = take_u8() * 10u;
 
-	/* What is left after that time is cut without a word. */
+	/* Connections left after that time are cut without a close frame. */
 	g.cut = g.stopping = true;
 	g.calm = false;
 	wsc_stop(g.gw, ms);
@@ -1641,7 +1644,7 @@ static void step(unsigned op)
 
 /* ---- the end ------------------------------------------------------------------------------------------------------------------------ */
 
-/* @p was there all the time, and @s is its business: was it told? */
+/* @p was connected all the time, and @s is for it: did it arrive? */
 static void check_delivery(const struct sent *s, const struct peer *p)
 {
 	const struct peer *from = s->from == PROGRAM ? NULL : &g.peer[s->from];
@@ -1649,7 +1652,10 @@ static void check_delivery(const struct sent *s, const struct peer *p)
 
 	if (!is_session(p) || s->seen & bit(p) || s->refused || p->r.dropped)
 		return;
-	/* On a WebSocket silence is consent, as long as nothing kept it from being read. */
+	/*
+	 * On a WebSocket a message without an error frame is accepted, as long as nothing kept the server from reading
+	 * it.
+	 */
 	if (from && from->kind == PEER_WS)
 		accepted = !from->left && !from->over && !from->r.closed && !from->lossy && !from->broken;
 	expect(!accepted, "a message that was accepted did not arrive");
@@ -1684,17 +1690,17 @@ static void check_statistics(void)
 	expect(g.dirty || seen <= st.messages_sent, "more messages have arrived than were sent");
 	for (unsigned i = 0; i < g.nsent; i++)
 		received += g.sent[i].counted && !g.sent[i].refused;
-	/* What was queued for one that was never let in is sent and not seen. */
+	/* A message queued for a client that was never let in counts as sent, but no client sees it. */
 	for (unsigned i = 0; i < g.npeers; i++)
 		g.calm &= !g.peer[i].lossy && !g.peer[i].r.dropped &&
 			  (is_session(&g.peer[i]) || (g.peer[i].kind == PEER_HTTP && !g.peer[i].over));
 	if (!g.calm)
 		return;
-	expect(seen == st.messages_sent, "messages_sent is not what was sent");
-	expect(received == st.messages_received, "messages_received is not what was received");
+	expect(seen == st.messages_sent, "messages_sent differs from the messages sent");
+	expect(received == st.messages_received, "messages_received differs from the messages received");
 }
 
-/* What waits behind a hook may ask another one. */
+/* A message that waits for one hook may call another. */
 static void say_yes_to_all(void)
 {
 	do {
@@ -1715,7 +1721,7 @@ static void check_still_there(void)
 	for (unsigned i = 0; i < g.npeers; i++)
 		g.peer[i].stalled = false;
 	say_yes_to_all();
-	/* Time for those whose word is awaited. */
+	/* Time for handshakes and answers that the server waits for. */
 	pass(600, false);
 	say_yes_to_all();
 	if (g.stopping)
@@ -1732,7 +1738,7 @@ static void check_still_there(void)
 		       "a client that broke the protocol is still there");
 		expect(!p->broken || !p->r.closed || p->left || !blames(p->r.close_code) ||
 			       p->r.close_code == p->broken_code,
-		       "a client that broke the protocol was told something else");
+		       "a client that broke the protocol got another close code");
 		expect(p->kind != PEER_HTTP || !p->clean || p->over || p->left || p->r.last || p->answered >= p->asked,
 		       "a request was not answered");
 		expect(!p->tls.broken || !kernel_held(p->at), "a client that broke TLS is still there");
@@ -1762,11 +1768,11 @@ static void check_nothing_left(void)
 
 		expect(sh->conns.live == 0, "a connection is left");
 		expect(!hub_next_session(sh->hub, NULL), "a session is left");
-		/* What a worker that has stopped was sent, and what hooks still have, is left to wsc_free(). */
+		/* Tasks for a stopped worker, and calls that hooks still hold, are left to wsc_free(). */
 		if (g.stopping)
 			continue;
-		expect(atomic_load(&sh->set->shared.connections) == 0, "connections are counted that are gone");
-		expect(atomic_load(&sh->set->shared.context_bytes) == 0, "memory of contexts is counted that is gone");
+		expect(atomic_load(&sh->set->shared.connections) == 0, "ended connections are still counted");
+		expect(atomic_load(&sh->set->shared.context_bytes) == 0, "memory of freed contexts is still counted");
 		expect(sh->jobs.live == 0, "an outcome is owed for ever");
 		expect(hub_owner(sh->hub)->bytes == 0 && hub_owner(sh->hub)->count == 0, "a message is left");
 		expect(timers_next_ms(&sh->timers) == UINT64_MAX && timers_next_ms(&sh->hook_timers) == UINT64_MAX,
@@ -1775,7 +1781,7 @@ static void check_nothing_left(void)
 	}
 	for (unsigned i = 0; i < g.npeers; i++)
 		expect(g.stopping || !kernel_held(g.peer[i].at), "a socket is left");
-	expect(g.stopping || g.done_owed == 0, "an outcome was not told");
+	expect(g.stopping || g.done_owed == 0, "an outcome was not reported");
 }
 
 static uint64_t hash(struct bytes b)
@@ -1820,11 +1826,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	wsc_stop(g.gw, 0);
 	while (turn_all())
 		;
-	program_send((uint8_t)g.seed); /* too late: whoever hands over now is told so, and no hook is asked */
+	program_send((uint8_t)g.seed); /* too late: the call fails, and no hook is asked */
 	g.over = true;
 	wsc_free(g.gw);
-	expect(g.done_owed == 0, "an outcome was never told");
-	expect(!(g.hooks & 2) || g.let_in == g.let_go, "who was let in and who has left are not the same");
+	expect(g.done_owed == 0, "an outcome was never reported");
+	expect(!(g.hooks & 2) || g.let_in == g.let_go, "connect and disconnect hooks do not match");
 	for (unsigned i = 0; i < g.npeers; i++) {
 		reader_deinit(&g.peer[i].r);
 		secure_free(g.peer[i].tls.end);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Any bytes as a message from a client, and any bytes as the names that the gateway fills in. Held to: the promised size
- * is the written one; what is written is one line of valid UTF-8 JSON that parses again; written again it is the same;
- * nothing but what must go is gone; a fault has a sentence.
+ * Any bytes as a message from a client, and any bytes as the names that the gateway fills in. Checks: the promised size
+ * is the written one; the output is one line of valid UTF-8 JSON that parses again; written again it is the same; only
+ * the keys that must be removed are missing; a fault has a sentence.
  */
 /* Shows: threat 15, threat 76 */
 #include "fuzz.h"

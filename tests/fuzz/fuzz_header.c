@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fuzz_header: the values of header fields that decide something: the lists of a WebSocket handshake, Origin against
- * Host and the rules, addresses and networks. Each is held against a second reader written here, and against itself in
- * another spelling. Input: a byte that says which, then values parted by line feeds.
+ * fuzz_header: the header fields whose values decide: the lists of a WebSocket handshake, Origin against Host and the
+ * rules, addresses and networks. Each result is compared with a second reader written here, and with the result for
+ * another spelling. Input: a byte that picks the field, then values separated by line feeds.
  */
 /* Shows: threat 20 */
 #include "fuzz.h"
@@ -199,11 +199,11 @@ static void check_origin(struct bytes in)
 	yes = origin_allowed(rules, 4, origin, host);
 	if (yes)
 		assert(reference_allows(origin, host));
-	/* What the rules allow in one case they allow in the other. */
+	/* Upper and lower case give the same answer. */
 	if (canonical(origin, lower, sizeof lower) && origin.len < 500)
 		assert(origin_allowed(rules, 4, bytes_str(lower), host) == yes);
 	assert(origin.len > 512 || origin_allowed(any, 1, origin, host));
-	/* No rule lets in more than all of them do, and without rules there is only our own. */
+	/* No single rule allows more than all rules together, and without rules only our own origin is allowed. */
 	for (size_t i = 0; i < 4; i++)
 		assert(!origin_allowed(rules + i, 1, origin, host) || yes);
 	if (origin_allowed(NULL, 0, origin, host)) {

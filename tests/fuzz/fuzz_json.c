@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Any bytes to the JSON scanner and writer. Held to: walk and check agree; strings say what they say, however asked;
- * whatever bytes are written as a string come out as one valid string of the promised length; one line stays one value.
+ * Any bytes to the JSON scanner and writer. Checks: walk and check agree; each function reads the same from a string;
+ * any bytes written as a string come out as one valid string of the promised length; one line stays one value.
  */
 #include "fuzz.h"
 

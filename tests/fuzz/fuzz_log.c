@@ -139,7 +139,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		const uint8_t *end = memchr(in.at, 0xff, in.len);
 		struct bytes text = bytes_of(in.at, end ? (size_t)(end - in.at) : in.len);
 
-		/* 0xff parts, and is itself a byte that a field may end with. */
+		/* 0xff separates fields, and a field may also end with this byte. */
 		f[n] = how >> n & 1 ? KV_BYTES(keys[n], bytes_of(text.at, text.len + (end && how & 0x80)))
 				    : KV_BYTES(keys[n], text);
 		if (n == 2 && how & 0x40)
@@ -150,7 +150,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		n++;
 		bytes_skip(&in, text.len + (end != NULL));
 	}
-	/* The sentence is the program's own; but a failing system may put anything there too. */
+	/* The sentence is usually the program's own, but an error of the system may put any bytes there. */
 	what = mem_strndup(data + 1, how & 0x20 ? size - 1 : 0);
 	check(LOG_TEXT, how & 0x20 ? what : "session closed", f, n);
 	check(LOG_JSON, how & 0x20 ? what : "session closed", f, n);

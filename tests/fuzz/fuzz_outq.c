@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fuzz_outq: the queue of a connection against the simplest thing that could be one, an array. The input is a list of
- * operations on three queues that share their messages and their pool. After each, order, count, bytes and offset are the
- * model's, and every message is held exactly as often as it stands somewhere; at the end nothing is left.
+ * fuzz_outq: the queue of a connection against the simplest model, an array. The input is a list of operations on three
+ * queues that share their messages and their pool. After each, order, count, bytes and offset are the model's, and
+ * every message has as many references as it has places in queues; at the end nothing is left.
  */
 #include "fuzz.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A query and a path: query_valid() must foretell what decoding says, pairs must fit the scratch, decoding in place must
- * be decoding, and the Host check and list reader of the same request line must end.
+ * A query and a path: query_valid() must agree with decoding, pairs must fit the scratch, decoding in place must give
+ * the same bytes, and the Host check and list reader of the same request line must end.
  */
 /* Shows: threat 58 */
 #include "fuzz.h"

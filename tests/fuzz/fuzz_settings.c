@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * fuzz_settings: the same value by each of its ways: in a YAML file, as a variable of the environment, as --set, and as
- * ${NAME} in a file. All must agree: taken or refused, and with the same meaning; a fault names the key and is one line.
- * Input: a byte that picks the key, the value; or, from 0xf0 on, a text with ${} to expand, against a second expander.
+ * ${NAME} in a file. All must agree: taken or refused, and with the same meaning; a fault names the key and is one
+ * line. Input: a byte that picks the key, the value; or, from 0xf0 on, a text with ${} to expand, against a second
+ * expander.
  */
 #include <assert.h>
 #include <stdio.h>
@@ -33,7 +34,7 @@ static void check_faults(const struct wsc_config *c, const char *key, bool expec
 
 static void format(const struct wsc_config *c, const struct config_row *row, struct buf *out)
 {
-	if (row->kind == KIND_SECRET) { /* is not told by its format */
+	if (row->kind == KIND_SECRET) { /* its format does not show it */
 		const char *secret = *(char *const *)config_field_const(&c->values, row);
 
 		buf_add_str(out, secret ? secret : "(none)");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fuzz_sse: what the serialiser writes, a browser reads again, the same: event streams are parsed here by the letter of
- * WHATWG HTML 9.2.6, with CR, LF and CRLF as line ends. Whatever id and data are, nobody gets an event, an id or a retry
+ * fuzz_sse: a browser reads the same events that the serialiser writes. Event streams are parsed here by the letter of
+ * WHATWG HTML 9.2.6, with CR, LF and CRLF as line ends. Whatever id and data are, a reader gets no event, id or retry
  * that was not put in. Input: id, a zero byte, data; or data alone.
  */
 /* Shows: threat 72 */

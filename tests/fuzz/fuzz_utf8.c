@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fuzz_utf8: validation of the whole text, of its bytes one by one and of two pieces must agree with each other and
- * with a decoder that works on numbers; the first byte that cannot be right must be the one that fails.
+ * fuzz_utf8: validation of the whole text, of its bytes one by one and of two parts must agree with each other and with
+ * a decoder that works on numbers; validation must fail at the first byte that cannot be right.
  */
 #include "base/utf8.h"
 #include "fuzz.h"
 
 #include <stdlib.h>
 
-/* How a text begins: its first @n bytes are characters, and what follows is the end, a beginning, or a fault. */
+/* How a text begins: its first @n bytes are characters, and then comes the end, a beginning, or a fault. */
 struct verdict {
 	size_t n;
 	enum { WHOLE, CUT, FAULTY } end;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A stream of client frames, once whole and once in cuts that the input chooses: the events, put together to messages,
- * must be the same. Watches progress, the bound on what is left over, and that a failed or closed decoder stays so.
- * First byte: extensions; second: cuts. Whatever text comes out must be UTF-8.
+ * must be the same. Watches progress, the bound on unread input, and that a failed or closed decoder stays so. First
+ * byte: extensions; second: cuts. All text that comes out must be UTF-8.
  */
 /* Shows: threat 2, threat 3, threat 4, threat 5 */
 #include "fuzz.h"

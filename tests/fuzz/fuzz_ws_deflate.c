@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Compression, three things by the first byte. An offer header: what is agreed on is within what was offered and the answer
- * is one that the same reader would take as an offer. A stream of a client: nothing grows beyond the limit, the verdict
- * does not depend on what the stream has seen before, and what zlib makes of it by other calls is the same text. A message
- * of ours: what was deflated inflates to itself, with and without takeover.
+ * Compression, three things by the first byte. An offer header: the agreement is within the offer, and the same reader
+ * takes the answer as an offer. A stream of a client: nothing grows beyond the limit, the verdict does not depend on
+ * earlier messages, and zlib gives the same text by other calls. A message of ours: a deflated message inflates to
+ * itself, with and without takeover.
  */
 /* Shows: threat 20, threat 36, threat 39 */
 #include "fuzz.h"
@@ -66,7 +66,7 @@ static bool inflate_by_hand(struct bytes in, struct buf *out)
 		type = before ? z.data_type : type; /* a call without input forgets that it stands between blocks */
 		buf_add(out, bytes_of(some, sizeof some - z.avail_out));
 		if (r == Z_STREAM_END && z.avail_in == 4)
-			break; /* the tail belongs to nobody */
+			break; /* the tail belongs to no block */
 		if (r == Z_STREAM_END)
 			r = inflateResetKeep(&z);
 	} while (r == Z_OK && out->len <= LIMIT);

@@ -5,8 +5,9 @@
 #
 #   tests/fuzz/mutants.sh [TEXT]      only those whose row holds TEXT
 #
-# It prints a row per bug: what it is, the file, what was said. In a header only conn.c and ws.c see the bug. A line of the table: name | file of src | sed expression.
-# An expression that changes nothing is a failure too, so that the table follows the code.
+# It prints a row per bug: its name, the file, the first message of the replay. In a header only conn.c and ws.c see the
+# bug. A line of the table: name | file of src | sed expression. An expression that changes nothing is a failure too, so
+# that the table follows the code.
 set -u
 cd "$(dirname "$0")/../.."
 cc=${CC:-cc}
@@ -31,7 +32,7 @@ the error is told and the message delivered all the same|proto/ws.c|0,/return fa
 the last piece of a message goes twice|hub/publish.c|/^static uint32_t to_user/,/^}/ s/taken += session_take(h, session_of_user(n), m, true);/taken += session_take(h, session_of_user(n), m, true) + session_take(h, session_of_user(n), m, true);/
 a user's second device gets nothing|hub/publish.c|/^static uint32_t to_user/,/^}/ s/for (struct list \*n = u->sessions.next; n != \&u->sessions; n = n->next)/for (struct list *n = u->sessions.next; n != \&u->sessions; n = \&u->sessions)/
 the sender of a ticket message gets a copy|hub/publish.c|s/if (!bytes_eq(user_name(session_of_ticket(n)->user), sender))/if (true)/
-a message goes to everybody|hub/publish.c|s/return u ? to_user(h, u, m) : 0;/return to_all(h, m);/
+a message goes to all users|hub/publish.c|s/return u ? to_user(h, u, m) : 0;/return to_all(h, m);/
 the newest message comes first|hub/outq.c|/^int outq_push(struct/,/^}/ s/	if (!q->chunked \&\& q->count < OUTQ_INLINE) {/	if (q->count == 1 \&\& !q->offset) return outq_push_front(q, p, m);\n&/
 a reference is not given back|hub/outq.c|/^void outq_pop/,/^}/ s/drop(q, take_first(q, p));/msg_ref(q->chunked ? q->head->ref[q->head->first] : q->inl[0]), drop(q, take_first(q, p));/
 the gap is not told|hub/turn.c|s/s->gap++;/;/
@@ -43,7 +44,7 @@ the close frame goes twice|conn/conn_ws.c|/^void ws_queue_close/,/^}/ s/	\/\* Th
 silence ends a client without a word|transport/ws.c|s/conn_close(c, END_HEARTBEAT, true);/conn_end(c, end_close(END_HEARTBEAT), false);/
 a stream ends without its last event|conn/conn_sse.c|s/if (buf_reserve(&x->ctl, sse_size/if (false \&\& buf_reserve(\&x->ctl, sse_size/
 control frames cut into messages|conn/conn.c|s/if (n \&\& s->q.offset) {/if (false) {/
-what was sent of a message is forgotten|conn/conn.c|s/offset += (uint32_t)take;/offset += (uint32_t)take + 1;/
+the sent part of a message is forgotten|conn/conn.c|s/offset += (uint32_t)take;/offset += (uint32_t)take + 1;/
 an event holds its line breaks|proto/sse.c|s/n = put(out, n, BYTES("data: "));/n = put(out, n, BYTES("data:\\n"));/
 a frame has a longer length than it must|proto/ws.h|s/return len < 126 ? 2 : len < 65536 ? 4 : 10;/return len < 120 ? 2 : len < 65536 ? 4 : 10;/
 an answer names a wrong length|proto/http1_response.c|s/r->body.len);/r->body.len + 1);/
@@ -79,7 +80,7 @@ a client's context is forgotten although it was agreed on|proto/ws_deflate.c|s/i
 the context is kept behind a message that went out plain|proto/ws_deflate.c|s/if (!done || !takeover)/if (!takeover)/
 a larger window than was agreed on|conn/conn_deflate.c|s/ws_deflater_new(c->deflate.server_bits,/ws_deflater_new(15,/
 a larger window than was agreed on, for all|conn/conn_deflate.c|s/ws_deflater_new(bits,/ws_deflater_new(15,/
-what was deflated for one window goes to all|conn/conn_deflate.c|s/msg_made(m, bits)/msg_made(m, 15)/g; s/msg_make(m, bits,/msg_make(m, 15,/
+a message deflated for one window is sent to all|conn/conn_deflate.c|s/msg_made(m, bits)/msg_made(m, 15)/g; s/msg_make(m, bits,/msg_make(m, 15,/
 the client's window is taken for ours|conn/conn_deflate.c|s/x->in = ws_inflater_new(c->deflate.client_bits);/x->in = ws_inflater_new(8);/
 the answer allows contexts that we do not hold|proto/ws_deflate.c|s/d->client_takeover ? "" : "; client_no_context_takeover"/""/
 the answer does not say that we keep no context|proto/ws_deflate.c|s/d->server_takeover ? "" : "; server_no_context_takeover"/d->server_takeover ? "; server_no_context_takeover" : ""/
@@ -88,7 +89,7 @@ a window that was not asked about is named|proto/ws_deflate.c|s/if (o->client_bi
 the client's bound of our window is passed over|proto/ws_deflate.c|s/smaller(o->server_bits, p->window_bits)/p->window_bits/
 the four bytes of the flush are sent|proto/ws_deflate.c|s/return done ? 0 : WS_DEFLATE_PLAIN;/*len += done ? 4 : 0;\n\t&/
 a message that is cut off is taken|proto/ws_deflate.c|s/if (r == 0 \&\& (ended || !at_boundary(&i->z)))/if (false)/
-what inflates to too much is taken|conn/conn_deflate.c|s/uint64_t max = sh->set->opt.max_message_bytes, limit/uint64_t max = 1u << 30, limit/
+a message that inflates to too much is taken|conn/conn_deflate.c|s/uint64_t max = sh->set->opt.max_message_bytes, limit/uint64_t max = 1u << 30, limit/
 inflated text is not checked for UTF-8|conn/conn_deflate.c|s/if (text \&\& !utf8_valid/if (false \&\& !utf8_valid/
 a bomb is told to be no DEFLATE|conn/conn_deflate.c|s/return WS_CODE_TOO_BIG;/return WS_CODE_BAD_DATA;/
 a refused message is not part of the context|conn/conn_ws.c|s/if (!allowed \&\& !c->deflate.client_takeover)/if (!allowed)/
@@ -108,17 +109,17 @@ close_notify is not heard|net/tls.c|/^static void read_failure/,/^}/ s/t->ended 
 what breaks TLS is passed over|net/tls.c|/^static int fail/,/^}/ s/t->ended = true;/;/
 only the first record of a read is taken|net/tls.c|s/} while (r > 0 \&\& got < sizeof b->plain);/} while (false);/
 an end that comes while it is paused is lost|net/tls.c|/^void tls_feed/,/^}/ s/s->src.flags |= STREAM_READABLE;.*/;/
-an end that was not told is lost on the way to another worker|net/tls.c|/^int stream_give_tls/,/^}/ s/if (t->ended)/if (false)/
+an end that was not reported is lost on the way to another worker|net/tls.c|/^int stream_give_tls/,/^}/ s/if (t->ended)/if (false)/
 TLS stays behind when a connection moves|conn/conn_open.c|s/m->tls = stream_take_tls(&c->stream);/m->tls = NULL;/
 plain text is served where TLS is a must|conn/conn_http.c|s/return !h->only_tls \&\& (!conn_shard(c)->set->tls.no_plain || !h->peer.len);/return true;/
 TLS is spoken on the port for plain text|conn/conn_http.c|s/if (h->next.at\[0\] == TLS_FIRST_BYTE \&\& .*/if (h->next.at[0] == TLS_FIRST_BYTE) {/
-what was said in the clear is part of what is said inside|conn/conn_http.c|/^static void begin_tls/,/^}/ s/buf_clear(&h->next);/;/
+plain bytes are taken for decrypted bytes|conn/conn_http.c|/^static void begin_tls/,/^}/ s/buf_clear(&h->next);/;/
 an old version is spoken|net/tls.c|s/o->only_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION/TLS1_2_VERSION/
 HTTP/2 is agreed on|net/tls.c|/^static int on_alpn/,/^}/ s/return SSL_TLSEXT_ERR_ALERT_FATAL;/return SSL_TLSEXT_ERR_NOACK;/
 no ticket is taken|net/tls.c|/^static int on_ticket/,/^}/ s/if (!found)/if (!found || !enc)/
 tickets are good for ever|net/tls.c|s/if (now_ms >= server->shared.due_ms) {/if (!server->shared.due_ms) {/
 a ticket is good for one rotation alone|net/tls.c|s/		key\[1\] = key\[0\];/		key[1].live = false;/
-the key before stays good when nobody came for long|net/tls.c|s/if (late >= server->rotation_ms)/if (false)/
+the previous key stays good when no client came for long|net/tls.c|s/if (late >= server->rotation_ms)/if (false)/
 a reload changes nothing|net/tls.c|s/server->shared.set = set;/if (former) former = set; else server->shared.set = set;/
 a reload frees the certificates in use|net/tls.c|/^static struct tls_set \*current/,/^}/ s/atomic_fetch_add(&set->shared.refs, 1);/atomic_fetch_add(\&set->shared.refs, 0);/
 certificates outlive their use|net/tls.c|/^int tls_server_load/,/^}/ s/set_unref(former);/;/
@@ -146,7 +147,7 @@ object() # file of src
 	echo "$work/obj/$(echo "${1%.c}" | tr / _).o"
 }
 
-# What the replay said first; "-" when it found nothing.
+# The first message of the replay; "-" when it found nothing.
 verdict()
 {
 	timeout 120 "$work/mutant" tests/fuzz/corpus/connection > "$work/out" 2>&1

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * replay_main: gives a harness every file of the named directories, and the empty input first. A child process does
- * the work and counts in shared memory, so that one input which crashes is named, counted as failed, and the rest still run.
- * It knows nothing of what the harness decodes.
+ * replay_main: gives a harness every file of the named directories, and the empty input first. A child process does the
+ * work and counts in shared memory, so that one input which crashes is named, counted as failed, and the rest still
+ * run. It knows nothing of the decoders.
  */
 #include "fuzz.h"
 
@@ -115,7 +115,7 @@ int main(int argc, char **argv)
 		if (pid == 0) {
 			run_from(&in, at);
 			inputs_deinit(&in);
-			exit(EXIT_SUCCESS); /* here a leak is found: it cannot be laid at the door of one input */
+			exit(EXIT_SUCCESS); /* a leak is found here, after all inputs, so that it names none of them */
 		}
 		if (pid < 0 || waitpid(pid, &status, 0) < 0)
 			die("fork");

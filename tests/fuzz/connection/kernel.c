@@ -29,7 +29,7 @@ enum kind { FREE, STREAM, LISTENER, EPOLL, EVENTFD, TIMERFD };
 
 struct file {
 	enum kind kind;
-	/* registration: at most one epoll per descriptor is all that the product needs, but for a listener */
+	/* registration: the product needs at most one epoll per descriptor, but for a listener */
 	int epoll[KERNEL_WORKERS];
 	void *ptr[KERNEL_WORKERS];
 	uint32_t events[KERNEL_WORKERS];
@@ -52,7 +52,7 @@ struct client {
 	struct buf out, taken; /* from the server */
 	size_t window;
 	bool out_fin, out_full;
-	bool turned_away; /* accepted without a look at who it is: told at once that there is no room */
+	bool turned_away; /* accepted without a look at its address, and refused at once for want of a descriptor */
 };
 
 static struct {
@@ -311,7 +311,7 @@ int __wrap_close(int fd)
 		k.client[f->client].held = false;
 	if (f->kind == LISTENER)
 		for (int i = 0; i < k.nclients; i++)
-			k.client[i].accepted |= k.client[i].port == f->port; /* refused: nobody will hold it */
+			k.client[i].accepted |= k.client[i].port == f->port; /* refused: no descriptor will hold it */
 	f->kind = FREE;
 	return 0;
 }
@@ -331,7 +331,7 @@ int __wrap_eventfd(unsigned count, int flags)
 	return open_file(EVENTFD);
 }
 
-/* The reserve of descriptors is a second name of something that is open already. */
+/* The spare descriptor is a duplicate of an open one. */
 int __wrap_fcntl64(int fd, int cmd, ...);
 int __wrap_fcntl64(int fd, int cmd, ...)
 {
@@ -376,7 +376,7 @@ static int watcher_of(const struct file *f, int epfd)
 	return -1;
 }
 
-/* What watcher @w of @f is to be told now. */
+/* The events that epoll must report now to watcher @w of @f. */
 static uint32_t to_tell(const struct file *f, int w)
 {
 	if (!f->edge[w] && (f->events[w] & EPOLLET))
@@ -698,7 +698,7 @@ int __wrap_pthread_join(pthread_t t, void **result)
 	return 0;
 }
 
-/* What FORTIFY makes of them. */
+/* The names that FORTIFY gives these calls. */
 ssize_t __wrap___recv_chk(int fd, void *data, size_t n, size_t room, int flags);
 ssize_t __wrap___recv_chk(int fd, void *data, size_t n, size_t room, int flags)
 {

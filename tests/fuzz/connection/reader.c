@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* reader: see reader.h. What is not whole yet waits in @in; each step takes one whole thing off it. */
+/* reader: see reader.h. Incomplete input waits in @in; each step takes one complete frame, event or answer off it. */
 #include "connection/reader.h"
 
 #include <stdio.h>
@@ -209,7 +209,7 @@ static void read_field(struct reader *r, struct bytes name, struct bytes value)
 		for (size_t i = 0; i < value.len; i++)
 			expect(value.at[i] >= '0' && value.at[i] <= '9', "retry is no number");
 	} else {
-		expect(bytes_eq(name, BYTES("id")), "a field of an event that nobody sends");
+		expect(bytes_eq(name, BYTES("id")), "an event with an unknown field");
 	}
 }
 
@@ -303,7 +303,7 @@ static unsigned read_status(struct bytes line)
 		expect(line.at[i] >= '0' && line.at[i] <= '9', "a status that is no number");
 		status = status * 10 + line.at[i] - '0';
 	}
-	expect(status >= 100 && status < 600, "a status that nobody knows");
+	expect(status >= 100 && status < 600, "an unknown status");
 	return status;
 }
 
@@ -351,7 +351,7 @@ static bool read_head(struct reader *r, struct bytes *in)
 		r->last = false;
 	} else {
 		expect(r->status != 204 || !h.length, "a 204 with a body");
-		expect(h.has_length || r->status == 204, "an answer whose end nobody knows");
+		expect(h.has_length || r->status == 204, "an answer without a length");
 		r->state = READ_BODY;
 	}
 	if (r->state != READ_BODY && r->on_answer)
@@ -375,7 +375,7 @@ static void check_json_answer(const struct reader *r, struct bytes body)
 	expect(rc == 0, "an answer is broken JSON");
 	/* The API's own documents are JSON too, and no answers. */
 	expect(told ? success == (r->status < 400) : r->status == 200,
-	       "an answer whose `success` is not what its status says");
+	       "an answer whose `success` contradicts its status");
 }
 
 static bool read_body(struct reader *r, struct bytes *in)

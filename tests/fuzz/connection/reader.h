@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * reader: what a strict client makes of the bytes of the server, and aborts when they are wrong: HTTP/1.1 answers one
- * behind the other; after a 101 WebSocket frames (unmasked, whole, minimal lengths, no reserved bit but RSV1 on text where
- * compression was agreed on, text that is a message or the bare "pong", at most one close frame and nothing behind it); after
- * a stream's head an event stream by WHATWG's
- * rules, with one message per event and nothing behind the event `closed`. Has no line in common with src/proto. It knows
- * nothing of what was asked.
+ * reader: a strict client that reads the bytes of the server and aborts when they are wrong: HTTP/1.1 answers one
+ * behind the other; after a 101 WebSocket frames (unmasked, whole, minimal lengths, no reserved bit but RSV1 on text
+ * where compression was agreed on, text that is a message or the bare "pong", at most one close frame and nothing
+ * behind it); after a stream's head an event stream by WHATWG's rules, with one message per event and nothing behind
+ * the event `closed`. It has no line in common with src/proto and does not know the requests.
  */
 #ifndef WSC_TESTS_FUZZ_CONNECTION_READER_H
 #define WSC_TESTS_FUZZ_CONNECTION_READER_H
@@ -31,7 +30,7 @@ struct reader {
 	bool last;       /* nothing may follow this answer */
 	bool continued;  /* 100 was said for the request that is next to be answered */
 	bool closed;     /* a close frame or the event `closed` has come */
-	bool forgeable;  /* strangers may have said things in the server's name: the event `closed` proves nothing */
+	bool forgeable;  /* clients may have forged messages of the server: the event `closed` proves nothing */
 	bool asked_head; /* the client may have asked HEAD: an answer may lack its body */
 	unsigned close_code;
 	unsigned answers, pings, pongs, events, messages;
@@ -42,14 +41,14 @@ struct reader {
 	struct zip zip; /* what the answer agreed to */
 	struct buf inflated;
 	struct buf data;  /* of the event that is being read */
-	uint64_t dropped; /* that gap notices told of */
+	uint64_t dropped; /* messages, by the gap notices */
 	void (*on_message)(void *ctx, const struct message *m);
 	void (*on_answer)(void *ctx, unsigned status, struct bytes body);
 	void *ctx;
 };
 
 void reader_feed(struct reader *r, struct bytes in);
-/* The server has ended. @whole: it was never kept from saying all. */
+/* The server has ended. @whole: nothing kept it from sending all. */
 void reader_end(struct reader *r, bool whole);
 void reader_deinit(struct reader *r);
 /* Aborts with a sentence. */

@@ -28,7 +28,7 @@ static struct {
 static void need(bool ok)
 {
 	if (!ok)
-		wrong("OpenSSL refuses what the harness asks for");
+		wrong("OpenSSL refuses a setting of the harness");
 }
 
 /* ---- chance ------------------------------------------------------------------------------------------------------------- */
@@ -50,8 +50,8 @@ static int is_seeded(void)
 }
 
 /*
- * OpenSSL's clock, which stands still: a ticket grows old by the keys of the gateway and the clock of kernel.h alone, not
- * because the machine had no time for us between two turns.
+ * OpenSSL's clock, which stands still: a ticket grows old by the keys of the gateway and the clock of kernel.h alone,
+ * not because the machine was busy between two turns.
  */
 __attribute__((visibility("default"))) time_t time(time_t *at)
 {
@@ -173,7 +173,7 @@ void secure_boot(uint64_t seed)
 
 /* ---- one client ----------------------------------------------------------------------------------------------------------------- */
 
-/* What OpenSSL has written is for the wire. */
+/* Moves the bytes that OpenSSL has written to the wire. */
 static void collect(struct secure *s)
 {
 	BIO *out = SSL_get_wbio(s->ssl);
@@ -184,7 +184,7 @@ static void collect(struct secure *s)
 	(void)BIO_reset(out);
 }
 
-/* Looks at what a call that did not succeed means. */
+/* Judges a call that did not succeed. */
 static void judge(struct secure *s, int r)
 {
 	int error = SSL_get_error(s->ssl, r);

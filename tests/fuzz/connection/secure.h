@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * secure: a client's end of TLS: OpenSSL between two buffers, one of ciphertext for the wire, one of what is to be said.
- * All that OpenSSL draws by chance, on both ends, comes from one seed. It refuses what breaks the protocol; what a broken
- * peer means is left to whoever uses it.
+ * secure: a client's end of TLS: OpenSSL between two buffers, one of ciphertext for the wire, one of plain bytes to
+ * send. All random bytes of OpenSSL, on both ends, come from one seed. It refuses bytes that break the protocol; the
+ * harness decides whether the peer was allowed to break it.
  */
 #ifndef WSC_TESTS_FUZZ_CONNECTION_SECURE_H
 #define WSC_TESTS_FUZZ_CONNECTION_SECURE_H
@@ -11,10 +11,10 @@
 
 enum secure_how {
 	SECURE_ONLY_1_2 = 1,
-	SECURE_RESUME = 2,      /* with the last ticket that anybody got */
-	SECURE_HTTP = 4,        /* it says that it speaks HTTP/1.1 */
+	SECURE_RESUME = 2,      /* with the last ticket that a client got */
+	SECURE_HTTP = 4,        /* it offers HTTP/1.1 */
 	SECURE_H2 = 8,          /* or HTTP/2 */
-	SECURE_OTHER_GROUP = 16 /* its first key share is one that must be asked for again */
+	SECURE_OTHER_GROUP = 16 /* the server must ask for another key share than its first */
 };
 
 /* The server's certificates; a client tells them apart. */
@@ -28,13 +28,13 @@ struct secure {
 	bool resumed, asked_to_resume;
 	bool notified;   /* close_notify has come */
 	bool alerted;    /* a fatal alert has come */
-	const char *why; /* what was wrong with the server, "" when nothing was */
+	const char *why; /* the server's fault, "" when there was none */
 	unsigned tickets;
 };
 
 /* Before each run; forgets the ticket. */
 void secure_boot(uint64_t seed);
-/* Paths of the files that tls.certificate and tls.key name, and what is in them. */
+/* Paths of the files that tls.certificate and tls.key name, and their content. */
 const char *secure_certificate(void);
 const char *secure_key(void);
 void secure_install(enum secure_identity who);
@@ -42,13 +42,13 @@ void secure_install(enum secure_identity who);
 struct secure *secure_new(unsigned how);
 void secure_free(struct secure *s);
 void secure_write(struct secure *s, struct bytes plain);
-/* What has come, @plain gets what was said. Aborts at anything behind close_notify. */
+/* Reads @wire and appends the decrypted bytes to @plain. Aborts at any bytes behind close_notify. */
 void secure_read(struct secure *s, struct bytes wire, struct buf *plain);
 void secure_goodbye(struct secure *s);
-/* New keys for what it says, and asks for the same of the other side. TLS 1.3 alone: else false. */
+/* Changes the key for sending and asks the other side to do the same. TLS 1.3 alone: else false. */
 bool secure_update(struct secure *s);
 bool secure_is_1_3(const struct secure *s);
-/* Is it this certificate that the server has shown? */
+/* Has the server shown this certificate? */
 bool secure_saw(const struct secure *s, enum secure_identity who);
 
 #endif

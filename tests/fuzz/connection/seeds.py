@@ -144,7 +144,7 @@ def tls(how, stops_at=None):
 
 
 def tdial(number, slot, user, how, t, terms, amid):
-    """A handshake takes some turns: all of them, unless what follows is to come @amid them."""
+    """A handshake takes some turns: all of them, unless the next instructions come @amid them."""
     return (op(number, slot, *([] if user is None else [user]), how, *([] if how & IN_CLEAR else [t]), *([] if terms is None else [terms])) +
             (b"" if amid else settle()))
 
@@ -166,7 +166,7 @@ def thttp(slot, how=0, t=tls(0), amid=False):
 
 
 def below(slot, what, who=0, **k):
-    """what: 0 plain text between the records, 1 + 5 n a wrong bit in byte n, 2 pieces, 3 close_notify, 4 new keys"""
+    """what: 0 plain bytes between the records, 1 + 5 n a wrong bit in byte n, 2 parts, 3 close_notify, 4 new keys"""
     return op(22, slot, what, who, **k)
 
 

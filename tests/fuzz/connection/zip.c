@@ -60,7 +60,7 @@ static void agree_on(struct zip *d, struct bytes name, bool has_value, struct by
 		d->server_bits_told = true;
 		d->server_bits = bits_of(value);
 	} else {
-		expect(bytes_eq(name, BYTES("client_max_window_bits")), "a parameter that nobody knows");
+		expect(bytes_eq(name, BYTES("client_max_window_bits")), "an unknown parameter");
 		expect(!d->client_bits_told, "client_max_window_bits twice");
 		d->client_bits_told = true;
 		d->client_bits = bits_of(value);
@@ -70,7 +70,7 @@ static void agree_on(struct zip *d, struct bytes name, bool has_value, struct by
 void zip_agree(struct zip *d, struct bytes answer)
 {
 	expect(!d->on, "two extensions");
-	expect(bytes_eq(up_to(&answer, ';'), BYTES(NAME)), "an extension that nobody knows");
+	expect(bytes_eq(up_to(&answer, ';'), BYTES(NAME)), "an unknown extension");
 	*d = (struct zip){
 		.on = true, .server_takeover = true, .client_takeover = true, .server_bits = 15, .client_bits = 15
 	};
@@ -86,8 +86,8 @@ void zip_agree(struct zip *d, struct bytes answer)
 /* ---- what comes (§7.2.2) ------------------------------------------------------------------------------------------------ */
 
 /*
- * One byte at a time: zlib sees nothing beyond its window then, while a reference into what the same call has written would
- * pass however far back it is.
+ * One byte at a time: zlib sees nothing beyond its window then, while it accepts a reference into the output of the
+ * same call however far back it is.
  */
 static void inflate_all(z_stream *z, struct bytes in, struct buf *text)
 {

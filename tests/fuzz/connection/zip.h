@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * zip: a client's end of permessage-deflate (RFC 7692). What it reads is held to the letter of what was agreed on: no
- * reference beyond the window, none to an earlier message without context takeover, an end where a block ends. What it
- * writes keeps to that too. Has no line in common with src/proto; zlib does the DEFLATE.
+ * zip: a client's end of permessage-deflate (RFC 7692). It accepts only messages that keep the agreement to the letter:
+ * no reference beyond the window, none to an earlier message without context takeover, an end where a block ends. Its
+ * own messages keep it too. It has no line in common with src/proto; zlib does the DEFLATE.
  */
 #ifndef WSC_TESTS_FUZZ_CONNECTION_ZIP_H
 #define WSC_TESTS_FUZZ_CONNECTION_ZIP_H
@@ -27,7 +27,7 @@ enum zip_style {
 	ZIP_LEVEL = 3,  /* 6, 1, 9, stored */
 	ZIP_FINAL = 4,  /* the last block says that it is the last, §7.2.3.4 */
 	ZIP_BLOCKS = 8, /* more blocks than are needed */
-	ZIP_FLUSH = 16  /* and what came before the last of them is forgotten */
+	ZIP_FLUSH = 16  /* and the history before the last of them is forgotten */
 };
 /* A message of the client's, as it is agreed on. @style: how, beyond that. */
 void zip_write(struct zip *d, struct bytes text, unsigned style, struct buf *wire);

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The end-to-end tests once more, every client over TLS: what holds in plain text must hold there."""
+"""The end-to-end tests once more, every client over TLS: every promise must hold there too."""
 import os
 import sys
 

@@ -66,7 +66,7 @@ a hook's answer is not waited for|conn/conn_ws.c|s/stream_pause(&c->stream);$/;/
 an outcome is not told|conn/submit.c|/^static void job_outcome/,/^}/ s/tell_program(job.done, job.user, 0, BYTES("delivered")/if (false) tell_program(job.done, job.user, 0, BYTES("delivered")/
 an error frame goes to the receiver|conn/submit.c|/^void submit_outcome/,/^}/ s/c = conn_get(sh, r->token);/uint32_t pos = 0; c = slab_next(\&sh->conns, \&pos);/
 a head may be as long as it likes|proto/http1.c|s/lim->max_head/(lim->max_head * 1000)/g
-whoever is gone is asked late|gateway/gateway.c|/^static void tear_down/,/^}/ s/bury(gw);/;/
+the mail of stopped workers is not buried|gateway/gateway.c|/^static void tear_down/,/^}/ s/bury(gw);/;/
 hooks are asked after the end|conn/submit.c|s/if (sh->over) {/if (false) {/
 RSV1 is taken although nothing was agreed on|proto/ws.c|s/starts \&\& (d->bits \& BIT_DEFLATE)))/starts))/
 RSV1 on a continuation is taken|proto/ws.c|s/== WS_RSV1 \&\& starts \&\& (d->bits/== WS_RSV1 \&\& op <= 2 \&\& (d->bits/
@@ -94,19 +94,19 @@ inflated text is not checked for UTF-8|conn/conn_deflate.c|s/if (text \&\& !utf8
 a bomb is told to be no DEFLATE|conn/conn_deflate.c|s/return WS_CODE_TOO_BIG;/return WS_CODE_BAD_DATA;/
 a refused message is not part of the context|conn/conn_ws.c|s/if (!allowed \&\& !c->deflate.client_takeover)/if (!allowed)/
 a message that waits for its turn to be inflated is lost|conn/conn_ws.c|s/if (listening(c))$/if (false)/
-what comes behind a message that waits overtakes it|conn/conn_ws.c|s/bool go_on = code != DEFLATE_LATER;/bool go_on = true;/
+input behind a waiting message overtakes it|conn/conn_ws.c|s/bool go_on = code != DEFLATE_LATER;/bool go_on = true;/
 the shortest message for it is not looked at|conn/conn_deflate.c|s/return m->len \&\& m->len >= conn_shard(c)->set->opt.deflate.min_bytes;/return m->len > 0;/
 nothing is deflated|conn/conn_deflate.c|s/return m->len \&\& m->len >= conn_shard(c)->set->opt.deflate.min_bytes;/return false;/
 the memory of contexts is never given back|conn/conn_deflate.c|s/atomic_fetch_sub(&conn_shard(c)->set->shared.context_bytes, .*/;/
 a context outlives its connection|conn/conn_deflate.c|s/		ws_inflater_free(c->contexts->in);/		;/
 ciphertext that waits is lost|net/tls.c|s/return n < 0 ? (int)n : add_pending(t, b->out + n, len - (size_t)n);/return n < 0 ? (int)n : 0;/
-what is left of the ciphertext is forgotten|net/tls.c|/^static bool flush/,/^}/ s/if (t->pending_sent < t->pending_len)/if (false)/
+the rest of the ciphertext is forgotten|net/tls.c|/^static bool flush/,/^}/ s/if (t->pending_sent < t->pending_len)/if (false)/
 plain text is taken while ciphertext waits, and not sent|net/tls.c|s/while (!t->error \&\& flush(t)) {/while (!t->error \&\& (flush(t) || true)) {/
 the goodbye is not said|net/tls.c|s/(void)SSL_shutdown(t->ssl);.*/;/
 the end comes in front of what waits|net/tls.c|/^static void finish/,/^}/ s/if (!t->pending)/if (true)/
 alerts are not sent|net/tls.c|s/n = put(t, b->out, len); .*/n = t->error ? (ptrdiff_t)len : put(t, b->out, len);/
 close_notify is not heard|net/tls.c|/^static void read_failure/,/^}/ s/t->ended = true;/;/
-what breaks TLS is passed over|net/tls.c|/^static int fail/,/^}/ s/t->ended = true;/;/
+bytes that break TLS are ignored|net/tls.c|/^static int fail/,/^}/ s/t->ended = true;/;/
 only the first record of a read is taken|net/tls.c|s/} while (r > 0 \&\& got < sizeof b->plain);/} while (false);/
 an end that comes while it is paused is lost|net/tls.c|/^void tls_feed/,/^}/ s/s->src.flags |= STREAM_READABLE;.*/;/
 an end that was not reported is lost on the way to another worker|net/tls.c|/^int stream_give_tls/,/^}/ s/if (t->ended)/if (false)/

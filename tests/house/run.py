@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of the house itself: headers, symbols, installation, hardening, both compilers, the package list, the counting.
+"""Tests of the project itself: headers, symbols, installation, hardening, both compilers, package list, counting.
 
 usage: run.py PROGRAM [TEXT...]   PROGRAM lies in the build directory; only tests whose name contains a TEXT
 Prints "N passed, N failed".
@@ -116,7 +116,7 @@ int main(void)
 
 
 class Faults(unittest.TestCase):
-    """tests/faults/calls.def says of every function of libc that the product calls how it may fail."""
+    """tests/faults/calls.def names the possible errors of every function of libc that the product calls."""
 
     def test_every_call_into_libc_is_in_the_matrix_of_faults_or_known_not_to_fail(self):
         text = (ROOT / "tests/faults/calls.def").read_text()
@@ -226,7 +226,7 @@ class Installation(Temporary):
         for page in (p.name for p in (ROOT / "man").rglob("*.[1-8]")):
             self.assertTrue(any(re.search(f"/man/man./{re.escape(page)}(\\.gz)?$", f) for f in installed), page)
 
-    def test_the_library_goes_where_linker_and_pkg_config_of_debian_look(self):
+    def test_the_library_is_installed_where_linker_and_pkg_config_of_debian_look(self):
         # Left alone, meson takes lib64 on a machine that has never built a Debian package.
         options = json.loads(sh("meson", "introspect", "--buildoptions", ROOT / "meson.build"))
         value = {o["name"]: o["value"] for o in options}
@@ -237,7 +237,7 @@ class Installation(Temporary):
 
 
 class Hardening(unittest.TestCase):
-    """What the program and the library need; how hard they are, tools/check-hardening looks at."""
+    """The libraries that the program and the library need; tools/check-hardening checks the hardening."""
 
     def each(self):
         return [(name, sh("readelf", "-dlhW", BUILD / name)) for name in ("wsc", "libwsc.so")]
@@ -248,8 +248,8 @@ class Hardening(unittest.TestCase):
             self.assertLessEqual(needed, {"libc", "libyaml-0", "libssl", "libcrypto", "libz"}, name)
 
 
-# Unbounded writes, calls that need a NUL or a global, recursion on the stack, other programs, resolvers, weak chance; and
-# what a library must leave to its program.
+# Unbounded writes, calls that need a NUL or a global, recursion on the stack, other programs, resolvers, weak random
+# numbers; and calls that a library must leave to its program.
 FORBIDDEN = set("""strcpy stpcpy strcat sprintf vsprintf gets atoi atol atof strtok scanf sscanf fscanf alloca
     setjmp _setjmp longjmp siglongjmp fork vfork execve execv execvp execl execlp posix_spawn posix_spawnp system popen
     getaddrinfo gethostbyname getnameinfo res_query rand srand random drand48 rand_r tmpnam mktemp tempnam
@@ -260,7 +260,7 @@ OF_PROGRAMS = {"signal", "sigaction", "sigprocmask", "exit", "_exit", "abort", "
 
 class Calls(unittest.TestCase):
     def calls(self, name):
-        """What a file takes from other libraries; the checked twin of a call counts as the call."""
+        """The functions that a file takes from other libraries; the checked twin of a call counts as the call."""
         names = (line.split()[-1].split("@")[0] for line in sh("nm", "-D", "--undefined-only", BUILD / name).splitlines())
         return {re.sub(r"^__(isoc99_)?(\w+?)(_chk)?$", r"\2", n) for n in names}
 
@@ -270,7 +270,7 @@ class Calls(unittest.TestCase):
             self.assertEqual(self.calls(name) & FORBIDDEN, set(), name)
             self.assertIn("recv", self.calls(name))
 
-    def test_the_library_leaves_to_its_program_what_is_the_programs(self):
+    def test_the_library_makes_no_call_that_is_the_programs_business(self):
         self.assertEqual(self.calls("libwsc.so") & OF_PROGRAMS, set())
 
 
@@ -353,7 +353,7 @@ exit ${APT_STATUS:-0}
 
 
 class Packages(Temporary):
-    """tools/install-packages.sh among programs that only pretend."""
+    """tools/install-packages.sh with false dpkg and apt programs."""
 
     def setUp(self):
         super().setUp()
@@ -380,7 +380,7 @@ class Packages(Temporary):
     def test_only_the_named_group_counts(self):
         self.assertEqual(self.run_tool("build", ABSENT="curl"), (0, "", ""))
 
-    def test_root_installs_what_is_missing_and_only_that(self):
+    def test_root_installs_the_missing_packages_and_no_others(self):
         status, _, calls = self.run_tool("build", "test", ABSENT="curl")
         self.assertEqual(status, 0)
         self.assertRegex(calls, r"(?s)apt .*update\n.*install .*--no-install-recommends curl\n$")
@@ -417,7 +417,7 @@ class Packages(Temporary):
 
 
 class Counting(Temporary):
-    """tools/run-tests tells the truth about programs that do not."""
+    """tools/run-tests counts a failure when a program's status contradicts its counts."""
 
     def result(self, output, status=0):
         runner = {"__name__": "runner", "__file__": str(ROOT / "tools/run-tests")}

@@ -227,7 +227,7 @@ TEST(an_identity_that_stays_pending_beyond_hook_timeout_is_503)
 }
 
 /* Shows: threat 116, threat 117 */
-TEST(a_client_that_leaves_while_its_identity_is_pending_harms_nobody)
+TEST(a_client_that_leaves_while_its_identity_is_pending_harms_no_other_client)
 {
 	struct scene *s = scene_new(&pending, NULL);
 	struct client *c;

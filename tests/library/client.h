@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * client: a WebSocket, event stream or HTTP call from the other side of the wire, small enough to be believed. It blocks, with
- * a deadline on everything, belongs to one thread and knows nothing of libwsc. Text frames only, no fragments: what the
- * gateway's own peers may do beyond that is tested elsewhere.
+ * client: a WebSocket, event stream or HTTP call from the other side of the wire, small enough to be believed. It
+ * blocks, with a deadline on everything, belongs to one thread and knows nothing of libwsc. It sends text frames only,
+ * no fragments: other tests send the rest.
  */
 #ifndef WSC_TESTS_LIBRARY_CLIENT_H
 #define WSC_TESTS_LIBRARY_CLIENT_H
@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* How long anything may take that should come; longer under sanitizers and valgrind. */
+/* How long a test waits for expected input; longer under sanitizers and valgrind. */
 int patience_ms(void);
 /* Milliseconds, @ms of them in a release build. */
 int slowly(int ms);
@@ -24,7 +24,10 @@ struct answer {
 	char head[4096];
 	char body[16384];
 };
-/* One call on a connection of its own. @fields: header lines, each with its CRLF, or NULL; @body NULL: none. False: no answer. */
+/*
+ * One call on a connection of its own. @fields: header lines, each with its CRLF, or NULL; @body NULL: none. False: no
+ * answer.
+ */
 bool http_call(uint16_t port, const char *method, const char *target, const char *fields, const char *body,
 	       struct answer *out);
 
@@ -38,21 +41,24 @@ struct client *ws_over(int fd, const char *target, const char *fields);
 /* Sends the request and does not wait for the answer: client_status() does. */
 struct client *ws_begin(uint16_t port, const char *target, const char *fields);
 
-/* 101 or 200 when it is open, else what the refusal says; 0: no answer. */
+/* 101 or 200 when it is open, else the status of the refusal; 0: no answer. */
 int client_status(struct client *c);
 /* The whole answer as text: head, and the body of a refusal. */
 const char *client_answer(struct client *c);
 
 /* The next message; good until the next read. NULL: none came in time, or it is over. @ms < 0: patience_ms(). */
 const char *client_read(struct client *c, int ms);
-/* Reads one message and says whether it contains @part; prints what came instead. */
+/* Reads one message and says whether it contains @part; if not, prints the message. */
 bool client_gets(struct client *c, const char *part);
 /* Sends one text frame, printf-like. */
 bool client_say(struct client *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Sends bytes as they are. */
 bool client_raw(struct client *c, const void *bytes, size_t len);
 
-/* Waits for the end; the code of the close frame or closed event, 1006 without one, 0: it has not ended. Skips messages. */
+/*
+ * Waits for the end; the code of the close frame or closed event, 1006 without one, 0: it has not ended. Skips
+ * messages.
+ */
 unsigned client_end(struct client *c);
 /* The reason that came with it. */
 const char *client_reason(const struct client *c);

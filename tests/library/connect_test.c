@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* on_client_connect, on_client_disconnect, welcome_message: a connection comes, is greeted and goes, each exactly once. */
+/*
+ * on_client_connect, on_client_disconnect, welcome_message: a connection opens, is greeted and ends, each exactly once.
+ */
 #include "scene.h"
 
 static const char *const transports[] = { "ws", "sse", "http" };
@@ -31,7 +33,7 @@ static int describe(void *user, struct wsc_call *call, const struct wsc_client *
 }
 
 /* Shows: 2.attributes, 8.on_client_connect */
-TEST(on_client_connect_sees_who_comes)
+TEST(on_client_connect_sees_each_new_client)
 {
 	struct scene *s = scene_new(&(struct wsc_hooks){ .on_client_connect = describe }, NULL);
 	struct client *c =
@@ -53,7 +55,7 @@ TEST(on_client_connect_sees_who_comes)
 }
 
 /* Shows: 8.on_client_connect */
-TEST(connections_of_a_user_are_counted_this_one_included_and_those_left)
+TEST(connections_of_a_user_are_counted_on_connect_and_on_disconnect)
 {
 	struct scene *s = scene_new(&both, NULL);
 	struct client *one = scene_ws(s, "user_id=alice"), *two, *bob;
@@ -139,7 +141,7 @@ TEST(a_pending_connect_is_refused_by_another_thread)
 	client_free(c);
 	client_free(d);
 	scene_free(s);
-	/* Nobody was let in, so nobody has left. */
+	/* No client was let in, so none has left. */
 }
 
 TEST(a_connect_that_stays_pending_beyond_hook_timeout_is_503)
@@ -150,7 +152,7 @@ TEST(a_connect_that_stays_pending_beyond_hook_timeout_is_503)
 	CHECK_EQ(client_status(c), 503);
 	CHECK(strstr(client_answer(c), "hook_timeout") != NULL);
 	CHECK_EQ(notes(s, "left"), 0);
-	/* The program lets in somebody who is not there any more: so that its books balance, it is told that they left. */
+	/* The program lets in a client that has left: on_client_disconnect follows, so that its counts agree. */
 	wsc_finish(kept(s, 0), 0, NULL);
 	CHECK(wait_notes(s, "left alice", 1));
 	client_free(c);
@@ -158,7 +160,7 @@ TEST(a_connect_that_stays_pending_beyond_hook_timeout_is_503)
 }
 
 /* Shows: threat 116 */
-TEST(who_leaves_while_pending_has_left_once_if_let_in_and_never_otherwise)
+TEST(a_client_that_leaves_while_pending_has_left_once_if_let_in_and_never_otherwise)
 {
 	struct scene *s = scene_new(&pending, NULL);
 
@@ -280,7 +282,7 @@ TEST(on_client_disconnect_of_a_stream_that_its_client_leaves)
 }
 
 /* Shows: 8.on_client_disconnect */
-TEST(on_client_disconnect_for_everybody_at_shutdown)
+TEST(on_client_disconnect_for_every_client_at_shutdown)
 {
 	struct scene *s = scene_new(&both, NULL);
 	struct client *c[6];
@@ -305,8 +307,8 @@ TEST(on_client_disconnect_for_everybody_at_shutdown)
 	scene_free(s);
 }
 
-/* What hooks note must outlive the gateway here, so the scene is taken apart by hand. */
-TEST(on_client_disconnect_for_everybody_when_the_gateway_is_freed)
+/* The notes of hooks must outlive the gateway here, so the scene is taken apart by hand. */
+TEST(on_client_disconnect_for_every_client_when_the_gateway_is_freed)
 {
 	struct scene *s = scene_new(&both, NULL);
 	struct client *ws = scene_ws(s, "user_id=alice"), *sse = scene_sse(s, "user_id=bob");
@@ -353,7 +355,7 @@ TEST(a_kick_from_within_on_client_connect_takes_effect_once_it_is_connected)
 }
 
 /* Shows: threat 95 */
-TEST(a_kick_while_the_connect_is_pending_lets_nobody_in)
+TEST(a_kick_while_the_connect_is_pending_ends_the_client)
 {
 	struct scene *s = scene_new(&pending, NULL);
 	struct client *c = ws_begin(s->port, "/ws?user_id=alice", NULL);
@@ -481,7 +483,7 @@ static void problem(void *user, const struct wsc_problem *p)
 }
 
 /* Shows: 8.on_error, threat 23 */
-TEST(on_error_hears_of_what_went_wrong_with_source_and_severity)
+TEST(on_error_gets_each_problem_with_source_and_severity)
 {
 	struct scene *s = scene_new(&(struct wsc_hooks){ .welcome_message = greet_badly, .on_error = problem }, NULL);
 	struct client *c = scene_ws(s, "user_id=alice");

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A guest in somebody's program: threads only on demand, no signal handlers, no globals, its own loop or the host's, own routes, adopted sockets. */
+/*
+ * The library inside a program: threads only on demand, no signal handlers, no globals, its own loop or the host's, own
+ * routes, adopted sockets.
+ */
 #include "scene.h"
 
 #include <arpa/inet.h>
@@ -160,7 +163,7 @@ static bool host_loop(struct scene *s, int fd)
 	return false;
 }
 
-/* Runs the gateway until @text has come whole, in however many pieces; @in ends with NUL. */
+/* Runs the gateway until @text has come whole, in any number of parts; @in ends with NUL. */
 static bool host_reads(struct scene *s, int fd, char *in, size_t size, const char *text)
 {
 	size_t len = 0;
@@ -196,7 +199,7 @@ TEST(the_host_drives_it_from_its_own_loop_in_one_thread)
 	CHECK_EQ(wsc_send(s->gateway, &(struct wsc_message){ .to = "alice", .content = "from the loop" }, note_outcome,
 			  s),
 		 0);
-	/* What a call of the host's own caused shows on the descriptor too; a message ends in its brace. */
+	/* The descriptor reports work from the host's own call too; a message ends in its brace. */
 	CHECK(host_reads(s, fd, in, sizeof in, "}"));
 	CHECK(memmem(in, sizeof in, "from the loop", 13) != NULL);
 	CHECK(noted(s, "outcome 0 1"));
@@ -545,7 +548,7 @@ TEST(a_configuration_with_a_fault_fails_the_start_and_says_which)
 	scene_free(s);
 }
 
-TEST(a_port_that_is_taken_is_said_and_the_gateway_may_be_freed)
+TEST(a_port_in_use_is_reported_and_the_gateway_may_be_freed)
 {
 	struct scene *s = scene_new(NULL, NULL), *t;
 	char port[16];
@@ -598,7 +601,7 @@ TEST(calls_in_the_wrong_state_are_refused)
 	CHECK(wsc_new(NULL, NULL) == NULL);
 }
 
-/* Told, but silent: it has the close frame in its socket and does not answer it. */
+/* The client has the close frame in its socket and does not answer it. */
 TEST(wsc_stop_waits_no_longer_than_its_timeout)
 {
 	struct scene *s = scene_new(NULL, NULL);
@@ -614,7 +617,7 @@ TEST(wsc_stop_waits_no_longer_than_its_timeout)
 	scene_free(s);
 }
 
-TEST(who_does_not_even_take_what_waits_for_it_is_cut_and_wsc_wait_says_so)
+TEST(a_client_that_takes_no_bytes_is_cut_and_wsc_wait_returns_1)
 {
 	struct scene *s = scene_new(NULL, "message_buffer_size", "1000", "performance.max_queue_bytes", "64MiB", NULL);
 	struct client *c = scene_ws(s, "user_id=alice"); /* reads nothing */
@@ -641,7 +644,7 @@ static void sink(void *user, const char *line, size_t len)
 	note(user, "log %.*s", (int)len, line);
 }
 
-TEST(the_log_goes_where_the_program_says)
+TEST(the_log_goes_to_the_programs_function)
 {
 	struct scene *s = scene_prepare(NULL, NULL);
 
@@ -674,7 +677,7 @@ static int later(void *user, struct wsc_call *call, struct wsc_message *m)
 	return keep(user, call);
 }
 
-TEST(a_message_that_waits_when_the_gateway_is_freed_is_told_so_and_asks_no_hook)
+TEST(a_message_that_waits_when_the_gateway_is_freed_gets_an_outcome_and_asks_no_hook)
 {
 	struct scene *s = scene_prepare(&(struct wsc_hooks){ .on_message_send = later, .on_broadcast = later }, NULL);
 	struct wsc_message m = { .to = "alice", .content = "x" };

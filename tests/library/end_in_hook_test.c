@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * end_in_hook: connections that are ended from within a hook: the hook's own, the one before and the one behind it, and
- * every other one from the hook of one that is just ending. Each ends exactly once, with the code of a kick, and the gateway
- * goes on.
+ * end_in_hook: connections that a hook ends: the hook's own, its neighbours before and behind it, and all others from
+ * the hook of a connection that is just ending. Each ends exactly once, with the code of a kick, and the gateway goes
+ * on.
  */
 #include "scene.h"
 
 #define MANY 9
 
-/* Which hook of this scene ends what; set before the gateway starts. */
+/* The hook of this scene that ends the victim; set before the gateway starts. */
 struct plan {
 	const char *hook;
 };
@@ -137,7 +137,7 @@ TEST(every_hook_may_end_the_connection_it_runs_for)
 }
 
 /* Shows: threat 17 */
-TEST(who_is_ended_by_its_own_connect_hook_is_told_4410_and_leaves_once)
+TEST(a_client_that_its_own_connect_hook_ends_gets_4410_and_leaves_once)
 {
 	struct plan plan = { "on_client_connect" };
 	struct scene *s = kicking_scene(&plan);
@@ -187,7 +187,7 @@ static void open_many(struct scene *s, struct client *of[MANY])
 }
 
 /* Shows: threat 125 */
-TEST(a_broadcast_may_end_its_sender_and_those_before_and_behind_it)
+TEST(a_broadcast_may_end_its_sender_and_the_sessions_before_and_behind_it)
 {
 	struct scene *s = scene_new(&(struct wsc_hooks){ .on_broadcast = broadcast_ends_three,
 							 .on_client_disconnect = note_disconnect },
@@ -225,7 +225,7 @@ static void disconnect_ends_neighbours(void *user, const struct wsc_client *clie
 }
 
 /* Shows: threat 125 */
-TEST(one_that_ends_may_end_its_neighbours_until_nobody_is_left)
+TEST(the_end_of_a_session_may_end_its_neighbours_until_none_is_left)
 {
 	struct scene *s = scene_new(&(struct wsc_hooks){ .on_client_disconnect = disconnect_ends_neighbours }, NULL);
 	struct client *of[MANY];

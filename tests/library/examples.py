@@ -50,7 +50,7 @@ def rows(database, query):
 # ---- quick start, sending --------------------------------------------------------------------------------------------
 
 
-def test_quick_start_serves_what_the_quick_reference_asks_of_it():
+def test_quick_start_serves_the_calls_of_the_quick_reference():
     with example("quick_start") as p, p.ws("user_id=user2") as user2:
         same(p.send("user1", to="user2", content="Hi")[1]["data"]["delivered_count"], 1)
         same(user2.read()["content"], "Hi")
@@ -69,7 +69,7 @@ def test_quick_start_reads_a_configuration_file():
             same(p.call("GET", "/wsc/stats")[1]["data"]["node_id"], "from-the-file")
 
 
-def test_examples_say_what_is_wrong_and_fail():
+def test_examples_report_the_fault_and_fail():
     with example("quick_start") as p:
         done = subprocess.run([BUILD / "examples/example_quick_start", str(p.port)], capture_output=True, text=True, timeout=PATIENCE)
         same((done.returncode, str(p.port) in done.stderr), (1, True))
@@ -78,7 +78,7 @@ def test_examples_say_what_is_wrong_and_fail():
     same((done.returncode, "database" in done.stderr), (1, True))
 
 
-def test_send_and_broadcast_sends_lines_and_says_what_became_of_them():
+def test_send_and_broadcast_sends_lines_and_prints_their_outcomes():
     with example("send_and_broadcast") as p, p.ws("user_id=user2") as user2, p.ws("user_id=user3") as user3:
         p.say("user2: hello")
         message = user2.read()

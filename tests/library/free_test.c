@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * wsc_free with everything still going on: sockets, streams, half a request, messages on their way, pending hooks. It frees all
- * of it; that nothing is left is for valgrind and the leak sanitizer to see, which run this file.
+ * wsc_free in the middle of everything: sockets, streams, half a request, messages on their way, pending hooks. It
+ * frees all of it; valgrind and the leak sanitizer run this file and see that nothing is left.
  */
 #include "scene.h"
 
@@ -91,7 +91,7 @@ TEST(pending_calls_may_be_finished_between_the_stop_and_wsc_free)
 	wsc_free(s->gateway);
 	s->gateway = NULL;
 	CHECK_EQ(notes(s, "outcome"), 2);
-	CHECK_EQ(notes(s, "left"), notes(s, "came")); /* one was let in too late, and is said to have left */
+	CHECK_EQ(notes(s, "left"), notes(s, "came")); /* on_client_disconnect follows for the client let in too late */
 	client_free(alice);
 	client_free(slow);
 	scene_free(s);
@@ -117,7 +117,7 @@ TEST(a_gateway_that_never_started_or_failed_to_start_is_freed)
 }
 
 /* Shows: threat 23 */
-TEST(gateways_come_and_go_without_a_trace)
+TEST(gateways_are_made_and_freed_without_a_trace)
 {
 	for (int i = 0; i < 5; i++) {
 		struct scene *s = scene_new(&hooks, NULL);

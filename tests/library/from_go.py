@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The C twins of docs/from-go.md and docs/quick-reference.md, taken out of the pages, put into scaffold/*.c.in, compiled against the
-library and run: each must do what its Go snippet promises. A snippet that no scaffold uses is a failure.
+"""The C twins of docs/from-go.md and docs/quick-reference.md, taken out of the pages, put into scaffold/*.c.in, compiled
+against the library and run: each must do what its Go snippet promises. A snippet that no scaffold uses is a failure.
 
 usage: from_go.py BUILD
 Prints "N passed, N failed".
@@ -50,7 +50,7 @@ YAML = fenced(QUICK, "yaml")[0][1]
 
 
 def split(block):
-    """What stands at file scope (up to the end of the last function or struct), and the statements behind it."""
+    """The code at file scope (up to the end of the last function or struct), and the statements behind it."""
     lines = block.splitlines()
     ends = [i for i, line in enumerate(lines) if line in ("}", "};") and not statement(lines, i)]
     at = ends[-1] + 1 if ends else 0
@@ -231,7 +231,7 @@ def test_keep_a_log():
         eventually(lambda: rows(p, "SELECT content FROM messages ORDER BY rowid") == [("It's \"me\"",), ("last",)], "two rows")
 
 
-def test_follow_who_is_online():
+def test_follow_the_users_online():
     def status(user):
         return rows(p, f"SELECT status FROM users WHERE id = '{user}'")[0][0]
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* on_message_received, on_message_send, on_broadcast: which messages they see, how often, and what their answer does. */
+/*
+ * on_message_received, on_message_send, on_broadcast: which messages they see, how often, and what their answer does.
+ */
 #include "scene.h"
 
 #define SEND "/api/v1/websocket/send"
@@ -52,7 +54,7 @@ static void tell(struct client *c, const char *to, const char *content)
 /* ---- on_message_received ------------------------------------------------------------------------------------------ */
 
 /* Shows: 8.on_message_received */
-TEST(on_message_received_sees_what_comes_on_ws_and_by_post)
+TEST(on_message_received_sees_messages_on_ws_and_by_post)
 {
 	struct scene *s = scene_new(&all, NULL);
 	struct client *alice = scene_ws(s, "user_id=alice"), *bob = scene_sse(s, "user_id=bob");
@@ -72,7 +74,7 @@ TEST(on_message_received_sees_what_comes_on_ws_and_by_post)
 	scene_free(s);
 }
 
-TEST(on_message_received_does_not_see_broadcasts_pings_or_what_the_program_sends)
+TEST(on_message_received_does_not_see_broadcasts_pings_or_messages_of_the_program)
 {
 	struct scene *s = scene_new(&all, NULL);
 	struct client *alice = scene_ws(s, "user_id=alice");
@@ -151,7 +153,7 @@ static int who_says(void *user, struct wsc_call *call, const struct wsc_client *
 }
 
 /* Shows: 1.security.sender_mismatch */
-TEST(with_sender_mismatch_hook_the_hook_decides_who_may_be_whom)
+TEST(with_sender_mismatch_hook_the_hook_decides_which_sender_names_are_allowed)
 {
 	struct scene *s = scene_new(&(struct wsc_hooks){ .on_message_received = who_says }, "security.sender_mismatch",
 				    "hook", NULL);
@@ -207,7 +209,7 @@ TEST(hooks_see_every_member_filled_in_and_unescaped)
 /* ---- on_message_send ------------------------------------------------------------------------------------------------ */
 
 /* Shows: 8.on_message_send */
-TEST(on_message_send_runs_once_per_message_not_per_device_whatever_its_source)
+TEST(on_message_send_runs_once_per_message_not_per_device_for_every_source)
 {
 	struct scene *s = scene_new(&all, NULL);
 	struct client *alice = scene_ws(s, "user_id=alice");
@@ -294,7 +296,7 @@ static int edit(void *user, struct wsc_call *call, struct wsc_message *m)
 }
 
 /* Shows: 8.on_message_send */
-TEST(what_on_message_send_edits_is_what_is_delivered_but_for_who_and_to_whom)
+TEST(edits_of_on_message_send_are_delivered_but_id_sender_and_receiver_stay)
 {
 	struct scene *s = scene_new(&(struct wsc_hooks){ .on_message_send = edit, .on_broadcast = edit }, NULL);
 	struct client *alice = scene_ws(s, "user_id=alice"), *bob = scene_sse(s, "user_id=bob");
@@ -331,7 +333,7 @@ static int edit_badly(void *user, struct wsc_call *call, struct wsc_message *m)
 	return 0;
 }
 
-TEST(an_edit_that_is_no_message_stops_it_and_hurts_nobody)
+TEST(an_edit_that_is_no_message_stops_it_and_harms_no_connection)
 {
 	struct scene *s = scene_new(&(struct wsc_hooks){ .on_message_send = edit_badly }, NULL);
 	struct client *alice = scene_ws(s, "user_id=alice");

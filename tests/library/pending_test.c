@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Message hooks that answer later, from another thread: later input of that sender waits, so order holds; all others go on. */
+/*
+ * Message hooks that answer later, from another thread: later input of that sender waits, so order holds; all others go
+ * on.
+ */
 #include "scene.h"
 
 #define SEND "/api/v1/websocket/send"
@@ -180,7 +183,7 @@ TEST(messages_of_the_program_wait_behind_a_pending_one_of_the_same_sender)
 	scene_free(s);
 }
 
-TEST(a_message_of_the_program_that_stays_pending_too_long_is_told_so)
+TEST(a_message_of_the_program_that_stays_pending_too_long_gets_its_outcome)
 {
 	struct scene *s = scene_new(&on_send, "hook_timeout", "100ms", NULL);
 	struct client *bob = scene_ws(s, "user_id=bob");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * scene: one gateway for one test, on a port of its own, and a diary in which hooks and callbacks, on whatever thread they
- * run, note what happened. Of libwsc it uses the public headers only.
+ * scene: one gateway for one test, on a port of its own, and a diary in which hooks and callbacks, on whatever thread
+ * they run, note what happened. Of libwsc it uses the public headers only.
  */
 #ifndef WSC_TESTS_LIBRARY_SCENE_H
 #define WSC_TESTS_LIBRARY_SCENE_H
@@ -23,7 +23,7 @@
 struct scene {
 	struct wsc_gateway *gateway;
 	uint16_t port;
-	int started; /* what wsc_start() said */
+	int started; /* the result of wsc_start() */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	size_t nnotes;
@@ -35,8 +35,8 @@ struct scene {
 };
 
 /*
- * A running gateway with two workers on 127.0.0.1, all routes mounted, the API under /api/v1. @hooks NULL: none; their user
- * is the scene. Then pairs of key and value, and NULL.
+ * A running gateway with two workers on 127.0.0.1, all routes mounted, the API under /api/v1. @hooks NULL: none; their
+ * user is the scene. Then pairs of key and value, and NULL.
  */
 struct scene *scene_new(const struct wsc_hooks *hooks, ...) __attribute__((sentinel));
 /* The same, not started yet. */

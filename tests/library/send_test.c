@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* wsc_send, wsc_broadcast, wsc_kick and the questions: from any thread and hook, never blocking, one outcome each. */
+/* wsc_send, wsc_broadcast, wsc_kick and the queries: from any thread and hook, never blocking, one outcome each. */
 #include "scene.h"
 
 /* ---- outcomes ----------------------------------------------------------------------------------------------------- */
 
 /* Shows: 8.wsc_send */
-TEST(the_outcome_counts_every_device_or_says_who_is_offline)
+TEST(the_outcome_counts_every_device_or_says_that_the_user_is_offline)
 {
 	struct scene *s = scene_new(NULL, NULL);
 	struct client *ws = scene_ws(s, "user_id=bob"), *sse = scene_sse(s, "user_id=bob");
@@ -94,7 +94,7 @@ TEST(a_message_that_is_none_is_refused_at_once_and_has_no_outcome)
 	scene_free(s);
 }
 
-TEST(what_the_program_says_is_copied_before_the_call_returns)
+TEST(messages_of_the_program_are_copied_before_the_call_returns)
 {
 	struct scene *s = scene_new(NULL, NULL);
 	struct client *bob = scene_ws(s, "user_id=bob");
@@ -128,7 +128,7 @@ TEST(content_len_lets_content_hold_nuls_and_end_early)
 
 /* A user must be in the ticket to write to it; the program need not. */
 /* Shows: 3.ticket */
-TEST(a_ticket_message_goes_to_everybody_in_the_ticket_but_the_sender)
+TEST(a_ticket_message_goes_to_every_user_in_the_ticket_but_the_sender)
 {
 	struct scene *s = scene_new(NULL, NULL);
 	struct client *alice = scene_ws(s, "user_id=alice&ticket_id=t"), *bob = scene_ws(s, "user_id=bob&ticket_id=t");
@@ -211,8 +211,8 @@ TEST(wsc_stats_and_wsc_is_online_tell_the_truth)
 	scene_free(s);
 }
 
-/* What the program sends is not among what was received, so what of it finds nobody is not to be taken off again. */
-TEST(what_the_program_says_to_nobody_without_asking_for_an_outcome_changes_no_figure)
+/* messages_received does not count the program's messages, so an undeliverable one must not be subtracted from it. */
+TEST(undeliverable_messages_of_the_program_without_an_outcome_change_no_figure)
 {
 	struct scene *s = scene_new(NULL, NULL);
 	struct wsc_message absent = { .to = "nobody", .content = "x" }, empty = { .ticket_id = "none", .content = "x" };
@@ -221,7 +221,7 @@ TEST(what_the_program_says_to_nobody_without_asking_for_an_outcome_changes_no_fi
 	CHECK_EQ(wsc_send(s->gateway, &absent, NULL, NULL), 0);
 	CHECK_EQ(wsc_send(s->gateway, &empty, NULL, NULL), 0);
 	CHECK_EQ(wsc_kick(s->gateway, "nobody", NULL, NULL, NULL), 0);
-	/* Behind the others, on the worker of the same users: when these are told, the others were. */
+	/* These follow the others on the same users' worker: when their outcomes come, the others are done. */
 	CHECK_EQ(wsc_send(s->gateway, &absent, note_outcome, s), 0);
 	CHECK_EQ(wsc_send(s->gateway, &empty, note_outcome, s), 0);
 	CHECK_EQ(wsc_kick(s->gateway, "nobody", NULL, note_outcome, s), 0);

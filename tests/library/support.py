@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What examples.py and from_go.py share: starting a program that prints its port, HTTP calls, streams and WebSockets with a
+"""Used by examples.py and from_go.py: a program that prints its port, HTTP calls, streams and WebSockets with a
 deadline on everything, and the line of counts. Knows nothing of what is tested."""
 import asyncio
 import http.client

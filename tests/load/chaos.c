@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Chaos with a book-keeper: fifty senders write to fifty receivers and now and then to everybody, over WebSocket and
- * HTTP; each receiver has one device that stays, on a WebSocket or an event stream, and up to three that come and go,
- * politely or not. Senders end their connection after some messages, by close frame, FIN or RST, and come back.
- * `ledger` knows what must come. Fewer than WINDOW messages are under way to one receiver, so no queue of the server
- * overflows by right.
+ * Chaos with a ledger: fifty senders write to fifty receivers and now and then broadcast, over WebSocket and HTTP; each
+ * receiver has one device that stays, on a WebSocket or an event stream, and up to three that connect and leave, with a
+ * close frame or without. Senders end their connection after some messages, by close frame, FIN or RST, and come back.
+ * `ledger` knows which messages must come. Fewer than WINDOW messages are under way to one receiver, so no queue of the
+ * server may overflow.
  *
  *   chaos PORT [MESSAGES [SEED]]
  *
@@ -86,7 +86,10 @@ static void device_open(struct chaos *c, int receiver, int slot)
 	struct link *k;
 
 	snprintf(user, sizeof(user), "r%d", receiver);
-	/* The one that stays is a socket for even receivers, a stream for odd ones; every fifth takes in little at a time. */
+	/*
+	 * The one that stays is a socket for even receivers, a stream for odd ones; every fifth takes in little at a
+	 * time.
+	 */
 	k = link_open(c->epoll, c->port, (slot ? one_in(c, 2) : receiver % 2 == 0) ? LINK_WS : LINK_SSE, user,
 		      slot || receiver % 5 ? 0 : SMALL_RCVBUF);
 	k->owner = receiver;
@@ -97,7 +100,7 @@ static void device_open(struct chaos *c, int receiver, int slot)
 	link_write(k, &c->rng);
 }
 
-/* It has all that was there for it when it decided to leave. */
+/* It has every message that waited for it when it decided to leave. */
 static void device_close(struct chaos *c, struct link *k)
 {
 	if (k->kind == LINK_WS && !one_in(c, 3)) {
@@ -206,7 +209,7 @@ static void sender_burst(struct chaos *c, struct link *k)
 	link_write(k, &c->rng);
 }
 
-/* What a torn connection had under way may never come: it no longer counts in the window. */
+/* Messages that a torn connection had under way may never come: they no longer count in the window. */
 static void sender_tear(struct chaos *c, struct link *k)
 {
 	struct source *s = &c->ledger.sources[k->source];
@@ -421,7 +424,7 @@ int main(int argc, char **argv)
 		die_errno("epoll_create1");
 	fprintf(stderr, "seed %lu\n", (unsigned long)seed);
 	play(c, getenv("TEST_SLOW") ? 120000000000u : 20000000000u);
-	printf("%lu messages and %lu broadcasts came %lu times to whom they were for, in order; %lu connections; %.1f s\n",
+	printf("%lu messages and %lu broadcasts came %lu times to their receivers, in order; %lu connections; %.1f s\n",
 	       (unsigned long)c->ledger.written, (unsigned long)c->ledger.casts, (unsigned long)c->ledger.deliveries,
 	       (unsigned long)c->opened, (double)(now_ns() - start) / 1e9);
 	goodbye(c);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the parts of the chaos program share. `ledger` knows what has been written by whom and what therefore must come,
- * exactly once and in order, at each reader; it touches no socket. `link` is one connection and its bytes; it does not
- * know what a message must be. `chaos` lets senders and devices come and go. Any fault ends the program with one line.
+ * Shared by the parts of the chaos program. `ledger` knows all written messages and so which ones must come, exactly
+ * once and in order, at each reader; it touches no socket. `link` is one connection and its bytes; it does not know the
+ * form of a message. `chaos` lets senders and devices connect and leave. Any fault ends the program with one line.
  */
 #ifndef LOAD_CHAOS_H
 #define LOAD_CHAOS_H
@@ -14,16 +14,16 @@
 enum {
 	SENDERS = 50,
 	RECEIVERS = 50,
-	DEVICES = 4,     /* of one receiver: the first stays from beginning to end, the others come and go */
+	DEVICES = 4,     /* of one receiver: the first stays from beginning to end, the others come and leave */
 	EVERYBODY = -1,  /* in place of a receiver: a broadcast */
-	NOBODY = -2,     /* a reader to whom nothing is sent but broadcasts */
+	NOBODY = -2,     /* a reader that is sent nothing but broadcasts */
 	PAD_MAX = 60000, /* bytes that a message carries beside its numbers */
 	TEXT_MAX = PAD_MAX + 256,
 };
 
 /* ---- ledger ---- */
 
-/* What one sending connection sends, in two lanes: to one receiver, and to everybody. */
+/* The messages of one sending connection, in two lanes: to one receiver, and broadcasts. */
 enum { UNICAST, BROADCAST, LANES };
 
 struct source {
@@ -40,12 +40,12 @@ struct ledger {
 	uint64_t written, casts, deliveries;
 };
 
-/* What one reader has seen of one source. */
+/* The messages that one reader has seen of one source. */
 struct lane {
 	uint32_t next; /* the number that must come */
 	uint32_t low;  /* before anything came: the first may not be below this, */
 	uint32_t high; /* nor above this */
-	uint32_t goal; /* to be seen before a leaving reader may go */
+	uint32_t goal; /* to be seen before a leaving reader may leave */
 	bool begun;
 };
 
@@ -58,7 +58,7 @@ struct reader {
 	struct seen *seen; /* by source */
 	uint32_t count;
 	int receiver;     /* or NOBODY */
-	bool live;        /* what is written from now on must come */
+	bool live;        /* every message written from now on must come */
 	uint32_t missing; /* of a leaving reader: how many still stand between it and its goal */
 };
 
@@ -66,14 +66,14 @@ uint32_t ledger_source(struct ledger *l, int sender); /* a new sending connectio
 /* Number a message of @source to @to (a receiver, EVERYBODY) and write its content; returns the length. */
 size_t ledger_write(struct ledger *l, uint32_t source, int to, size_t pad, char text[TEXT_MAX]);
 
-/* @anchor: the reader of the same receiver who was always there; what it has got must not come again. NULL: none. */
+/* @anchor: the first reader of the same receiver; a message that it has got must not come again. NULL: none. */
 void reader_init(struct reader *r, const struct ledger *l, int receiver, const struct reader *anchor);
 void reader_live(struct reader *r, const struct ledger *l);
-/* From now on count in @missing what @anchor has got and @r has not. */
+/* From now on count in @missing the messages that @anchor has got and @r has not. */
 void reader_leave(struct reader *r, const struct ledger *l, const struct reader *anchor);
 /* A message has come (the JSON text). Checks everything about it; returns its source. */
 uint32_t reader_take(struct reader *r, struct ledger *l, const char *text, size_t len);
-/* How many messages have not come that must. */
+/* How many messages are still missing. */
 uint64_t reader_lacks(const struct reader *r, const struct ledger *l);
 void reader_deinit(struct reader *r);
 
@@ -109,7 +109,7 @@ struct link {
 	struct reader reader;
 };
 
-/* What link_read() hands over. */
+/* The messages and events that link_read() hands over. */
 struct link_sink {
 	void *user;
 	void (*live)(void *user, struct link *k); /* the peer has accepted */
@@ -133,7 +133,7 @@ void link_put_frame(struct link *k, uint8_t first, const char *at, size_t len, u
 void link_put_text(struct link *k, struct rng *g, const char *at,
 		   size_t len); /* one WebSocket message, at times in fragments */
 void link_put_request(struct link *k, const char *call, const char *user, const char *body, size_t len);
-void link_write(struct link *k, struct rng *g); /* what the socket takes; at times less */
+void link_write(struct link *k, struct rng *g); /* as much as the socket takes; at times less */
 void link_read(struct link *k, const struct link_sink *sink);
 void link_fin(struct link *k);   /* half-close: we write no more */
 void link_reset(struct link *k); /* RST, at once; now dead */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What was written and what must come. Every content says its source, its receiver, its number in its lane and its
- * place among all that the source wrote: "12.7.40.911.aaaa". So each reader can tell alone whether something is
- * missing, came twice, came too early or was meant for somebody else. Who came late may begin in the middle, but not
- * behind what was written after it was live, and not before what its user's first device already had when it knocked.
+ * The messages that were written and that must come. Every content names its source, its receiver, its number in its
+ * lane and its place among all messages of the source: "12.7.40.911.aaaa". So each reader can tell alone whether a
+ * message is missing, came twice, came too early or was meant for another receiver. A device that connects late may
+ * begin in the middle, but not behind a message written after it was live, and not before a message that its user's
+ * first device already had when it connected.
  */
 #include "chaos.h"
 
@@ -235,7 +236,7 @@ uint32_t reader_take(struct reader *r, struct ledger *l, const char *text, size_
 		wrong(r, "of a source that is none", text, len);
 	snprintf(name, sizeof(name), "s%d", l->sources[n.source].sender);
 	if (!piece_is(from, name))
-		wrong(r, "from somebody else", text, len);
+		wrong(r, "from another sender", text, len);
 	snprintf(name, sizeof(name), "r%d", n.to);
 	if (n.to != EVERYBODY && n.to != r->receiver)
 		wrong(r, "it is for another user", text, len);

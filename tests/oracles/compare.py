@@ -56,7 +56,7 @@ class Request:
 
 
 class Reading:
-    """What a parser made of an input: requests, then how it ends: end, close, more or error, and why. The last request
+    """A parser's reading of an input: requests, then how it ends: end, close, more or error, and why. The last request
     of a reading that ended in more or error may be only its head (inside: True)."""
 
     def __init__(self, requests, end, why="", inside=False):
@@ -131,7 +131,7 @@ def same_requests(ours, theirs):
 
 
 def http_judge(strict, lax, who):
-    """@strict: rules for what only we refuse, by what we say; @lax: for what only they refuse, by what they say."""
+    """@strict: rules for input that only we refuse, by our reason; @lax: for input that only they refuse, by theirs."""
     def explain(rules, why, data):
         for rule, (pattern, bytes_pattern) in rules.items():
             if re.search(pattern, why) and (bytes_pattern is None or re.search(bytes_pattern, data)):
@@ -147,7 +147,7 @@ def http_judge(strict, lax, who):
             return None, different
         a, b = len(ours.requests) - ours.inside, len(theirs.requests) - theirs.inside
         if any(r.minor == 0 for r in ours.requests + theirs.requests) and "close" in (ours.end, theirs.end):
-            return None, None  # the one that goes on after HTTP/1.0 has nobody to be compared with
+            return None, None  # the parser that goes on after HTTP/1.0 has no other reading to be compared with
         if ours.end == "error" and theirs.end == "error":
             if a == b or (ours.requests and not ours.inside and a < b and explain(strict, ours.why, data)):
                 return None, None
@@ -165,8 +165,8 @@ def http_judge(strict, lax, who):
     return judge
 
 
-# What only we refuse: by what we say, and what must be in the bytes. The contract: whatever two readers could take in
-# two ways is 400. Each rule is one of tests/conformance_http/cases.txt too.
+# Input that only we refuse: by our reason, and by bytes that must be in it. The contract: input that two readers could
+# read in two ways is 400. Each rule is one of tests/conformance_http/cases.txt too.
 STRICT = {
     "Host is there once, and a host name": (r" Host ", None),
     "a line ends in CR LF (RFC 9112 2.2 would let a bare LF pass)": (r"ends without CR", rb"\n"),
@@ -199,7 +199,7 @@ STRICT = {
         (r"chunked body is malformed", rb"[^\r]\n|\r[^\n]|[\x00-\x08\x0b-\x1f\x7f]"),
 }
 
-# What only they refuse: by what they say. RFC 9112 allows each.
+# Input that only they refuse, by their reason. RFC 9112 allows each.
 LLHTTP_LAX = {
     "a method that llhttp does not know: 405 or 404 is for us to say (9110 9.1)":
         (r"INVALID_METHOD|HTTP/2 Connection Preface|SOURCE", None),
@@ -214,7 +214,7 @@ H11_LAX = {
         (r"Transfer-Encoding|Content-Length", rb"\n0+\r\n[A-Za-z]"),
 }
 
-# Where we say that the connection goes on and they do not, or the other way round.
+# We keep the connection and they do not, or the other way round.
 KEEP = {
     "Proxy-Connection says nothing to us (C.2.2), and ends connections for llhttp":
         (r"b'proxy-connection', b'close'", None),
@@ -234,7 +234,7 @@ def no_constant(text):
 
 
 def whole_text(text):
-    """As UTF-8 has it: what is half of a pair becomes U+FFFD."""
+    """As UTF-8 has it: half of a pair becomes U+FFFD."""
     return re.sub("[\ud800-\udfff]", "\ufffd", text), bool(re.search("[\ud800-\udfff]", text))
 
 

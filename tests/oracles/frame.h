@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * frame: what the programs of this directory have in common: inputs come on the standard input, each behind its length in
+ * frame: shared by the programs of this directory: inputs come on the standard input, each behind its length in
  * four bytes (little endian), and each is answered by one line. A program that cannot go on ends with an assert.
  */
 #ifndef WSC_TESTS_ORACLES_FRAME_H

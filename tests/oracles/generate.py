@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inputs for the oracles: made by the grammar, with a taste for what is nearly right, and then often spoiled a little.
+"""Inputs for the oracles: made by the grammar, often nearly right, and then often spoiled a little.
 
 Every function takes a random.Random and returns bytes; the same seed gives the same inputs.
 """
@@ -189,7 +189,7 @@ def json_text(r):
 
 
 def json_round_trip(r):
-    """What another program writes must be read by us: whatever Python's json makes of any value."""
+    """The text that Python's json writes for any value: our scanner must read it."""
     def value(depth):
         kind = r.randrange(9 if depth < 4 else 6)
         if kind < 2:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * llhttp: what the parser of Node.js makes of requests, in the words of verdicts.c. Its sources are Debian's
+ * llhttp: how the parser of Node.js reads requests, in the format of verdicts.c. Its sources are Debian's
  * (node-llhttp); it runs in its own strict defaults, with no lenient flag set.
  */
 #include "frame.h"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Our codecs against other people's, over generated inputs: HTTP against llhttp and h11, JSON and UTF-8 against
-Python's, WebSocket frames against wsproto. A difference that no rule of compare.py explains is a failure.
+"""Our codecs against those of other projects, over generated inputs: HTTP against llhttp and h11, JSON and UTF-8
+against Python's, WebSocket frames against wsproto. A difference that no rule of compare.py explains is a failure.
 
 usage: run.py PROGRAM [--minutes N] [--seed S] [TEXT...]
 
@@ -28,7 +28,7 @@ SEED = 20261123
 
 
 class Tally:
-    """What came of one pair."""
+    """The results of one pair."""
 
     def __init__(self):
         self.inputs, self.rules, self.stories = 0, collections.Counter(), []
@@ -82,7 +82,7 @@ def all_short_utf8(pair):
 
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n0\r\n\r\n"
-PLANTED = [  # were we to read the first as they read the second, it must be noticed
+PLANTED = [  # the judge must find the difference if we read the first input and they read the second
     ("http-llhttp", REQUEST, REQUEST.replace(b": 5", b": 3")),
     ("http-llhttp", REQUEST, REQUEST.replace(b"Content-Length: 5", b"Transfer-Encoding: chunked")),
     ("http-llhttp", REQUEST, REQUEST.replace(b"POST /", b"POST /x")),

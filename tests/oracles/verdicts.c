@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * verdicts: what our codecs make of bytes, one line for each input: `verdicts http|json|utf8|ws`. tests/oracles/run.py
+ * verdicts: how our codecs read bytes, one line for each input: `verdicts http|json|utf8|ws`. tests/oracles/run.py
  * asks other programs about the same bytes and compares the lines. Texts are in hex.
  *
- * http  for each request "R method target minor keep name:value,... body", and " . " when it is whole; then how the input
+ * http  for each request "R method target minor keep name:value,... body", and " . " when it is whole; then how the
+ * input
  *       ends: "end", "more", "close" (the rest is not read) or "error STATUS why"
- * json  "ok TYPE ..." (an object's members: key, whether it or its value has a lone surrogate, type, content), or why not
- * utf8  "valid", "cut" (inside of a character) or "bad N": the first N bytes could still be right
- * ws    "text HEX", "binary HEX", "ping HEX", "pong HEX", "close CODE HEX", then "more" or "error CODE"
+ * json  "ok TYPE ..." (an object's members: key, whether it or its value has a lone surrogate, type, content), or why
+ * not utf8  "valid", "cut" (inside of a character) or "bad N": the first N bytes could still be right ws    "text HEX",
+ * "binary HEX", "ping HEX", "pong HEX", "close CODE HEX", then "more" or "error CODE"
  */
 #include "frame.h"
 
@@ -182,7 +183,9 @@ static void put_event(enum ws_event ev, const struct ws_out *out, bool first)
 		putchar(' ');
 }
 
-/* Control frames inside of a message are answered at once, so they stand before it: its pieces are kept until its end. */
+/*
+ * Control frames inside of a message are answered at once, so they stand before it: its pieces are kept until its end.
+ */
 static void ws(uint8_t *data, size_t len)
 {
 	static const struct ws_limits limits = { .max_message = MAX_BODY, .max_fragments = 1024 };

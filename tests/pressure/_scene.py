@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the scenes stand on: a gateway, crowds against it, figures, and a count of what held.
+"""The base of the scenes: a gateway, crowds against it, figures, and a count of the checks that held.
 
     with Scene({"limits": {...}}) as s:
         quiet = s.quiet()                         # an ordinary pair, alone
@@ -29,7 +29,7 @@ MIB = 1 << 20
 
 
 def ahead():
-    """Gateway and pairs come before what else the machine does, where that is allowed: in quiet and under siege alike."""
+    """Gateway and pairs run before all other programs, where that is allowed: in quiet and under siege alike."""
     raise_descriptors()
     try:
         os.nice(-10)
@@ -38,7 +38,7 @@ def ahead():
 
 
 def first():
-    """The same, and nothing holds them up. Not for a gateway that is kept fully busy: nobody else would have a turn.
+    """The same, and nothing holds them up. Not for a gateway that is kept fully busy: no other program would run.
 
     A crowd takes as much of a processor as it can get. On a real network that is another machine's; with nice values alone
     a figure would be the scheduler's, which lets a program that wakes up wait while another has its slice.

@@ -4,8 +4,8 @@
 
 usage: bombs.py [--build DIR] [--clients N] [--takeover]
 
-Every one of them must be closed with 1009, an ordinary pair of clients must be served meanwhile, and what the server's
-memory grows by at its peak is printed beside what is allowed. Starts the server and ends it. Last line: "N passed, N
+Every one of them must be closed with 1009, an ordinary pair of clients must be served meanwhile, and the growth of the
+server's memory at its peak is printed beside the allowed growth. Starts the server and ends it. Last line: "N passed, N
 failed"; the exit status is 0 when nothing failed.
 """
 # Shows: threat 30

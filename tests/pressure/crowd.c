@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * crowd: many clients of one kind against a gateway on loopback, in one process, so that thousands of them cost little of
- * the processor that the gateway needs too. It judges nothing: it does what its kind does, notes when each connection came
- * and went, and writes figures as JSON lines. Uses nothing of the product.
+ * crowd: many clients of one kind against a gateway on loopback, in one process, so that thousands of them cost little
+ * of the processor that the gateway needs too. It judges nothing: it acts as its kind, notes when each connection began
+ * and ended, and writes figures as JSON lines. Uses nothing of the product.
  *
  *   crowd KIND PORT COUNT      reads lines from its standard input: "mark" writes the figures so far (of a probe: since the
  *                              last mark), the end of input writes them once more and ends it
  *
  *   heads    a head whose end never comes, a byte a second           bodies   the same with a body
- *   mute     nothing at all                                          stalled  a WebSocket whose reader stands still
- *   streams  an event stream whose reader stands still               resets   comes, says half of something, sends RST
+ *   mute     nothing at all                                          stalled  a WebSocket whose client does not read
+ *   streams  an event stream whose client does not read              resets   connects, sends a part, sends RST
  *   messages, pings, fragments, empties, requests                    floods: as fast as they are taken, answers are read
- *   deaf     requests without end, answers are not read              knocks   comes, reads what it is told, goes
+ *   deaf     requests without end, answers are not read              knocks   connects, reads the answer, leaves
  *   probe    so many ordinary pairs of users, 80 messages a second each; figures in microseconds from send to receipt
  */
 #include <errno.h>
@@ -28,7 +28,7 @@
 
 #define BLOCK 65536
 #define OPEN_AT_ONCE 100 /* connects between two looks at the others */
-#define FEED_MESSAGES 16 /* to each reader that stands still */
+#define FEED_MESSAGES 16 /* to each client that does not read */
 #define FEED_BYTES 16000
 #define PROBE_NS 12500000u /* between two messages of a pair: 80 a second, within the rate */
 #define RESETS_PER_TICK 10 /* a tick is 10 ms */
@@ -84,7 +84,7 @@ struct crowd {
 	unsigned port, count, opened, up, gone, failed, status_503, status_408;
 	int epoll;
 	struct peer *peers;
-	uint64_t began, fed, shortest, longest; /* lives, in ns; of readers that stand still from the end of the feed */
+	uint64_t began, fed, shortest, longest; /* lives, in ns; of clients that do not read from the end of the feed */
 	uint64_t bytes_out, bytes_in, tick;
 	unsigned drip;
 	uint8_t *block;
@@ -158,7 +158,7 @@ static void reset(struct peer *p)
 
 /* ---- what they do ---- */
 
-/* A head is over at an empty line, which may come in pieces. */
+/* A head is over at an empty line, which may come in parts. */
 static void look_for_head(struct crowd *c, struct peer *p, const uint8_t *at, size_t len)
 {
 	if (p->tail[0] == 0 && len >= 12) {
@@ -209,7 +209,7 @@ static void pour(struct crowd *c, struct peer *p)
 	p->at = (p->at + (size_t)n) % c->block_len;
 }
 
-/* What has come is read before the end is noted: it may be why. */
+/* Reads the bytes that have come before it notes the end: they may hold the reason. */
 static void on_event(struct crowd *c, struct peer *p, uint32_t events)
 {
 	const uint32_t over = EPOLLRDHUP | EPOLLERR | EPOLLHUP;
@@ -238,7 +238,7 @@ static void drip_some(struct crowd *c)
 			(void)!send(c->peers[i].fd, "x", 1, MSG_NOSIGNAL);
 }
 
-/* Those that send RST, in each of the states in which that can be done. */
+/* Clients that send RST, in each state of a connection. */
 static void churn(struct crowd *c)
 {
 	static const char *const said[] = {
@@ -264,7 +264,7 @@ static void churn(struct crowd *c)
 	}
 }
 
-/* Gives each reader that stands still more than its kernel takes, over one connection. */
+/* Sends each client that does not read more than its kernel takes, over one connection. */
 static void feed(struct crowd *c)
 {
 	static char body[FEED_BYTES + 200], head[256], answer[BLOCK];
@@ -326,7 +326,7 @@ static int asked(void)
 
 /* ---- the crowd ---- */
 
-/* Whoever was told goes, and another knocks. */
+/* A client that got its answer leaves, and another connects. */
 static void knock_again(struct crowd *c)
 {
 	for (unsigned i = 0; i < c->count && i < c->opened; i++)
@@ -427,7 +427,7 @@ struct listener {
 	uint8_t in[4096];
 };
 
-/* Every time that has come whole is a sample; what is left is kept for the next read. */
+/* Every complete time is a sample; the rest is kept for the next read. */
 static size_t hear(struct listener *l, uint32_t *us)
 {
 	ssize_t got = recv(l->fd, l->in + l->len, sizeof l->in - l->len, 0);
@@ -450,7 +450,7 @@ static size_t hear(struct listener *l, uint32_t *us)
 	return n;
 }
 
-/* The senders are not read: the gateway says nothing to them as long as all is well. */
+/* The senders are not read: the gateway sends them nothing as long as all is well. */
 static void probe(const struct crowd *c)
 {
 	static uint32_t us[1 << 20];

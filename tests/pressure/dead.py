@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""A peer that is gone without a word: its cable is pulled out. Needs root, for a network namespace of its own.
+"""A client whose network fails: its cable is pulled out. Needs root, for a network namespace of its own.
 
 The gateway listens on one end of a pair of virtual cards, clients sit in a namespace at the other, which then goes down.
 """
@@ -73,7 +73,7 @@ def scene():
             time.sleep(0.05)
         for kind, most in (("websocket", timeout + 1), ("sse", 2 * heartbeat + timeout + 3)):
             after = left.get(kind, 60)
-            s.check(f"{CLIENTS} connections by {kind} whose network is gone are missed after {after:.1f} s (at most {most} s)",
+            s.check(f"{CLIENTS} connections by {kind} whose network failed are ended after {after:.1f} s (at most {most} s)",
                     after <= most)
         for c in sockets + streams:
             c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""No descriptors: the door is knocked at without end, and the gateway neither spins nor drops who is there."""
+"""No descriptors: clients connect without end, and the gateway neither spins nor ends its connections."""
 import resource
 import sys
 import time
@@ -24,7 +24,7 @@ def knocked(s, pair, quiet, soft, what):
     _, share = s.under(pair, quiet, 10, what)
     g = knockers.figures()
     told = g["status_503"] - first["status_503"]
-    print(f"{what}: {told / 10:.0f} newcomers a second were told 503")
+    print(f"{what}: {told / 10:.0f} new clients a second got 503")
     lines = len(s.log("no descriptor is left")) - before
     s.check(f"{what}: {lines} lines of the log in 11 s (one in ten seconds)", lines <= 2)
     s.nothing_lost(pair, what)
@@ -35,7 +35,7 @@ def knocked(s, pair, quiet, soft, what):
             h.cut()
             h.__init__(s.server.address)
     late = time.monotonic() - free
-    s.check(f"{what}: newcomers are served {late * 1000:.0f} ms after there are descriptors again (1 s)", late <= 1)
+    s.check(f"{what}: new clients are served {late * 1000:.0f} ms after there are descriptors again (1 s)", late <= 1)
     knockers.end()
     return share, told
 
@@ -45,13 +45,13 @@ def main():
         pair, quiet = s.probe()
         idle = s.share(5)
         used = s.server.descriptors()
-        with_spare, told = knocked(s, pair, quiet, used, "with the reserve")
-        s.check("newcomers were told so", told > 0)
-        without, _ = knocked(s, pair, quiet, 1, "without even the reserve")
+        with_spare, told = knocked(s, pair, quiet, used, "with the spare descriptor")
+        s.check("new clients got 503", told > 0)
+        without, _ = knocked(s, pair, quiet, 1, "without the spare descriptor")
         print(f"the pairs alone cost {idle * 100:.1f} % of a core")
-        for what, share in (("with the reserve", with_spare), ("without even the reserve", without)):
+        for what, share in (("with the spare descriptor", with_spare), ("without the spare descriptor", without)):
             more = (share - idle) * 100
-            s.check(f"{what}: {more:.1f} % of a core for those who knock (5 %)", more < 5)
+            s.check(f"{what}: {more:.1f} % of a core for the refused clients (5 %)", more < 5)
     return verdict(s)
 
 

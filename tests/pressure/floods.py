@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""A hundred clients who send without end, kind by kind: with the rates, which end them, and without, where only turns are fair."""
+"""A hundred clients that send without end, kind by kind: with the rates, which end them, and without them, where only
+the turns are fair."""
 import sys
 
 from _scene import MIB, Scene, verdict
@@ -28,7 +29,7 @@ def main():
                             g["gone"] == FLOODS and g["longest_ms"] <= 1000 * RULED[kind] + 3000)
                 elif kind == "deaf":
                     g = c.all_gone(25)
-                    s.check(f"{name}: {g['gone']} who read no answer are gone after {g['longest_ms']} ms (write_timeout, 10 s)",
+                    s.check(f"{name}: {g['gone']} that read no answer are closed after {g['longest_ms']} ms (write_timeout, 10 s)",
                             g["gone"] == FLOODS)
                 else:
                     g = c.figures()

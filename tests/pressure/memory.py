@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""limits.memory of 192 MiB, and readers that stand still and would hold far more: the steps, in their order."""
+"""limits.memory of 192 MiB, and clients that do not read and would hold far more: the steps, in their order."""
 import sys
 import time
 
@@ -14,7 +14,7 @@ def main():
     with Scene({"limits": {"memory": LIMIT, "write_timeout": "10m"}, "message_buffer_size": 10000,
                 "performance": {"max_queue_bytes": "16MiB"}}) as s:
         pair, quiet = s.probe()
-        kept = s.server.http()  # newcomers are refused in the end
+        kept = s.server.http()  # new clients are refused in the end
         kept.ask("GET", "/livez")
         stalled = s.crowd("stalled", READERS)
         stalled.all_up()

@@ -22,7 +22,7 @@ SCENE_SECONDS = 300
 
 
 def run(scene, program):
-    """(passed, failed) of a scene; one that says nothing has failed."""
+    """(passed, failed) of a scene; a scene without counts has failed."""
     print(f"\n== {scene.stem}", flush=True)
     process = subprocess.Popen(["/usr/bin/python3", str(scene), program], stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True)
@@ -36,7 +36,7 @@ def run(scene, program):
     watchdog.cancel()
     counts = COUNTS.findall("".join(lines))
     if not counts or (status != 0) != (counts[-1][1] != "0"):
-        print(f"{scene.stem}: exit status {status}, and its count says something else", flush=True)
+        print(f"{scene.stem}: exit status {status}, which contradicts its counts", flush=True)
         return 0, 1
     return tuple(map(int, counts[-1]))
 

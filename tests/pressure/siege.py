@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""All at once: 10,000 heads that never end, 1,000 readers that stand still, 100 floods, and connections that are reset.
+"""All at once: 10,000 heads that never end, 1,000 clients that do not read, 100 floods, and connections that are reset.
 
 Ordinary pairs talk beside them. Everything is at its default.
 """
@@ -25,14 +25,14 @@ def main():
                 f["p99_us"] <= 2 * quiet["p99_us"])
         g = heads.all_gone(20)
         s.share(0.2)
-        s.check(f"{g['gone']} of {HEADS} slow heads are gone, with {g['status_408']} times 408, the last after "
+        s.check(f"{g['gone']} of {HEADS} slow heads are closed, with {g['status_408']} times 408, the last after "
                 f"{g['longest_ms']} ms (10 s + 1 s)", g["gone"] == HEADS and g["longest_ms"] <= 11000)
         for c in floods:
             g = c.all_gone(30)
-            s.check(f"{g['gone']} of {c.count} floods of {c.kind} are gone, after {g['shortest_ms']} to {g['longest_ms']} ms, "
+            s.check(f"{g['gone']} of {c.count} floods of {c.kind} are closed, after {g['shortest_ms']} to {g['longest_ms']} ms, "
                     f"{g['bytes_out'] / MIB:.1f} MiB taken from them", g["gone"] == c.count)
         g = stalled.all_gone(30)
-        s.check(f"{g['gone']} of {STALLED} readers that stood still are gone, the last {g['longest_ms']} ms after all were fed "
+        s.check(f"{g['gone']} of {STALLED} clients that do not read are closed, the last {g['longest_ms']} ms after all were fed "
                 "(10 s without a byte, 5 s for the close)", g["gone"] == STALLED and g["longest_ms"] <= 17000)
         s.check(f"{s.server.stats()['closed_slow']} closed as slow readers", s.server.stats()["closed_slow"] >= STALLED)
         print(f"the pairs while the crowds were ended: {s.latency(pair.figures())}")
@@ -41,7 +41,7 @@ def main():
         r = resets.figures()
         print(f"{r['opened']} connections were reset meanwhile")
         limit = s.base_memory + STALLED * 400 * 1024 + HEADS * 4096 + 64 * MIB
-        s.check(f"memory was {s.highest / MIB:.1f} MiB at most: below what was queued and 4 KiB a head, {limit / MIB:.0f} MiB",
+        s.check(f"memory was {s.highest / MIB:.1f} MiB at most: below the queued bytes and 4 KiB a head, {limit / MIB:.0f} MiB",
                 s.highest <= limit)
     return verdict(s)
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Mixed traffic for a while: WebSocket, SSE and HTTP, with connections that come and go.
+"""Mixed traffic for a while: WebSocket, SSE and HTTP, with connections that open and end.
 
 usage: soak.py PROGRAM MINUTES
 
-What must hold: a receiver that stays connected sees every message of every sender once and in order, broadcasts
+It checks that a receiver that stays connected sees every message of every sender once and in order, broadcasts
 included; the server's memory does not grow once it is warm; SIGTERM ends it with status 0. Prints what was moved and
 "N passed, N failed".
 """
@@ -72,7 +72,7 @@ class Server:
         return self.log.read().decode(errors="replace")
 
     def memory(self):
-        """Bytes of anonymous memory; what the kernel holds for sockets is not in it."""
+        """Bytes of anonymous memory, without the kernel's memory for sockets."""
         with open(f"/proc/{self.process.pid}/status", encoding="ascii") as f:
             return int(re.search(r"RssAnon:\s+(\d+) kB", f.read()).group(1)) * 1024
 
@@ -128,7 +128,7 @@ class Soak:
             self.faults.append(text)
 
     async def receive(self, i):
-        """Reads as user r<i> until everything that was sent has come."""
+        """Reads as user r<i> until every message has come."""
         me = f"r{i}"
         async for message in (ws if i % 2 else sse)(self.port, me):
             sender = message["from"]

@@ -43,7 +43,7 @@ struct fx {
 	bool all;       /* the senders ask for every outcome, not only for failures */
 	/* What senders were told and hooks were asked, a line each. Not from mem, so that memory faults do not reach it. */
 	char said[4096];
-	char why[SUBMIT_WHY_MAX];
+	char why[END_WHY_MAX];
 	struct fx_answer received, send; /* send: of on_broadcast too */
 	struct wsc_pending *asked[FX_ASKED];
 	unsigned nasked;
@@ -74,7 +74,7 @@ __attribute__((format(printf, 2, 3))) static inline void fx_say(struct fx *fx, c
 static void fx_refuse(struct shard *sh, struct submission *sub, enum api_code code, struct bytes why, struct bytes ref)
 {
 	(void)sub;
-	snprintf(fx_of(sh)->why, SUBMIT_WHY_MAX, "%.*s", (int)why.len, (const char *)why.at);
+	snprintf(fx_of(sh)->why, END_WHY_MAX, "%.*s", (int)why.len, (const char *)why.at);
 	fx_say(fx_of(sh), "%s %.*s", api_code_text(code), (int)ref.len, (const char *)ref.at);
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""A server that is told to stop while connections of every kind are open must have nothing left: valgrind looks.
+"""valgrind looks that a server leaves nothing allocated when it is told to stop with connections of every kind open.
 
 usage: run.py PROGRAM      prints "N passed, N failed"
 """

@@ -203,7 +203,7 @@ class Try:
         return self.closed_with(p, events, close, want, *codes, lax=lax)
 
     def closed_with(self, p, events, close, want, *codes, lax=()):
-        """The second half of server_closes(), for who has read the events himself."""
+        """The second half of server_closes(), for a case that has read the events itself."""
         if events != list(want) and events not in [list(x) for x in lax]:
             raise Fault(f"{show(*events) or 'nothing'} came before the close, instead of {show(*want) or 'nothing'}")
         if not close:

@@ -246,7 +246,7 @@ def main():
         done = run_all(runs, targets, args.full, args.verbose)
         try:
             stack.pop_all().close()
-        except AssertionError:  # a server that does not end well, or whose own checks have spoken
+        except AssertionError:  # a server that does not end well, or whose own checks report a fault
             traceback.print_exc()
             missing = 1
     seconds = time.monotonic() - started

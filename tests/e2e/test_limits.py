@@ -240,7 +240,7 @@ def megabytes(n):
 
 
 def used(**config):
-    """What a server without load holds."""
+    """The memory that a server without load holds."""
     with Server(config) as s:
         s.get("/livez")
         return s.stats()["memory"]["used_bytes"]

@@ -12,7 +12,7 @@ from lib import (API, BINARY, CONT, KEYS, PING, PONG, STAMP, TEXT, ULID, Server,
 
 
 def pair(server=None, **options):
-    """Two users who are connected: alice, bob."""
+    """Two connected users: alice, bob."""
     server = server or shared()
     return server.ws(name("alice"), **options), server.ws(name("bob"))
 

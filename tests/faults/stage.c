@@ -195,7 +195,7 @@ bool stage_open(struct stage *st, const struct story *story, const char **why)
 	return st->open;
 }
 
-/* What a host does: turns when the descriptor says so. */
+/* Turns as a host program does: when the descriptor is readable. */
 static bool turn_if_due(struct stage *st)
 {
 	struct pollfd p = { .fd = st->open ? wsc_fd(st->gw) : -1, .events = POLLIN };

@@ -150,7 +150,7 @@ static void expect(bool ok, const char *what)
 		wrong(what);
 }
 
-/* ---- chance that nobody can guess ------------------------------------------------------------------------------------ */
+/* ---- chance that no client can guess ------------------------------------------------------------------------------------ */
 
 static uint64_t mix(uint64_t x)
 {

@@ -184,7 +184,8 @@ static void put_event(enum ws_event ev, const struct ws_out *out, bool first)
 }
 
 /*
- * Control frames inside of a message are answered at once, so they stand before it: its pieces are kept until its end.
+ * Control frames inside of a message are answered at once, so they stand before it: its fragments are kept until its
+ * end.
  */
 static void ws(uint8_t *data, size_t len)
 {

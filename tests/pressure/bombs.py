@@ -132,7 +132,7 @@ def main():
         pair.join()
         grown = status(s, "VmHWM") - before
         pair.report("ordinary pair, under the bombs")
-        # What each worker may hold inflated, what it keeps, and what a connection holds while its bomb has come in part.
+        # The inflated bytes of each worker, its kept memory, and that of a connection whose bomb has come in part.
         contexts = 48 << 10 if opt.takeover else 0
         allowed = WORKERS * (MESSAGE + (64 << 10)) + opt.clients * (2 * len(wire) + contexts + 1024)
         print(f"{opt.clients} bombs of {len(wire)} bytes, {INFLATED >> 20} MiB each inflated "

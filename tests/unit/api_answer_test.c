@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* api_answer: the bodies of the HTTP API, byte for byte, and as JSON whatever the texts in them are. */
+/* api_answer: the bodies of the HTTP API, byte for byte, and valid JSON for any texts in them. */
 #include "api/answer.h"
 #include "base/json.h"
 #include "test.h"
@@ -60,7 +60,7 @@ TEST(texts_cannot_break_out_of_their_strings)
 	}
 }
 
-TEST(a_send_says_to_whom_and_how_many)
+TEST(a_send_names_its_receiver_and_the_delivered_count)
 {
 	struct buf b = BUF_INIT;
 
@@ -70,7 +70,7 @@ TEST(a_send_says_to_whom_and_how_many)
 	     "\"status\":\"delivered\",\"delivered_count\":3}}");
 }
 
-TEST(a_broadcast_says_how_many_twice)
+TEST(a_broadcast_has_its_count_under_two_names)
 {
 	struct buf b = BUF_INIT;
 
@@ -79,7 +79,7 @@ TEST(a_broadcast_says_how_many_twice)
 		 "\"delivered_count\":4000000000},\"delivered_count\":4000000000}");
 }
 
-TEST(statistics_have_every_name_and_the_older_ones_only_where_asked)
+TEST(statistics_have_every_name_and_the_older_names_only_on_request)
 {
 	struct metrics_totals t = { .node = BYTES("n"),
 				    .uptime = 1,

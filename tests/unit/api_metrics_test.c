@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * api_metrics: the table keeps Prometheus's rules and the bound on series, sums are true, the text is exact, and what
- * docs/metrics.md and <wsc/gateway.h> have between their markers is what the table says. WRITE_PAGES=1 in the environment
- * writes these two anew instead of complaining.
+ * docs/metrics.md and <wsc/gateway.h> have between their markers is what the table says. WRITE_PAGES=1 in the
+ * environment writes these two anew instead of complaining.
  */
 #include "api/metrics.h"
 
@@ -24,7 +24,7 @@ static bool ends(const char *text, const char *end)
 
 /* ---- the table ----------------------------------------------------------------------------------------------------- */
 
-/* How many lines a scrape has of @row at most, comments not counted. */
+/* The greatest number of lines that a scrape has of @row, comments not counted. */
 static unsigned series(const struct metric_row *row)
 {
 	const struct metric_label *by = row->labels->by;
@@ -51,7 +51,7 @@ TEST(a_scrape_has_at_most_400_series)
 		printf("%u series\n", n);
 }
 
-TEST(names_are_as_the_guide_of_prometheus_says)
+TEST(names_follow_the_guide_of_prometheus)
 {
 	for (unsigned i = 0; i < METRIC_ROWS; i++) {
 		const struct metric_row *row = &metric_rows[i];
@@ -150,7 +150,7 @@ TEST(the_totals_are_the_sum_of_all_workers)
 	CHECK_EQ(t.routed, 10 - 6);
 }
 
-TEST(a_refusal_that_is_seen_before_its_message_takes_nothing_below_zero)
+TEST(a_refusal_that_is_counted_before_its_message_takes_no_counter_below_zero)
 {
 	struct metrics_totals t = { 0 };
 	struct hub_counters hub = { 0 };
@@ -163,7 +163,7 @@ TEST(a_refusal_that_is_seen_before_its_message_takes_nothing_below_zero)
 
 /* ---- text ---------------------------------------------------------------------------------------------------------- */
 
-/* What a scrape of @t has of @name, its HELP line included. */
+/* The lines of a scrape of @t for @name, its HELP line included. */
 static void check_family(const struct metrics_totals *t, const char *name, const char *want, int line)
 {
 	struct buf b = BUF_INIT, head = BUF_INIT;
@@ -485,7 +485,7 @@ static void write_struct(struct buf *b)
 	buf_add_str(b, "};\n");
 }
 
-TEST(the_page_of_metrics_is_that_of_the_table)
+TEST(the_page_of_metrics_matches_the_table)
 {
 	struct buf want = BUF_INIT;
 
@@ -496,7 +496,7 @@ TEST(the_page_of_metrics_is_that_of_the_table)
 	buf_deinit(&want);
 }
 
-TEST(the_public_struct_is_that_of_the_table)
+TEST(the_public_struct_matches_the_table)
 {
 	struct buf want = BUF_INIT;
 

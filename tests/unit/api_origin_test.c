@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* api_origin: who may use the gateway from a page, and above all who may not (RFC 6454; docs/config.md). */
+/* api_origin: which origins of pages may use the gateway, and above all which may not (RFC 6454; docs/config.md). */
 #include "api/origin.h"
 #include "test.h"
 
@@ -151,7 +151,7 @@ TEST(below_a_host_is_not_the_host_and_not_its_namesakes)
 	all(false, below, 1, bad, N(bad), "gateway.test");
 }
 
-TEST(a_star_allows_whatever_is_sent)
+TEST(a_star_allows_every_origin)
 {
 	static const char *const good[] = { "https://example.com", "null", "http://localhost:3000", "file://", "" };
 
@@ -176,7 +176,7 @@ TEST(the_gateways_own_origin_is_always_allowed)
 	CHECK(!allowed(NULL, 0, "http://", ""));
 }
 
-TEST(an_endless_origin_is_refused_and_one_that_fits_is_read)
+TEST(an_endless_origin_is_refused_and_an_origin_that_fits_is_read)
 {
 	char origin[600] = "https://";
 

@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "test.h"
 
-TEST(what_is_added_is_there_in_order)
+TEST(bytes_added_to_a_buf_are_there_in_order)
 {
 	struct buf b = BUF_INIT;
 
@@ -156,7 +156,7 @@ TEST(a_buf_that_cannot_grow_keeps_what_it_had)
 	buf_deinit(&b);
 }
 
-TEST(the_allocation_that_was_named_fails_once_or_for_ever)
+TEST(the_named_allocation_fails_once_or_for_ever)
 {
 	void *p[3];
 

@@ -83,7 +83,7 @@ TEST(the_shapes_that_clients_send_are_read)
 	CHECK(rfc3339_parse(BYTES("2026-01-31T12:00:00Z"), NULL, NULL));
 }
 
-TEST(what_is_no_date_is_refused)
+TEST(text_that_is_no_date_is_refused)
 {
 	static const char *const bad[] = {
 		"",
@@ -149,7 +149,7 @@ TEST(every_prefix_of_a_date_is_refused_unless_only_digits_or_the_zone_are_missin
 }
 
 /* Shows: threat 134 */
-TEST(milliseconds_are_whole_ones_of_the_monotonic_clock)
+TEST(milliseconds_are_whole_and_of_the_monotonic_clock)
 {
 	CHECK_EQ(now_ms((struct now){ .mono_ns = 1999999 }), 1);
 }

@@ -110,7 +110,7 @@ TEST(each_four_characters_have_one_meaning_or_none)
 	char again[4];
 	struct rng rng;
 
-	/* Whatever decodes encodes to itself. */
+	/* Any text that decodes encodes to itself. */
 	rng_init_seed(&rng, 2);
 	for (int i = 0; i < 200000; i++) {
 		static const char set[] = "AQgwBRhxZm9v+/==";

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Addresses and networks: what is one, what is not, and who is in which. */
+/* Addresses and networks: valid and invalid ones, and which address is in which network. */
 #include "base/ip.h"
 
 #include <arpa/inet.h>
@@ -37,7 +37,7 @@ TEST(addresses_are_written_back_in_their_short_form)
 	}
 }
 
-TEST(what_is_no_address_is_refused)
+TEST(text_that_is_no_address_is_refused)
 {
 	static const char *const bad[] = { "",
 					   "1.2.3",
@@ -120,7 +120,7 @@ TEST(a_network_holds_its_addresses_to_the_bit)
 	CHECK(!in("192.0.2.1", "192.0.2.2"));
 }
 
-TEST(ipv4_in_ipv6_clothes_is_ipv4)
+TEST(an_ipv4_mapped_ipv6_address_is_ipv4)
 {
 	CHECK(in("10.0.0.0/8", "::ffff:10.1.2.3"));
 	CHECK(in("::ffff:10.0.0.0/104", "10.1.2.3"));
@@ -157,7 +157,7 @@ TEST(a_socket_address_gives_its_ip_and_a_unix_one_none)
 	CHECK(!ip_match(&all, 1, &c));
 }
 
-TEST(what_is_no_address_has_no_text_and_is_no_loopback)
+TEST(an_invalid_address_has_no_text_and_is_no_loopback)
 {
 	static const struct ip none = { 0 };
 	char out[IP_TEXT_MAX] = "before";

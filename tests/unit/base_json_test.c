@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tests of base/json. Texts are handed over in heap blocks of exactly their size, so that a sanitizer sees a read beyond
- * the end. The table holds the accept and reject classes of RFC 8259; a second, naive parser stands beside the scanner
- * as judge for texts that nobody thought of.
+ * Tests of base/json. Texts are handed over in heap blocks of exactly their size, so that a sanitizer sees a read
+ * beyond the end. The table holds the accept and reject classes of RFC 8259; a second, naive parser stands beside the
+ * scanner as judge for texts that no table has.
  */
 #include "base/json.h"
 
@@ -712,7 +712,7 @@ static void random_value(struct rng *r, struct buf *b, int depth)
 	buf_add_u8(b, kind == 2 ? ']' : '}');
 }
 
-TEST(what_a_generator_builds_is_accepted_and_no_prefix_of_it_is)
+TEST(every_generated_text_is_accepted_and_none_of_its_prefixes_is)
 {
 	struct rng r;
 
@@ -986,7 +986,7 @@ static bool says(struct bytes text, struct bytes want)
 	return json_string_eq(&v, want);
 }
 
-TEST(strings_are_compared_by_what_they_say)
+TEST(strings_are_compared_by_their_decoded_text)
 {
 	CHECK(says(BYTES("\"bob\""), BYTES("bob")));
 	CHECK(says(BYTES("\"\\u0062o\\u0062\""), BYTES("bob")));
@@ -1045,7 +1045,7 @@ static struct bytes written(struct buf *b, struct bytes s)
 	return buf_bytes(b);
 }
 
-TEST(what_could_end_a_string_or_a_line_is_escaped)
+TEST(bytes_that_could_end_a_string_or_a_line_are_escaped)
 {
 	struct buf b = BUF_INIT;
 
@@ -1097,7 +1097,7 @@ TEST(any_bytes_at_all_become_one_valid_string)
 	buf_deinit(&b);
 }
 
-TEST(every_single_byte_is_cared_for_at_every_length)
+TEST(every_single_byte_is_escaped_right_at_every_length)
 {
 	struct buf b = BUF_INIT;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What lines look like, that nobody can forge one, and what becomes of those that cannot be written. */
+/* The form of lines, that no field can forge one, and how lines that cannot be written are counted. */
 #include "base/buf.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -215,7 +215,7 @@ static size_t drain(int fd, char *out, size_t max)
 }
 
 /* Shows: threat 181 */
-TEST(a_reader_who_stops_costs_lines_but_no_waiting_and_is_told_how_many)
+TEST(a_log_reader_that_stops_costs_lines_but_no_waiting_and_learns_how_many)
 {
 	static char text[1 << 18];
 	struct log lg = { .fd = -1 };
@@ -223,7 +223,7 @@ TEST(a_reader_who_stops_costs_lines_but_no_waiting_and_is_told_how_many)
 	size_t len;
 	int fds[2];
 
-	/* The writing end blocks, as somebody's standard error does. */
+	/* The writing end blocks, as a standard error may. */
 	CHECK_EQ(pipe(fds), 0);
 	CHECK_EQ(fcntl(fds[0], F_SETFL, O_NONBLOCK), 0);
 	lg.fd = fds[1];
@@ -243,7 +243,7 @@ TEST(a_reader_who_stops_costs_lines_but_no_waiting_and_is_told_how_many)
 	CHECK(memmem(text, len, "info  again  lines_dropped=", 27) != NULL);
 	CHECK_EQ(lg.shared.dropped, 0);
 	close(fds[0]);
-	/* Nor does a reader who has gone raise a signal. */
+	/* Nor does a closed pipe raise a signal. */
 	log_info(&lg, "nobody", KV_U64("n", 1));
 	log_info(&lg, "nobody", KV_U64("n", 1));
 	CHECK_EQ(lg.shared.dropped, 2);

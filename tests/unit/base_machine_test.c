@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * base_machine: the real figures of this process, and control groups as they are found on machines and in containers, built
- * below a directory.
+ * base_machine: the real figures of this process, and control groups as they are found on machines and in containers,
+ * built below a directory.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,7 +54,7 @@ static void remove_root(const char *root)
 	CHECK_EQ(system(command), 0); // NOLINT(cert-env33-c): a test cleans up
 }
 
-TEST(what_is_allocated_and_touched_shows_in_what_is_held)
+TEST(allocated_and_touched_memory_shows_in_the_memory_held)
 {
 	int fd = machine_memory_open();
 	uint64_t before = machine_memory_held(fd), after;
@@ -98,7 +98,7 @@ TEST(of_nested_groups_the_least_limit_counts)
 	remove_root(root);
 }
 
-TEST(version_1_is_read_too_and_a_group_that_is_not_to_be_seen_is_passed_over)
+TEST(version_1_is_read_too_and_an_invisible_group_is_skipped)
 {
 	char *root = new_root();
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The map against a sorted array of every key there is: what is present, what follows what, while the table resizes. */
+/*
+ * The map against a sorted array of all its keys: which keys are present, and in which order, while the table resizes.
+ */
 #include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -154,7 +156,7 @@ TEST(random_inserts_and_removes_agree_with_a_sorted_model)
 }
 
 /* Shows: threat 75, threat 90 */
-TEST(equal_hashes_are_told_apart_and_ordered_by_key)
+TEST(equal_hashes_are_distinguished_and_ordered_by_key)
 {
 	churn(3, 40, 120);
 	churn(4, 1, 40);
@@ -226,7 +228,7 @@ static void paged_walk(uint64_t seed, bool grow)
 			else
 				drop(w, other);
 		}
-		/* Even the position itself may go. */
+		/* Even the key at the position may be removed. */
 		if (at && (at - w->items) % 16)
 			drop(w, at);
 		resized |= w->map.old != NULL;
@@ -284,7 +286,7 @@ TEST(without_memory_the_map_goes_on_in_the_table_it_has)
 	world_free(w);
 }
 
-TEST(map_init_without_memory_says_so)
+TEST(map_init_without_memory_reports_it)
 {
 	const uint64_t seed[2] = { 1, 2 };
 	struct map m;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The slab against a plain array of what should be alive, and what becomes of handles and pages. */
+/* The slab against a plain array of the objects that should be alive; and the life of handles and pages. */
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/slab.h"
@@ -12,7 +12,7 @@ struct object {
 	uint8_t rest[240];
 };
 
-/* Those not given back. */
+/* Allocations that are not freed. */
 static uint32_t pages_held(const struct slab *s)
 {
 	return s->npages - s->holes;
@@ -42,7 +42,7 @@ TEST(a_new_object_is_zeroed_aligned_and_found_by_its_handle)
 }
 
 /* Shows: threat 29, threat 99 */
-TEST(handles_that_were_never_given_are_nobody)
+TEST(handles_that_were_never_given_find_no_object)
 {
 	struct slab s;
 	slab_handle h;
@@ -67,7 +67,7 @@ TEST(handles_that_were_never_given_are_nobody)
 }
 
 /* Shows: threat 115 */
-TEST(a_handle_stays_dead_when_its_page_is_given_back_and_made_anew)
+TEST(a_handle_stays_stale_when_its_page_is_freed_and_made_anew)
 {
 	struct slab s;
 	slab_handle old[100], now[100];
@@ -172,7 +172,7 @@ static void play(uint64_t seed)
 }
 
 /* Shows: threat 116 */
-TEST(random_coming_and_going_agrees_with_a_plain_array)
+TEST(random_allocations_and_frees_agree_with_a_plain_array)
 {
 	for (uint64_t seed = 1; seed <= 5; seed++)
 		play(seed);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The wheel against a model that knows every deadline: what fires when, and what timers_next_ms() may say. */
+/* The wheel against a model that knows every deadline: which timer fires when, and the result of timers_next_ms(). */
 #include "base/rng.h"
 #include "base/timers.h"
 #include "test.h"
@@ -228,7 +228,7 @@ TEST(a_timer_that_is_due_can_still_be_cancelled_or_moved)
 }
 
 /* Shows: threat 134 */
-TEST(time_does_not_go_back)
+TEST(time_does_not_run_backward)
 {
 	struct timers wheel;
 	struct timer t = { 0 };
@@ -243,7 +243,7 @@ TEST(time_does_not_go_back)
 }
 
 /* Shows: threat 28 */
-TEST(cancelling_what_was_never_armed_is_nothing)
+TEST(cancelling_a_timer_that_was_never_armed_does_nothing)
 {
 	struct timers wheel;
 	struct timer t = { 0 };

@@ -77,7 +77,7 @@ TEST(every_three_bytes_are_judged_as_by_the_reference)
 		text[0] = (uint8_t)(v >> 16);
 		text[1] = (uint8_t)(v >> 8);
 		text[2] = (uint8_t)v;
-		/* What two bytes decided, a third does not need to repeat 256 times. */
+		/* When two bytes decide already, 256 third bytes need no test. */
 		if (text[2] > 0xc1 && text[2] < 0xff)
 			continue;
 		if (utf8_valid(in) != reference_valid(in)) {
@@ -99,7 +99,7 @@ TEST(every_lead_of_four_bytes_is_judged_as_by_the_reference)
 	}
 }
 
-TEST(it_fails_at_the_first_byte_that_cannot_be_right)
+TEST(validation_fails_at_the_first_byte_that_cannot_be_right)
 {
 	static const struct {
 		const char *text;
@@ -150,7 +150,7 @@ static size_t random_text(struct rng *r, uint8_t *out, size_t max)
 	return n;
 }
 
-TEST(random_texts_with_and_without_faults_give_the_same_whole_and_in_pieces)
+TEST(random_texts_with_and_without_faults_give_the_same_whole_and_in_parts)
 {
 	uint8_t text[200];
 	struct rng r;

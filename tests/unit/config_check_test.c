@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What one key cannot say alone: contradictions, and what this version must not silently leave out. */
+/* Faults of several keys together: contradictions, and features that this version must not silently leave out. */
 #include "config/check.h"
 
 #include "base/mem.h"
@@ -7,7 +7,7 @@
 #include "wsc/config.h"
 #include "wsc/error.h"
 
-/* Is @want what a file with the section @text has wrong? "" is nothing. */
+/* Does a file with the section @text have the faults @want? "" is none. */
 static void check_flags(const char *text, unsigned flags, const char *want, int line)
 {
 	struct wsc_config *c = wsc_config_new();
@@ -63,7 +63,7 @@ TEST(sender_mismatch_hook_needs_the_hook)
 	     "allowed here: reject or overwrite\n");
 }
 
-TEST(what_is_not_built_and_would_be_missed_stops_the_start)
+TEST(a_key_of_an_absent_feature_that_users_would_miss_stops_the_start)
 {
 	SAYS("wsc:\n  auth: {mode: open}\n  store: {kind: none}\n", "");
 	SAYS("wsc:\n  auth: {mode: token}\n",
@@ -77,7 +77,7 @@ TEST(what_is_not_built_and_would_be_missed_stops_the_start)
 	     "loopback\n");
 }
 
-TEST(what_is_not_built_and_would_not_be_missed_warns)
+TEST(a_key_of_an_absent_feature_that_users_would_not_miss_warns)
 {
 	SAYS("wsc:\n  performance: {enable_compression: false}\n", "");
 	SAYS("wsc:\n  ack_retries: 5\n  store:\n    offline_ttl: 5\n    offline_max: 5\n",
@@ -89,7 +89,7 @@ TEST(what_is_not_built_and_would_not_be_missed_warns)
 	SAYS("wsc:\n  ack_retries: 1\n", "warning: config.yaml:2: wsc.ack_retries: has no effect in this version\n");
 }
 
-TEST(each_certificate_needs_its_key_and_what_is_left_must_have_a_port)
+TEST(each_certificate_needs_its_key_and_no_port_is_left_without_service)
 {
 	SAYS("wsc:\n  tls: {certificate: /a.pem, key: /b.pem}\n", "");
 	SAYS("wsc:\n  tls: {certificate: [/a.pem, /b.pem], key: [/a.key, /b.key], port: 8443}\n", "");
@@ -124,7 +124,7 @@ TEST(two_things_cannot_have_one_path)
 }
 
 /* Shows: threat 96 */
-TEST(a_whitelist_that_does_not_do_what_it_seems_to_warns)
+TEST(a_whitelist_without_its_switch_or_without_addresses_warns)
 {
 	SAYS("wsc:\n  security: {enable_ip_whitelist: true}\n",
 	     "warning: config.yaml:2: wsc.security.enable_ip_whitelist: security.whitelist_ips is empty, so no client is accepted\n");
@@ -132,7 +132,7 @@ TEST(a_whitelist_that_does_not_do_what_it_seems_to_warns)
 	     "warning: config.yaml:2: wsc.security.whitelist_ips: has no effect while security.enable_ip_whitelist is false\n");
 }
 
-TEST(a_second_check_sees_what_was_mended)
+TEST(a_second_check_sees_a_corrected_value)
 {
 	struct wsc_config *c = wsc_config_new();
 
@@ -165,7 +165,7 @@ TEST(a_copy_owns_all_it_has)
 }
 
 #ifdef WSC_FAULTS
-/* The whole life of a configuration; what it returns does not matter, only that it ends well. */
+/* The whole life of a configuration; its result does not matter, only that it ends well. */
 static int live(void)
 {
 	static const char text[] =

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The grammar of every kind of value, as tables of what is right and what is not. */
+/* The grammar of every kind of value, as tables of right and wrong texts. */
 #include "config/parse.h"
 
 #include "test.h"
@@ -110,7 +110,7 @@ TEST(origins_are_kept_as_browsers_write_them)
 	      { "http://example.com:443", "http://example.com:443" });
 }
 
-TEST(what_is_no_origin_is_refused)
+TEST(text_that_is_no_origin_is_refused)
 {
 	TEXTS(parse_origin, { "", NULL }, { "null", NULL }, { "example.com", NULL }, { "https://", NULL },
 	      { "://example.com", NULL }, { "https://example.com/", NULL }, { "https://example.com/a", NULL },
@@ -134,7 +134,7 @@ TEST(listen_addresses_are_literals_or_unix_sockets)
 		NULL });
 }
 
-TEST(paths_are_what_a_request_can_be_compared_with)
+TEST(paths_are_accepted_only_in_the_form_of_a_request_target)
 {
 	TEXTS(parse_path, { "/ws", "/ws" }, { "/api/v1/web-socket_~.x", "/api/v1/web-socket_~.x" }, { "/", NULL },
 	      { "ws", NULL }, { "/ws/", NULL }, { "//ws", NULL }, { "/a//b", NULL }, { "/a/../b", NULL },
@@ -160,7 +160,7 @@ static bool takes(bool (*parse)(struct bytes, struct buf *), struct bytes s)
 	return ok;
 }
 
-TEST(what_is_too_long_or_holds_a_nul_is_refused)
+TEST(text_that_is_too_long_or_holds_a_nul_is_refused)
 {
 	static char many[5000];
 

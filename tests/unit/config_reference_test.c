@@ -25,7 +25,7 @@ static void check_page(const char *path, enum wsc_config_form form)
 	buf_deinit(&want);
 }
 
-TEST(the_committed_pages_are_those_of_the_table)
+TEST(the_committed_pages_match_the_table)
 {
 	check_page("docs/config.md", WSC_CONFIG_MARKDOWN);
 	check_page("man/wsc.yaml.5", WSC_CONFIG_MAN);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files, variables and arguments: what is read, what overrides what, and every fault as its user reads it. */
+/*
+ * Files, variables and arguments: the values read, which source overrides which, and every fault as its user reads it.
+ */
 #include "config/source.h"
 
 #include <fcntl.h>
@@ -116,7 +118,7 @@ TEST(keys_are_in_snake_or_kebab_case_and_values_in_their_units)
 	wsc_config_free(c);
 }
 
-TEST(unknown_keys_are_faults_that_know_what_was_meant)
+TEST(unknown_keys_are_faults_that_suggest_a_known_key)
 {
 	YAML("wsc:\n\n  heartbeat_intervall: 3\n",
 	     "config.yaml:3: wsc.heartbeat_intervall: unknown key; did you mean heartbeat_interval?\n");
@@ -139,7 +141,7 @@ TEST(unknown_keys_are_faults_that_know_what_was_meant)
 	YAML("wsc: {\"a\\x84b\": 3}\n", "config.yaml:1: wsc.a\\xc2\\x84b: unknown key\n");
 }
 
-TEST(wrong_values_are_faults_that_say_what_is_allowed)
+TEST(wrong_values_are_faults_that_name_the_allowed_values)
 {
 	YAML("wsc: {enabled: maybe}",
 	     "config.yaml:1: wsc.enabled: \"maybe\" is not a boolean; allowed: true or false\n");
@@ -185,7 +187,7 @@ TEST(wrong_shapes_are_faults)
 	     "config.yaml:2: wsc.<<: merging (<<) is not supported; write the keys out\n");
 }
 
-TEST(keys_that_are_there_twice_are_faults)
+TEST(repeated_keys_are_faults)
 {
 	YAML("wsc:\n  node_port: 1\n  node-port: 2\n", "config.yaml:3: wsc.node-port: the key appears twice\n");
 	YAML("wsc:\n  paths:\n    sse: /a\n    sse: /b\n", "config.yaml:4: wsc.paths.sse: the key appears twice\n");
@@ -217,7 +219,7 @@ TEST(a_bad_value_leaves_the_former_one)
 	wsc_config_free(c);
 }
 
-TEST(what_is_no_yaml_says_where)
+TEST(a_text_that_is_no_yaml_is_a_fault_with_its_line)
 {
 	YAML("wsc:\n\tenabled: true\n",
 	     "config.yaml:2: not valid YAML: found character that cannot start any token; "
@@ -400,7 +402,7 @@ TEST(the_environment_overrides_the_file_and_set_overrides_both)
 	unsetenv("WSC_WEBSOCKET_ORIGINS");
 }
 
-TEST(unknown_variables_are_warnings_and_those_of_an_orchestrator_are_nothing)
+TEST(unknown_variables_are_warnings_and_variables_of_an_orchestrator_are_ignored)
 {
 	struct wsc_config *c = wsc_config_new();
 
@@ -430,7 +432,7 @@ TEST(unknown_variables_are_warnings_and_those_of_an_orchestrator_are_nothing)
 	unsetenv("WSC_PORT_8080_TCP_ADDR");
 }
 
-TEST(what_is_set_wrongly_is_said)
+TEST(a_wrong_setting_is_reported)
 {
 	struct wsc_config *c = wsc_config_new();
 
@@ -447,7 +449,7 @@ TEST(what_is_set_wrongly_is_said)
 	wsc_config_free(c);
 }
 
-TEST(a_file_that_cannot_be_read_is_another_thing_than_a_fault)
+TEST(a_file_that_cannot_be_read_is_an_error_but_no_fault)
 {
 	struct wsc_config *c = wsc_config_new();
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading a configuration from a system that fails: reads that are interrupted or cut, memory that libyaml does not get,
- * and, with WSC_FAULTS, memory that we do not get at any point of file, environment and files that the environment
+ * Reading a configuration from a system that fails: reads that are interrupted or cut, memory that libyaml does not
+ * get, and, with WSC_FAULTS, memory that we do not get at any point of file, environment and files that the environment
  * names. The program puts its own read() and libyaml calls before those of the libraries.
  */
 #include "config/source.h"
@@ -204,7 +204,7 @@ TEST(names_of_variables_in_a_value_are_letters_digits_and_underlines)
 	wsc_config_free(c);
 }
 
-TEST(a_yaml_parser_without_memory_is_said)
+TEST(a_yaml_parser_without_memory_is_reported)
 {
 	static const char text[] = "wsc: {node_port: 1}";
 	struct wsc_config *c = wsc_config_new();
@@ -224,7 +224,7 @@ TEST(a_yaml_parser_without_memory_is_said)
 	wsc_config_free(c);
 }
 
-TEST(shapes_that_a_file_may_have_and_must_not_have)
+TEST(a_file_may_have_some_shapes_and_must_not_have_others)
 {
 	static const char *const fine[] = { "",
 					    "# only a comment\n",
@@ -299,7 +299,7 @@ TEST(a_file_without_the_section_is_remembered_or_memory_is_out)
 	CHECK(k > 2 && k < 1000);
 }
 
-/* A configuration out of all its sources at once; what it returns does not matter, only that it ends well. */
+/* A configuration out of all its sources at once; its result does not matter, only that it ends well. */
 static int live(const char *path)
 {
 	struct wsc_config *c = wsc_config_new();

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table itself: names that are one thing only, defaults and enums that fit. */
+/* The table itself: each name has one meaning, defaults and enums fit. */
 #include "config/table.h"
 
 #include "config/source.h"
 #include "test.h"
 #include "wsc/config.h"
 
-TEST(no_key_is_there_twice_and_none_is_both_alive_and_without_effect)
+TEST(no_key_is_in_the_table_twice_or_both_in_use_and_without_effect)
 {
 	for (int i = 0; i < OPT_COUNT; i++) {
 		struct bytes key = bytes_str(config_rows[i].key);
@@ -64,7 +64,7 @@ TEST(the_words_of_a_choice_are_its_enum)
 }
 
 /* Shows: threat 7, threat 11 */
-TEST(the_defaults_are_those_of_the_documentation)
+TEST(the_defaults_match_the_documentation)
 {
 	struct wsc_config *c = wsc_config_new();
 	const struct config *v;

@@ -14,7 +14,7 @@
 static unsigned taken;
 static uint16_t refused;
 
-/* Stands where libc's bind() would: nobody can be made to take a port in the moment between two calls. */
+/* Replaces libc's bind(), because a test cannot make another process take a port between two calls. */
 int bind_or_taken(int fd, const struct sockaddr *sa, socklen_t len) __asm__("bind");
 int bind_or_taken(int fd, const struct sockaddr *sa, socklen_t len)
 {
@@ -57,7 +57,7 @@ static int knock(uint32_t ip, uint16_t port)
 	return r;
 }
 
-TEST(a_free_port_that_is_taken_at_another_address_is_given_up_for_one_that_all_can_have)
+TEST(a_free_port_in_use_at_another_address_is_given_up_for_a_port_free_at_all_addresses)
 {
 	char path[64], addresses[160];
 	struct wsc_gateway *gw;
@@ -78,7 +78,7 @@ TEST(a_free_port_that_is_taken_at_another_address_is_given_up_for_one_that_all_c
 	CHECK(access(path, F_OK) < 0);
 }
 
-TEST(a_port_that_no_address_but_the_first_can_have_is_looked_for_a_few_times_only)
+TEST(a_search_for_a_port_that_only_the_first_address_can_have_ends_after_a_few_tries)
 {
 	struct wsc_gateway *gw = gateway_at("[\"127.0.0.1\", \"127.0.0.2\"]", "0");
 	char want[128];

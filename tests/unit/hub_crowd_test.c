@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The hub among very many: what a message to all costs beside its text, tickets by the hundred thousand, and names that were
- * chosen to collide.
+ * The hub with very many sessions: the cost of a message to all beside its text, tickets by the hundred thousand, and
+ * names that were chosen to collide.
  */
 #include <malloc.h>
 #include "base/map.h"
@@ -81,7 +81,7 @@ TEST(a_mebibyte_to_ten_thousand_readers_is_a_mebibyte_and_a_reference_each)
 }
 
 /* Shows: threat 118 */
-TEST(a_hundred_thousand_tickets_come_and_go_without_a_stack)
+TEST(a_hundred_thousand_tickets_are_added_and_removed_without_deep_recursion)
 {
 	const size_t n = 100000;
 	struct fx fx;
@@ -138,7 +138,7 @@ TEST(names_that_collide_under_one_key_are_spread_by_any_other)
 	const uint64_t known[2] = { 1, 2 };
 	size_t found = 0;
 
-	/* An attacker who knew the key: all in the first of 256 buckets. */
+	/* The names of an attacker that knows the key: all in the first of 256 buckets. */
 	for (unsigned long i = 0; found < NAMES; i++) {
 		snprintf(names[found].text, sizeof names[found].text, "user-%lu", i);
 		if (siphash13(known, bytes_str(names[found].text)) >> 56 == 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hub_fixture: a few hubs in one memory, their mailboxes one line each, devices with names, for the tests of hub/. Users
- * are placed by the first digit in their name ("ann1" lives on hub 1), so that a test reads where everybody is. Nothing
- * moves between hubs until pump().
+ * hub_fixture: a few hubs in one memory, their mailboxes one line each, devices with names, for the tests of hub/.
+ * Users are placed by the first digit in their name ("ann1" lives on hub 1), so that a test shows where each user is.
+ * Nothing moves between hubs until pump().
  */
 #ifndef WSC_TESTS_UNIT_HUB_FIXTURE_H
 #define WSC_TESTS_UNIT_HUB_FIXTURE_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hub/interest: nodes tell each other of their users, and nobody is called offline who was told "connected". */
+/* hub/interest: nodes tell each other of their users, and no user is offline after the client has got `connected`. */
 #include "hub_fixture.h"
 
 static void nodes_init(struct fx *fx)
@@ -110,7 +110,7 @@ TEST(the_confirmation_of_a_withdrawn_interest_confirms_nothing)
 	fx_free(&fx);
 }
 
-TEST(a_lost_node_is_waited_for_no_longer_and_its_users_are_gone)
+TEST(a_lost_node_is_waited_for_no_longer_and_its_users_are_offline)
 {
 	struct fx fx;
 	struct session a, b;
@@ -136,7 +136,7 @@ TEST(a_lost_node_is_waited_for_no_longer_and_its_users_are_gone)
 	fx_free(&fx);
 }
 
-TEST(a_node_that_joins_is_told_of_everybody)
+TEST(a_node_that_joins_learns_of_every_user)
 {
 	struct fx fx;
 	struct session a;
@@ -155,7 +155,7 @@ TEST(a_node_that_joins_is_told_of_everybody)
 	fx_free(&fx);
 }
 
-TEST(what_a_lost_node_still_says_is_not_heard)
+TEST(late_news_of_a_lost_node_is_ignored)
 {
 	struct fx fx;
 	struct session a;

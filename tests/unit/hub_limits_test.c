@@ -6,7 +6,7 @@
 
 static const struct rate_limit limit = { .per_second = 100, .burst = 10, .patience_ms = 10000 };
 
-TEST(a_burst_passes_and_the_next_one_is_told_when_to_come_back)
+TEST(a_burst_passes_and_the_next_message_gets_the_time_to_retry)
 {
 	struct rate_bucket b = { 0 };
 	uint32_t retry = 0;
@@ -32,7 +32,7 @@ TEST(the_rate_itself_passes_for_ever)
 	CHECK_EQ(refused, 0);
 }
 
-TEST(who_is_over_the_rate_for_ten_seconds_is_closed)
+TEST(a_sender_over_the_rate_for_ten_seconds_is_closed)
 {
 	struct rate_bucket b = { 0 };
 	uint32_t retry = 0;

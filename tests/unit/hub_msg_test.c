@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hub/msg: what a message weighs, and that nothing of it is left. */
+/* hub/msg: the bytes that a message counts for, and that none of them is left. */
 #include "hub/msg.h"
 
 #include "test.h"
@@ -47,7 +47,7 @@ TEST(every_size_is_counted_to_the_byte_and_a_spare_block_is_clean)
 	msg_owner_deinit(&o);
 }
 
-TEST(each_form_is_made_once_found_by_its_key_and_counted_until_the_message_goes)
+TEST(each_wire_form_is_made_once_found_by_its_key_and_counted_until_the_message_is_freed)
 {
 	struct msg_owner o = { 0 };
 	struct msg *m = msg_new(&o, MSG_USER, 100);
@@ -88,7 +88,7 @@ TEST(a_text_that_is_too_long_is_refused)
 	msg_owner_deinit(&o);
 }
 
-TEST(a_text_that_turns_out_shorter_weighs_what_was_asked_for)
+TEST(a_text_shorter_than_reserved_counts_with_its_reserved_size)
 {
 	struct msg_owner o = { 0 };
 	struct msg *m = msg_new(&o, MSG_USER, 500);

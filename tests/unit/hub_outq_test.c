@@ -108,7 +108,7 @@ static void model_step(struct model *m, struct rng *r)
 	}
 }
 
-TEST(a_queue_does_what_an_array_does)
+TEST(a_queue_behaves_like_an_array)
 {
 	for (uint64_t seed = 0; seed < 200; seed++) {
 		struct model m = { 0 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hub/pending: each outcome is told once, whatever the peers do. */
+/* hub/pending: each outcome is reported once, whatever the peers do. */
 #include "hub_fixture.h"
 
 static unsigned outcomes(struct hub *h, struct hub_request *last)
@@ -96,7 +96,7 @@ TEST(a_forged_answer_counts_for_nothing)
 	fx_free(&fx);
 }
 
-TEST(what_was_delivered_is_reported_when_another_peer_is_silent)
+TEST(the_delivered_count_is_reported_when_another_peer_is_silent)
 {
 	struct fx fx;
 	struct session s;

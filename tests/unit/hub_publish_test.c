@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hub/publish: the three scopes, kicks, and what is told about them, between workers. */
+/* hub/publish: the three scopes, kicks, and their outcomes, between workers. */
 #include "hub_fixture.h"
 
 static bool took(struct hub *h, uint64_t token, enum hub_result result, uint32_t delivered)
@@ -17,7 +17,7 @@ static bool nothing_to_take(struct hub *h)
 	return CHECK(!hub_take_request(h, &r));
 }
 
-TEST(a_message_reaches_every_device_of_its_user_and_nobody_else)
+TEST(a_message_reaches_every_device_of_its_user_and_no_other_user)
 {
 	struct fx fx;
 	struct session a, b, c;
@@ -98,7 +98,7 @@ TEST(a_broadcast_gathers_the_answers_of_all_workers)
 	fx_free(&fx);
 }
 
-TEST(a_ticket_reaches_all_who_have_it_but_the_sender)
+TEST(a_ticket_message_reaches_every_session_with_the_ticket_but_the_sender)
 {
 	struct fx fx;
 	struct session s[4];
@@ -128,7 +128,7 @@ TEST(a_ticket_reaches_all_who_have_it_but_the_sender)
 	fx_free(&fx);
 }
 
-TEST(a_ticket_with_nobody_else_in_it_is_a_failure_told_once)
+TEST(a_message_to_a_ticket_without_another_user_fails_once)
 {
 	struct fx fx;
 	struct session a;
@@ -193,7 +193,9 @@ TEST(messages_of_one_pair_keep_their_order_across_workers)
 #include "base/mem.h"
 #include "wsc/error.h"
 
-/* Attaches, accepts and speaks with memory that may be out at any moment; returns how many questions were accepted. */
+/*
+ * Attaches, accepts and publishes with memory that may be out at any moment; returns the number of accepted requests.
+ */
 static unsigned poor_story(struct fx *fx, struct session *s)
 {
 	static const char *const name[] = { "ann0", "bob1", "cyd1", "ann0" };
@@ -234,7 +236,7 @@ static unsigned poor_story(struct fx *fx, struct session *s)
 }
 
 /* Shows: threat 123 */
-TEST(any_allocation_may_fail_and_every_accepted_question_is_answered_once)
+TEST(any_allocation_may_fail_and_every_accepted_request_is_answered_once)
 {
 	for (unsigned long k = 1; k < 160; k++) {
 		struct fx fx;

@@ -113,7 +113,7 @@ TEST(there_is_room_as_long_as_one_more_message_keeps_a_queue_within_its_limits)
 	fx_free(&fx);
 }
 
-TEST(reject_refuses_and_changes_nothing_and_allow_knows_no_limit)
+TEST(reject_refuses_and_changes_nothing_and_allow_sets_no_limit)
 {
 	struct hub_options o = fx_options();
 	struct fx fx;
@@ -156,7 +156,7 @@ TEST(the_first_reason_to_close_stands_and_nothing_is_taken_after_it)
 	fx_free(&fx);
 }
 
-TEST(a_close_that_discards_keeps_what_has_begun)
+TEST(a_close_that_discards_keeps_a_message_partly_sent)
 {
 	struct fx fx;
 	struct session s;
@@ -177,7 +177,7 @@ TEST(a_close_that_discards_keeps_what_has_begun)
 	fx_free(&fx);
 }
 
-TEST(what_a_refused_connection_held_is_gone)
+TEST(messages_held_for_a_refused_connection_are_freed)
 {
 	struct fx fx;
 	struct session s;

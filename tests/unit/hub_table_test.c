@@ -2,7 +2,7 @@
 /* hub/table: the online list, its rows and its pages. */
 #include "hub_fixture.h"
 
-TEST(a_row_says_what_is_true_of_all_devices_of_a_user)
+TEST(a_row_sums_up_all_devices_of_a_user)
 {
 	struct fx fx;
 	struct session a = { 0 }, b = { 0 }, c = { 0 };
@@ -36,7 +36,7 @@ TEST(a_row_says_what_is_true_of_all_devices_of_a_user)
 	fx_free(&fx);
 }
 
-TEST(pages_show_everybody_once_even_when_the_user_they_stopped_at_leaves)
+TEST(pages_show_every_user_once_even_when_the_user_they_stopped_at_leaves)
 {
 	static struct session s[500];
 	struct fx fx;

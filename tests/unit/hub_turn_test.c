@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hub/turn: who is flushed first, and who pays for a full queue. */
+/* hub/turn: which session is flushed first, and which one pays for a full queue. */
 #include <stdatomic.h>
 
 #include "hub_fixture.h"
@@ -34,7 +34,7 @@ TEST(a_unicast_is_flushed_before_a_broadcast_that_came_earlier)
 	fx_free(&fx);
 }
 
-TEST(any_burst_to_a_reader_whose_socket_takes_it_closes_nobody)
+TEST(any_burst_to_a_reader_whose_socket_takes_it_closes_no_session)
 {
 	struct fx fx;
 	struct session ann;
@@ -97,7 +97,7 @@ TEST(a_blocked_reader_is_offered_its_bytes_once_more_before_it_is_judged)
 	fx_free(&fx);
 }
 
-TEST(drop_oldest_drops_what_has_not_begun_and_counts_the_gap)
+TEST(drop_oldest_drops_unsent_messages_and_counts_the_gap)
 {
 	struct hub_options o = fx_options();
 	struct fx fx;
@@ -166,7 +166,7 @@ TEST(an_empty_queue_takes_one_message_of_any_size)
 	fx_free(&fx);
 }
 
-TEST(what_a_held_session_may_keep_is_bounded_too)
+TEST(the_queue_of_a_held_session_is_bounded_too)
 {
 	struct fx fx;
 	struct session ann;
@@ -182,7 +182,7 @@ TEST(what_a_held_session_may_keep_is_bounded_too)
 }
 
 /* Shows: threat 122 */
-TEST(short_of_memory_the_reader_blocked_for_longest_goes_first)
+TEST(short_of_memory_the_reader_blocked_for_longest_is_closed_first)
 {
 	struct hub_options o = fx_options();
 	struct fx fx;
@@ -212,7 +212,7 @@ TEST(short_of_memory_the_reader_blocked_for_longest_goes_first)
 	fx_free(&fx);
 }
 
-TEST(small_queues_judge_those_who_are_over_them_now_and_large_ones_let_them_fill_again)
+TEST(small_queues_close_sessions_already_over_them_and_large_ones_let_queues_fill_again)
 {
 	struct hub_options o = fx_options();
 	struct session ann, bob;
@@ -261,14 +261,14 @@ TEST(a_queue_of_one_stays_one_however_small_queues_are)
 	fx_free(&fx);
 }
 
-TEST(what_must_be_given_back_is_asked_of_the_oldest_until_it_is_there)
+TEST(short_of_memory_the_longest_blocked_sessions_are_closed_until_enough_bytes_are_free)
 {
 	static const char *const name[] = { "ann", "bob", "cyd" };
 	struct session s[3];
 	struct fx fx;
 
 	fx_init(&fx, 1, fx_options());
-	CHECK(!hub_shed(fx.hub[0], 1)); /* nobody is blocked */
+	CHECK(!hub_shed(fx.hub[0], 1)); /* no session is blocked */
 	CHECK(!hub_shed(fx.hub[0], 0));
 	for (int i = 0; i < 3; i++) {
 		fx_connect(fx.hub[0], &s[i], name[i], NULL);
@@ -314,7 +314,7 @@ TEST(a_pong_makes_ready_but_not_while_the_socket_is_blocked)
 	fx_free(&fx);
 }
 
-TEST(one_that_is_closed_before_it_is_accepted_can_still_be_told)
+TEST(a_session_that_is_closed_before_it_is_accepted_still_sends_its_close)
 {
 	struct fx fx;
 	struct session ann;
@@ -323,7 +323,7 @@ TEST(one_that_is_closed_before_it_is_accepted_can_still_be_told)
 	fx_attach(fx.hub[0], &ann, "ann", NULL);
 	publish_n(&fx, "ann", 9);
 	CHECK(hub_take_ready(fx.hub[0]) == &ann);
-	hub_flushed(fx.hub[0], &ann, true, FX_NOW(0)); /* no socket to speak of yet */
+	hub_flushed(fx.hub[0], &ann, true, FX_NOW(0)); /* it has no WebSocket yet */
 	hub_ready(fx.hub[0], &ann);
 	CHECK(hub_take_ready(fx.hub[0]) == &ann);
 	fx_free(&fx);

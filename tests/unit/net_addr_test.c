@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* net_addr: listening sockets as they are opened: addresses, ports, what is inherited, and Unix sockets left behind or still in use. */
+/*
+ * net_addr: listening sockets as they are opened: addresses, ports, inherited options, and Unix sockets left behind or
+ * still in use.
+ */
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -15,7 +18,7 @@
 
 static const struct listen_options usual = { .backlog = 16, .kernel_queue = 65536, .user_timeout_ms = 90000 };
 
-TEST(port_zero_takes_a_free_one_and_says_which)
+TEST(port_zero_takes_a_free_port_and_reports_it)
 {
 	uint16_t a = 0, b = 0;
 	int fd = addr_listen("127.0.0.1", 0, &usual, &a), again;
@@ -32,7 +35,7 @@ TEST(port_zero_takes_a_free_one_and_says_which)
 	close(fd);
 }
 
-TEST(what_is_no_address_is_refused)
+TEST(text_that_is_no_address_is_refused)
 {
 	static const char *const bad[] = { "",    "localhost", "256.0.0.1",    "1.2.3",
 					   "::g", "[::1]",     "127.0.0.1:80", "unix:" };
@@ -52,13 +55,13 @@ TEST(six_and_four_can_share_a_port)
 		return; /* no IPv6 here */
 	CHECK(six >= 0);
 	four = addr_listen("127.0.0.1", port, &usual, &same);
-	CHECK(four >= 0 || four == -EADDRINUSE); /* the port may be somebody's */
+	CHECK(four >= 0 || four == -EADDRINUSE); /* another process may have the port */
 	if (four >= 0)
 		close(four);
 	close(six);
 }
 
-TEST(accepted_sockets_inherit_what_the_listener_was_tuned_to)
+TEST(accepted_sockets_inherit_the_options_of_the_listener)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = sizeof ss, n = sizeof(int);
@@ -114,7 +117,7 @@ static int dial(const char *path)
 }
 
 /* Shows: threat 111 */
-TEST(a_unix_socket_is_for_owner_and_group_whatever_the_umask_and_leaves_it_alone)
+TEST(a_unix_socket_is_for_owner_and_group_under_any_umask_and_leaves_the_umask_unchanged)
 {
 	static const mode_t masks[] = { 0, 022, 077 };
 	struct place p;
@@ -137,7 +140,7 @@ TEST(a_unix_socket_is_for_owner_and_group_whatever_the_umask_and_leaves_it_alone
 	}
 }
 
-TEST(a_socket_that_nobody_listens_on_any_more_is_replaced)
+TEST(a_socket_file_without_a_listener_is_replaced)
 {
 	struct place p;
 	uint16_t port;
@@ -157,7 +160,7 @@ TEST(a_socket_that_nobody_listens_on_any_more_is_replaced)
 	place_end(&p);
 }
 
-TEST(a_living_server_keeps_its_socket_also_when_its_backlog_is_full)
+TEST(a_running_server_keeps_its_socket_also_when_its_backlog_is_full)
 {
 	struct listen_options tiny = { .backlog = 0 };
 	struct place p;

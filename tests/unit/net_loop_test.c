@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * net_loop: real sockets in pairs and pipes of one process; the loop is turned by hand, so every call is counted. What
- * the owner would do on each callback is written down, and a few orders are obeyed (pause, close) in the middle of it.
+ * net_loop: real sockets in pairs and pipes of one process; the loop is turned by hand, so every call is counted. The
+ * owner notes each callback, and obeys a few orders (pause, close) in the middle of it.
  */
 #include <errno.h>
 #include <sys/epoll.h>
@@ -193,7 +193,7 @@ TEST(a_full_buffer_is_read_on_in_the_next_turn_and_nothing_is_lost)
 	loop_deinit(&w.loop);
 }
 
-TEST(a_little_of_each_is_read_and_a_buffer_of_those_that_turn_out_to_have_more_of_one_when_the_turn_is_late)
+TEST(each_socket_is_read_a_little_then_sockets_with_more_a_buffer_each_but_only_one_in_a_late_turn)
 {
 	static uint8_t block[LOOP_READ_BYTES + LOOP_RECV_BYTES];
 	struct world w;
@@ -228,9 +228,9 @@ TEST(a_little_of_each_is_read_and_a_buffer_of_those_that_turn_out_to_have_more_o
 	loop_deinit(&w.loop);
 }
 
-TEST(a_megabyte_is_read_per_turn_and_those_who_had_none_come_first)
+TEST(a_megabyte_is_read_per_turn_and_sockets_without_a_turn_come_first)
 {
-	static uint8_t block[LOOP_READ_BYTES - 1]; /* a byte less than is read: nobody is known to have more to say */
+	static uint8_t block[LOOP_READ_BYTES - 1]; /* a byte less than is read: no socket is known to have more */
 	struct world w;
 	struct end e[150];
 	int other[150];
@@ -252,14 +252,14 @@ TEST(a_megabyte_is_read_per_turn_and_those_who_had_none_come_first)
 	CHECK_EQ(read, 129);
 	CHECK(loop_unfinished(&w.loop));
 	turn(&w);
-	for (int i = 0; i < 150; i++) /* those that had no turn came first */
+	for (int i = 0; i < 150; i++) /* sockets without a turn came first */
 		CHECK_EQ(e[i].len, sizeof block);
 	for (int i = 0; i < 150; i++)
 		drop(&e[i], other[i]);
 	loop_deinit(&w.loop);
 }
 
-TEST(a_stream_that_is_bulk_is_left_alone_while_the_owner_says_so)
+TEST(a_bulk_stream_is_not_read_while_its_owner_forbids_it)
 {
 	static uint8_t block[LOOP_READ_BYTES];
 	struct world w;
@@ -284,7 +284,7 @@ TEST(a_stream_that_is_bulk_is_left_alone_while_the_owner_says_so)
 	loop_deinit(&w.loop);
 }
 
-TEST(who_has_little_to_say_is_read_before_those_who_fill_the_buffer)
+TEST(a_socket_with_little_input_is_read_before_sockets_that_fill_the_buffer)
 {
 	static uint8_t block[65536];
 	struct end loud[24], quiet;
@@ -310,12 +310,12 @@ TEST(who_has_little_to_say_is_read_before_those_who_fill_the_buffer)
 		}
 		put(fd, "me too");
 		turn(&w);
-		CHECK_EQ(quiet.calls, (size_t)round + 1); /* in this very turn, whoever was before it */
+		CHECK_EQ(quiet.calls, (size_t)round + 1); /* in this very turn, whichever sockets were before it */
 		for (int i = 0; i < 24; i++)
 			after += loud[i].len;
 		CHECK(after - before <= LOOP_BULK_BYTES + sizeof block);
 	}
-	/* And each of them has its turn. */
+	/* And each flooding socket has its turn. */
 	for (int i = 0; i < 24; i++)
 		CHECK(loud[i].calls >= 2);
 	for (int i = 0; i < 24; i++)
@@ -347,7 +347,7 @@ TEST(while_pressed_nothing_is_read_and_afterwards_everything)
 }
 
 /* Shows: threat 130 */
-TEST(a_paused_stream_is_not_read_and_makes_nobody_spin)
+TEST(a_paused_stream_is_not_read_and_makes_no_loop_spin)
 {
 	struct world w;
 	struct end e;
@@ -365,7 +365,7 @@ TEST(a_paused_stream_is_not_read_and_makes_nobody_spin)
 	CHECK_EQ(e.len, 3);
 	CHECK_EQ(recvs(&w), 1);
 	CHECK(!loop_unfinished(&w.loop));
-	stream_resume(&e.s); /* no new event will come for what has come while paused */
+	stream_resume(&e.s); /* no new event will come for input that came while paused */
 	CHECK(loop_unfinished(&w.loop));
 	turn(&w);
 	CHECK_EQ(e.len, 6);
@@ -524,7 +524,7 @@ TEST(a_closed_stream_is_silent_even_when_its_socket_lives_on)
 	loop_deinit(&w.loop);
 }
 
-TEST(a_detached_stream_goes_on_elsewhere_with_what_was_unread)
+TEST(a_detached_stream_continues_on_another_loop_with_its_unread_input)
 {
 	struct world a, b;
 	struct end e, f = { 0 };
@@ -548,7 +548,7 @@ TEST(a_detached_stream_goes_on_elsewhere_with_what_was_unread)
 
 /* ---- writing --------------------------------------------------------------------------------------------------------- */
 
-TEST(a_full_socket_says_how_much_it_took_and_when_it_takes_more)
+TEST(a_full_socket_reports_how_much_it_took_and_when_it_takes_more)
 {
 	static uint8_t block[65536];
 	struct iovec piece = { block, sizeof block };
@@ -581,7 +581,7 @@ TEST(a_full_socket_says_how_much_it_took_and_when_it_takes_more)
 	loop_deinit(&w.loop);
 }
 
-TEST(a_send_that_is_tried_before_the_event_comes_takes_its_news_away)
+TEST(a_successful_send_before_the_event_suppresses_the_event)
 {
 	static uint8_t block[65536];
 	struct iovec piece = { block, sizeof block }, small = { block, 10 };
@@ -605,7 +605,7 @@ TEST(a_send_that_is_tried_before_the_event_comes_takes_its_news_away)
 }
 
 /* Shows: threat 131 */
-TEST(pieces_leave_in_order_and_a_gone_peer_is_an_error)
+TEST(segments_are_sent_in_order_and_a_closed_peer_is_an_error)
 {
 	struct iovec piece[3] = { { (void *)(uintptr_t) "one ", 4 },
 				  { (void *)(uintptr_t) "two ", 4 },
@@ -736,7 +736,7 @@ static int dial(uint16_t port)
 }
 
 /* Shows: threat 128 */
-TEST(a_listener_that_is_stopped_lets_nobody_in_and_forgets_nobody)
+TEST(a_stopped_listener_accepts_no_client_and_loses_none)
 {
 	struct listen_options o = { .backlog = 16 };
 	struct listener ln;
@@ -762,7 +762,7 @@ TEST(a_listener_that_is_stopped_lets_nobody_in_and_forgets_nobody)
 	CHECK_EQ(w.accept_errors, 0);
 	CHECK_EQ(listener_deadline(&ln), UINT64_MAX);
 	listener_close(&ln);
-	fd[2] = dial(port); /* the kernel still listens: the descriptor is somebody else's */
+	fd[2] = dial(port); /* the kernel still listens: the descriptor belongs to its caller */
 	turn(&w);
 	CHECK_EQ(w.naccepted, 2);
 	for (int i = 0; i < 3; i++)
@@ -774,7 +774,7 @@ TEST(a_listener_that_is_stopped_lets_nobody_in_and_forgets_nobody)
 }
 
 /* Shows: threat 126, threat 128 */
-TEST(without_descriptors_the_listener_pauses_and_comes_back)
+TEST(without_descriptors_the_listener_pauses_and_resumes)
 {
 	struct listen_options o = { .backlog = 16 };
 	struct listener ln;
@@ -821,7 +821,7 @@ TEST(without_descriptors_the_listener_pauses_and_comes_back)
 }
 
 /* EEXIST here, for want of a way to ENOMEM; tests/faults has that. */
-TEST(a_listener_that_cannot_come_back_yet_tries_again)
+TEST(a_listener_that_cannot_resume_yet_tries_again)
 {
 	struct listen_options o = { .backlog = 16 };
 	struct epoll_event ev = { .events = 0 };

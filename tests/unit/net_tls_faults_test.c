@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * net_tls_faults: OpenSSL asks for memory some hundred times in a handshake and some thousand times for a certificate; each
- * of these requests fails here once, and for ever from there on. Only the server's side is hit, and afterwards it must serve.
+ * net_tls_faults: OpenSSL asks for memory some hundred times in a handshake and some thousand times for a certificate;
+ * each of these requests fails here once, and for ever from there on. Only the server's side is hit, and afterwards it
+ * must serve.
  */
 #include <errno.h>
 #include <sys/socket.h>
@@ -173,7 +174,7 @@ static struct tls_server *serve(const struct pair_of_files *f)
 	return server;
 }
 
-TEST(whatever_request_for_memory_fails_in_a_handshake_ends_that_stream_alone)
+TEST(any_failed_allocation_in_a_handshake_ends_that_stream_alone)
 {
 	static const int versions[] = { TLS1_2_VERSION, TLS1_3_VERSION };
 	struct pair_of_files f;
@@ -184,7 +185,7 @@ TEST(whatever_request_for_memory_fails_in_a_handshake_ends_that_stream_alone)
 	server = serve(&f);
 	for (int i = 0; i < 4; i++) {
 		for_ever = i % 2;
-		CHECK(visit(server, versions[i / 2])); /* what is made once and kept is there */
+		CHECK(visit(server, versions[i / 2])); /* objects that are made once and kept are there */
 		for (unsigned long k = 1;; k++) {
 			bool good;
 
@@ -204,7 +205,7 @@ TEST(whatever_request_for_memory_fails_in_a_handshake_ends_that_stream_alone)
 	tls_server_free(server);
 }
 
-TEST(whatever_request_for_memory_fails_while_certificates_are_read_the_former_ones_stay)
+TEST(any_failed_allocation_in_a_reload_keeps_the_former_certificates)
 {
 	struct pair_of_files f;
 	struct tls_files files;

@@ -35,7 +35,7 @@ struct end {
 	uint8_t *got;
 	size_t len, calls;
 	unsigned ends, writables;
-	int error, secured; /* what stream_secure() has said */
+	int error, secured; /* the result of stream_secure() */
 	bool pause_on_data, close_on_data, shut_on_data;
 };
 
@@ -171,7 +171,7 @@ static void turn(struct world *w)
 	loop_read(&w->loop);
 }
 
-/* 1: the handshake is over on both sides. Else what SSL_get_error() says. */
+/* 1: the handshake is over on both sides. Else the result of SSL_get_error(). */
 static int shake(struct world *w, struct client *c)
 {
 	for (int i = 0; i < TURNS; i++) {
@@ -276,7 +276,7 @@ static const int versions[] = { TLS1_2_VERSION, TLS1_3_VERSION };
 
 /* ---- bytes ---------------------------------------------------------------------------------------------------------------- */
 
-TEST(what_is_said_arrives_on_the_other_side_in_both_versions)
+TEST(bytes_arrive_on_the_other_side_in_both_versions)
 {
 	for (int i = 0; i < 2; i++) {
 		struct world w;
@@ -296,7 +296,7 @@ TEST(what_is_said_arrives_on_the_other_side_in_both_versions)
 	}
 }
 
-TEST(every_record_may_come_and_go_byte_by_byte)
+TEST(every_record_may_be_read_and_written_byte_by_byte)
 {
 	static uint8_t out[20000], back[20000];
 
@@ -319,7 +319,7 @@ TEST(every_record_may_come_and_go_byte_by_byte)
 			if (!CHECK(n > 0))
 				break;
 			sent += (size_t)n;
-			got += client_read(&w, &c, back + got, sent - got); /* so many small pieces fill a socket */
+			got += client_read(&w, &c, back + got, sent - got); /* so many small segments fill a socket */
 			CHECK_EQ(got, sent);
 		}
 		CHECK(memcmp(back, out, sizeof out) == 0);
@@ -348,7 +348,7 @@ TEST(all_that_one_recv_brings_is_one_call)
 	finish_both(&w, &e, &c);
 }
 
-TEST(several_pieces_are_one_record_and_a_small_message_is_a_small_one)
+TEST(several_segments_are_one_record_and_a_small_message_is_a_small_record)
 {
 	struct world w;
 	struct end e;
@@ -478,7 +478,7 @@ TEST(a_peer_that_makes_us_answer_and_does_not_read_is_given_up)
 
 /* ---- the end ------------------------------------------------------------------------------------------------------------ */
 
-TEST(the_goodbye_goes_out_behind_what_waits_and_the_end_behind_it)
+TEST(close_notify_is_sent_behind_waiting_output_and_the_end_behind_it)
 {
 	static uint8_t out[50000], back[60000];
 
@@ -511,7 +511,7 @@ TEST(the_goodbye_goes_out_behind_what_waits_and_the_end_behind_it)
 	}
 }
 
-TEST(a_handshake_that_our_end_has_cut_short_is_not_gone_on_with)
+TEST(a_handshake_that_our_end_has_cut_short_does_not_continue)
 {
 	for (int i = 0; i < 2; i++) {
 		struct world w;
@@ -525,7 +525,7 @@ TEST(a_handshake_that_our_end_has_cut_short_is_not_gone_on_with)
 		settle(&w);
 		CHECK(stream_is_secure(&e.s));
 		stream_shutdown(&e.s);
-		/* What the client says now would be answered with a ticket. */
+		/* The client's next bytes would be answered with a ticket. */
 		(void)SSL_do_handshake(c.ssl);
 		settle(&w);
 		CHECK_EQ(e.ends, 1);
@@ -535,7 +535,7 @@ TEST(a_handshake_that_our_end_has_cut_short_is_not_gone_on_with)
 	}
 }
 
-TEST(whoever_is_closed_is_told_goodbye)
+TEST(a_closed_stream_sends_close_notify)
 {
 	struct world w;
 	struct end e;
@@ -549,7 +549,7 @@ TEST(whoever_is_closed_is_told_goodbye)
 	finish_both(&w, &e, &c);
 }
 
-TEST(the_peers_goodbye_is_the_end_and_so_is_a_socket_that_ends_without_one)
+TEST(the_peers_close_notify_is_the_end_and_so_is_a_socket_that_ends_without_one)
 {
 	struct world w;
 	struct end e;
@@ -574,7 +574,7 @@ TEST(the_peers_goodbye_is_the_end_and_so_is_a_socket_that_ends_without_one)
 	finish_both(&w, &e, &c);
 }
 
-TEST(a_paused_stream_hears_of_the_end_when_it_is_resumed)
+TEST(a_paused_stream_reports_the_end_when_it_is_resumed)
 {
 	struct world w;
 	struct end e;
@@ -618,8 +618,8 @@ TEST(a_stream_may_be_closed_or_shut_from_inside_a_callback)
 }
 
 /*
- * 0: before the first byte, 1: within the handshake, 2: idle, 3: within a record, 4: while we write, 5: while we say
- * goodbye.
+ * 0: before the first byte, 1: within the handshake, 2: idle, 3: within a record, 4: while we write, 5: while we send
+ * close_notify.
  */
 static void reset_at(int state, int version)
 {
@@ -734,10 +734,10 @@ TEST(a_crowd_of_handshakes_that_fail_takes_as_many_turns)
 	finish(&w);
 }
 
-/* ---- what is refused ---------------------------------------------------------------------------------------------------- */
+/* ---- refusals ----------------------------------------------------------------------------------------------------------- */
 
 /* Shows: threat 139 */
-TEST(what_is_no_tls_ends_at_once_and_what_looks_like_it_is_told_so_by_an_alert)
+TEST(input_that_is_no_tls_ends_at_once_and_malformed_tls_gets_an_alert)
 {
 	static const char *const wrong[] = { "\x16garbage of no sort at all", "\x16\x03\x01\x00\x05hello",
 					     "\x16\x03\x01\xff\xffhello", "\x16\x02\x00\x00\x05hello" };
@@ -762,7 +762,7 @@ TEST(what_is_no_tls_ends_at_once_and_what_looks_like_it_is_told_so_by_an_alert)
 	}
 }
 
-TEST(a_first_record_is_waited_for_as_long_as_it_may_become_one)
+TEST(the_first_record_is_waited_for_as_long_as_its_bytes_may_be_tls)
 {
 	static const struct {
 		const char *at;
@@ -796,7 +796,7 @@ TEST(a_record_that_was_tampered_with_ends_the_stream)
 	CHECK_EQ(SSL_write(c.ssl, "good", 4), 4);
 	CHECK_EQ(write(c.fd, forged, sizeof forged), sizeof forged);
 	settle(&w);
-	CHECK_BYTES(bytes_of(e.got, e.len), "good"); /* what was right before it still counts */
+	CHECK_BYTES(bytes_of(e.got, e.len), "good"); /* the bytes before the fault still count */
 	CHECK_EQ(e.ends, 1);
 	CHECK_EQ(e.error, EPROTO);
 	CHECK(stream_tls_fault(&e.s)[0] != 0);
@@ -805,7 +805,7 @@ TEST(a_record_that_was_tampered_with_ends_the_stream)
 
 /* The thread may be the host program's, and its own TLS looks there (SSL_get_error(3)). */
 /* Shows: threat 139 */
-TEST(what_a_peer_does_wrong_is_not_left_in_the_queue_of_errors)
+TEST(the_fault_of_a_peer_is_not_left_in_the_error_queue)
 {
 	static const uint8_t forged[5 + 32] = { 0x17, 3, 3, 0, 32, 1, 2, 3 };
 	struct world w;
@@ -842,7 +842,7 @@ TEST(a_client_cannot_negotiate_anew)
 }
 
 /* Shows: hardening.tls-versions */
-TEST(only_the_versions_that_are_allowed_are_spoken)
+TEST(only_allowed_versions_are_spoken)
 {
 	for (int only_1_3 = 0; only_1_3 < 2; only_1_3++)
 		for (int version = TLS1_VERSION; version <= TLS1_3_VERSION; version++) {
@@ -888,7 +888,7 @@ TEST(weak_ciphers_find_no_partner)
 }
 
 /* Shows: hardening.tls-alpn */
-TEST(http_1_1_is_agreed_to_and_a_client_that_only_speaks_something_else_is_told)
+TEST(http_1_1_is_agreed_to_and_a_client_that_offers_only_other_protocols_gets_an_alert)
 {
 	static const struct {
 		const char *offer;
@@ -922,10 +922,7 @@ TEST(http_1_1_is_agreed_to_and_a_client_that_only_speaks_something_else_is_told)
 
 /* ---- certificates and tickets ------------------------------------------------------------------------------------------- */
 
-/*
- * The common name of the certificate that a client gets who asks for @name (NULL: for none); "" when there was no
- * handshake.
- */
+/* The common name of the certificate for a client that asks for @name (NULL: for none); "" without a handshake. */
 static void name_for(struct world *w, const char *name, char out[64])
 {
 	struct end e;
@@ -944,7 +941,7 @@ static void name_for(struct world *w, const char *name, char out[64])
 	drop(&e, &c);
 }
 
-TEST(the_name_that_is_asked_for_chooses_the_certificate_and_the_first_is_for_all_others)
+TEST(the_requested_name_chooses_the_certificate_and_the_first_is_for_all_others)
 {
 	static const char *const want[][2] = {
 		{ NULL, "first" },
@@ -985,7 +982,7 @@ static void told(void *user, const struct tls_certificate *c)
 	snprintf(out + n, 256 - n, "[%s]", c->names);
 }
 
-TEST(who_asks_is_told_of_every_certificate_and_no_bytes_of_a_name_reach_the_log_unread)
+TEST(every_certificate_is_listed_and_unsafe_names_are_left_out)
 {
 	struct pair_of_files f[3];
 	char why[TLS_WHY_MAX], got[256] = "";
@@ -1075,7 +1072,7 @@ TEST(a_ticket_outlives_one_rotation_of_the_keys_but_not_two_and_is_renewed_meanw
 	}
 }
 
-TEST(when_nobody_came_for_two_rotations_no_old_ticket_is_good)
+TEST(after_two_rotations_without_a_client_no_old_ticket_is_good)
 {
 	SSL_SESSION *session = NULL;
 	struct world w;
@@ -1089,7 +1086,7 @@ TEST(when_nobody_came_for_two_rotations_no_old_ticket_is_good)
 	finish(&w);
 }
 
-TEST(after_a_reload_new_connections_get_the_new_certificate_old_ones_go_on_and_tickets_stay_good)
+TEST(after_a_reload_new_connections_get_the_new_certificate_old_ones_continue_and_tickets_stay_good)
 {
 	struct pair_of_files f;
 	SSL_SESSION *session = NULL;
@@ -1199,7 +1196,7 @@ TEST(files_that_do_not_fit_are_named_and_the_former_certificates_stay)
 
 /* ---- moving -------------------------------------------------------------------------------------------------------------- */
 
-TEST(a_stream_moves_to_another_loop_with_what_waits)
+TEST(a_stream_moves_to_another_loop_with_its_waiting_output)
 {
 	static uint8_t out[60000], back[60000];
 	struct world a, b;
@@ -1257,7 +1254,7 @@ TEST(a_stream_that_finds_no_memory_on_its_new_loop_can_be_closed)
 }
 #endif
 
-TEST(what_was_taken_and_goes_nowhere_can_be_freed)
+TEST(a_tls_state_taken_from_its_stream_can_be_freed)
 {
 	struct world w;
 	struct end e;

@@ -277,7 +277,7 @@ static const struct {
 /* clang-format on */
 
 /* Shows: threat 15 */
-TEST(each_fault_of_a_message_is_told_in_a_sentence)
+TEST(each_fault_of_a_message_has_a_sentence)
 {
 	for (size_t i = 0; i < COUNT(refused); i++) {
 		char out[ENVELOPE_EXPLAIN_MAX];
@@ -330,7 +330,7 @@ TEST(a_long_key_is_cut_in_the_sentence_and_no_character_with_it)
 	buf_deinit(&text);
 }
 
-TEST(duplicates_below_the_top_level_are_nobodys_business)
+TEST(duplicates_below_the_top_level_are_accepted)
 {
 	struct envelope e;
 
@@ -458,7 +458,7 @@ TEST(a_date_is_kept_and_one_without_zone_is_read_as_utc)
 	buf_deinit(&want);
 }
 
-TEST(what_is_not_a_date_is_refused)
+TEST(a_create_at_that_is_no_date_is_refused)
 {
 	static const char *const bad[] = { "",
 					   "2026",
@@ -604,7 +604,7 @@ TEST(members_are_cut_out_with_exactly_one_comma_each)
 			check_pattern(n, pattern);
 }
 
-TEST(a_caller_may_cut_more_and_put_its_own_in_place)
+TEST(a_caller_may_cut_more_members_and_insert_its_own)
 {
 	struct buf b = BUF_INIT;
 	struct envelope_out o;
@@ -646,7 +646,7 @@ TEST(a_message_of_our_own_needs_no_source)
 	buf_deinit(&b);
 }
 
-TEST(an_error_frame_says_code_and_ref)
+TEST(an_error_frame_carries_code_and_ref)
 {
 	struct envelope_fault fault = { .code = BYTES("user_offline"), .ref = envelope_raw(BYTES("\"m\\u0031\"")) };
 	struct buf b = BUF_INIT;
@@ -765,7 +765,7 @@ TEST(memory_that_runs_out_is_an_error_of_its_own)
 }
 #endif
 
-TEST(long_keys_with_escapes_are_told_apart)
+TEST(long_keys_with_escapes_are_distinguished)
 {
 	struct buf b = BUF_INIT;
 	struct envelope e;

@@ -74,7 +74,7 @@ static unsigned int head_status(struct bytes in)
 	return head_status_with(&limits, in);
 }
 
-/* A good head, read in one piece; views lie in @in. */
+/* A good head, read at once; views lie in @in. */
 static struct http1_head *head(const char *in)
 {
 	static struct http1_head h;
@@ -112,7 +112,7 @@ TEST(a_request_is_split_into_its_parts)
 				 "X-User-ID:  us er1\t \r\nContent-Length: 5\r\nEmpty:\r\n\r\n"));
 }
 
-TEST(the_same_head_in_pieces_gives_the_same_views)
+TEST(the_same_head_in_parts_gives_the_same_views)
 {
 	static const char in[] = "GET /p?q HTTP/1.1\r\nA: 1\r\nHost: h\r\nB: 2\r\nConnection: close\r\n\r\nrest";
 	static struct http1_head h;
@@ -225,7 +225,7 @@ TEST(http_1_0_needs_no_host)
 	CHECK_BYTES(head("GET / HTTP/1.0\r\nHost: a\r\n\r\n")->host, "a");
 }
 
-TEST(the_body_s_framing_is_told)
+TEST(the_framing_of_the_body_is_reported)
 {
 	struct http1_head *h = head("POST / HTTP/1.1\r\n" H "Transfer-Encoding: Chunked\r\n\r\n");
 
@@ -398,7 +398,7 @@ TEST(smuggling_shapes_are_refused)
 		SHAPE(400, P "Content-Length: 18446744073709551621\r\n\r\n"), /* 5, once wrapped */
 		SHAPE(400, P "Content-Length: 10000000000000000000\r\n\r\n"),
 		SHAPE(400, P "Content-Length: 00000000000000000005\r\n\r\n"),
-		/* encodings that somebody else may take for chunked */
+		/* encodings that another reader may take for chunked */
 		SHAPE(400, P "Transfer-Encoding:\r\n\r\n"),
 		SHAPE(400, P "Transfer-Encoding: \r\n\r\n"),
 		SHAPE(400, P "Transfer-Encoding: xchunked\r\n\r\n"),
@@ -901,7 +901,7 @@ TEST(trailers_are_bounded)
 }
 
 /* Shows: threat 51 */
-TEST(one_byte_chunks_are_allowed_but_not_ones_that_are_all_overhead)
+TEST(one_byte_chunks_are_allowed_but_not_chunks_that_are_all_overhead)
 {
 	static const struct http1_head h = { .chunked = true };
 	const size_t count = 100000;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Work grows with the input and not with its square: what is read from outside is read at two sizes, the larger sixteen
- * times the smaller, and may cost at most sixty-four times as much CPU time of this thread; a square would be 256. The least
+ * Work grows with the input and not with its square: each kind of input is read at two sizes, the larger sixteen times
+ * the smaller, and may cost at most sixty-four times as much CPU time of this thread; a square would be 256. The least
  * of several runs counts, so that a busy machine changes nothing.
  */
 #include <stdio.h>
@@ -60,7 +60,7 @@ static void grows_with_its_input(const char *what, void (*work)(struct bytes), c
 	uint64_t small = least(work, fill(room, SMALL, head, unit, tail));
 	uint64_t large = least(work, fill(room, LARGE, head, unit, tail));
 
-	/* Below a microsecond the clock says little. */
+	/* Below a microsecond the clock is not exact. */
 	if (!CHECK(large < FACTOR * (small > 1000 ? small : 1000)))
 		printf("\t%s: %llu ns, then %llu ns\n", what, (unsigned long long)small, (unsigned long long)large);
 }
@@ -78,7 +78,7 @@ static void read_lists(struct bytes in)
 }
 
 /* Shows: threat 19, threat 20, threat 57 */
-TEST(a_list_in_a_header_is_read_in_linear_time_whatever_is_in_it)
+TEST(a_list_in_a_header_is_read_in_linear_time_for_any_content)
 {
 	static const char *const units[] = { ",", " ", "\t", " ,", ", ", ",,  ", "a,", "a ,", "a;b=\"c\",", "\"", ";" };
 	static const char *const fields[] = { "GET / HTTP/1.1\r\nHost: h\r\nSec-WebSocket-Protocol: x",
@@ -171,7 +171,7 @@ TEST(frames_are_read_in_linear_time)
 	grows_with_its_input("empty messages", read_frames, "", "\x82\x80\x01\x02\x03\x04", "");
 }
 
-/* ---- and this test finds what is not ------------------------------------------------------------------------------------ */
+/* ---- the judge finds a square ------------------------------------------------------------------------------------------- */
 
 static void square(struct bytes in)
 {
@@ -182,7 +182,7 @@ static void square(struct bytes in)
 			n = n + in.at[j];
 }
 
-TEST(a_square_is_told_from_a_line)
+TEST(quadratic_time_is_distinguished_from_linear_time)
 {
 	static uint8_t room[LARGE];
 	uint64_t small = least(square, fill(room, SMALL, "", "x", ""));

@@ -51,14 +51,14 @@ TEST(version_2_names_the_client_and_its_tlvs_are_passed_over)
 	good(BYTES(V2 "\x21\0\0\0GET"), 16, "");
 }
 
-TEST(an_ipv4_address_in_ipv6_clothes_is_ipv4)
+TEST(a_proxied_ipv4_mapped_ipv6_address_is_ipv4)
 {
 	good(BYTES(V2
 		   "\x21\x21\0\x24\0\0\0\0\0\0\0\0\0\0\xff\xff\xcb\0\x71\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\x01\0\x02"),
 	     52, "203.0.113.5");
 }
 
-TEST(what_is_no_header_is_left_alone)
+TEST(input_that_is_no_proxy_header_is_left_unread)
 {
 	char address[IP_TEXT_MAX];
 	size_t size;
@@ -101,7 +101,7 @@ TEST(broken_headers_are_refused)
 		BYTES(V2 "\x21\x12\0\x0c\xcb\0\x71\x05\x7f\0\0\x01\x03\xe7\0\x50"), /* UDP */
 		BYTES(V2 "\x21\x11\0\x0b\xcb\0\x71\x05\x7f\0\0\x01\x03\xe7\0"),     /* too short for its family */
 		BYTES(V2 "\x21\x21\0\x0c\xcb\0\x71\x05\x7f\0\0\x01\x03\xe7\0\x50"), /* IPv6 needs 36 bytes */
-		BYTES(V2 "\x21\x11\xff\xff"),                                       /* longer than anybody needs */
+		BYTES(V2 "\x21\x11\xff\xff"),                                       /* longer than any address needs */
 	};
 	char address[IP_TEXT_MAX], line[128];
 	size_t size;
@@ -114,7 +114,7 @@ TEST(broken_headers_are_refused)
 	CHECK_EQ(parse(bytes_of(line, 107), address, &size), PROXY_BAD);
 }
 
-TEST(ports_go_from_0_to_65535)
+TEST(ports_range_from_0_to_65535)
 {
 	good(BYTES("PROXY TCP4 203.0.113.5 127.0.0.1 0 65535\r\nG"), 42, "203.0.113.5");
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Queries and paths: escapes, repeated keys, and everything that is nearly a pair. */
+/* Queries and paths: escapes, repeated keys, and texts that are nearly a pair. */
 #include "proto/query.h"
 
 #include <stdio.h>
@@ -144,7 +144,7 @@ TEST(a_key_is_found_and_its_repeats_too)
 	CHECK_EQ(query_next_of(&it, BYTES("user_id"), &v), QUERY_END);
 }
 
-TEST(values_stay_until_the_scratch_goes)
+TEST(values_stay_valid_as_long_as_the_scratch)
 {
 	uint8_t scratch[32];
 	struct query_iter it;
@@ -159,7 +159,7 @@ TEST(values_stay_until_the_scratch_goes)
 	CHECK_BYTES(v2, "2");
 }
 
-TEST(whatever_was_encoded_is_decoded)
+TEST(any_encoded_text_is_decoded_to_itself)
 {
 	struct buf wire = BUF_INIT, want = BUF_INIT;
 	struct rng r;

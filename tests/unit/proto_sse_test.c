@@ -119,7 +119,7 @@ TEST(an_event_is_one_data_line_and_an_empty_line)
 }
 
 /* Shows: threat 72 */
-TEST(nothing_that_could_break_out_of_its_line_is_sent)
+TEST(no_id_or_data_breaks_out_of_its_line)
 {
 	static const char *const bad[] = { "\n", "\r", "a\nb", "a\r\nb", "\r\ndata: forged", "x\n" };
 
@@ -170,7 +170,7 @@ static void random_text(struct rng *rng, struct buf *b, size_t most)
 }
 
 /* Shows: threat 72 */
-TEST(what_a_reader_parses_is_what_was_serialised)
+TEST(a_reader_parses_the_events_that_were_serialised)
 {
 	struct buf wire = BUF_INIT, want = BUF_INIT, id = BUF_INIT, data = BUF_INIT, last = BUF_INIT;
 	uint8_t retry[SSE_RETRY_MAX];

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * proto/ws_deflate: which offers are taken, and messages there and back. The other side of each stream is zlib, called by
- * hand, with windows no larger than agreed and its output taken byte by byte, so that a reference too far back shows.
+ * proto/ws_deflate: which offers are taken, and messages there and back. The other side of each stream is zlib, called
+ * by hand, with windows no larger than agreed and its output taken byte by byte, so that a reference too far back
+ * shows.
  */
 #include "proto/ws_deflate.h"
 
@@ -50,7 +51,7 @@ static bool answers(const struct ws_deflate_policy *p, const char *offer, const 
 
 #define NO_TAKEOVER "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 
-TEST(an_offer_is_answered_by_what_was_asked_for_and_what_we_hold_back)
+TEST(an_offer_is_answered_with_the_requested_parameters_and_our_own_limits)
 {
 	CHECK(answers(&plain, "permessage-deflate", NO_TAKEOVER));
 	CHECK(answers(&plain, "permessage-deflate; client_max_window_bits", NO_TAKEOVER));
@@ -75,7 +76,7 @@ TEST(an_offer_is_answered_by_what_was_asked_for_and_what_we_hold_back)
 }
 
 /* Shows: threat 35 */
-TEST(every_window_that_may_be_offered_is_taken_as_offered)
+TEST(every_allowed_window_is_taken_as_offered)
 {
 	for (unsigned bits = 8; bits <= 15; bits++) {
 		char offer[80], want[80];
@@ -144,7 +145,7 @@ TEST(an_offer_with_a_bad_parameter_is_declined_and_the_next_one_is_looked_at)
 	}
 }
 
-TEST(what_stands_behind_a_mistake_of_grammar_is_no_offer)
+TEST(elements_behind_a_grammar_error_are_no_offers)
 {
 	static const char *const bad[] = {
 		"",
@@ -211,7 +212,7 @@ static void far_free(struct far *f)
 	deflateEnd(&f->out);
 }
 
-/* What the client reads in @wire: byte by byte, so that all it may refer to is its window. */
+/* The text that the client inflates from @wire: byte by byte, so that it can refer only to its window. */
 static struct buf far_read(struct far *f, struct bytes wire, bool keep)
 {
 	struct buf in = BUF_INIT, text = BUF_INIT;
@@ -311,7 +312,7 @@ static void back(struct ws_inflater *i, struct far *f, struct bytes text, int fl
 static const size_t sizes[] = { 1, 2, 5, 16, 100, 255, 256, 257, 1000, 4096, 16383, 16384, 16385, 40000, 70000 };
 
 /* Shows: threat 36, threat 38 */
-TEST(messages_of_all_sizes_and_kinds_go_there_and_back_with_every_window_with_and_without_takeover)
+TEST(messages_of_all_sizes_and_kinds_survive_a_round_trip_with_every_window_with_and_without_takeover)
 {
 	static uint8_t text[70000];
 
@@ -329,7 +330,9 @@ TEST(messages_of_all_sizes_and_kinds_go_there_and_back_with_every_window_with_an
 				for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
 					fill(text, sizes[s], k, (uint32_t)(bits * 77 + s));
 					compressed += there(d, &f, bytes_of(text, sizes[s]), keep);
-					/* A window of 256 bytes is ours alone: zlib would write into it from farther. */
+					/*
+					 * A window of 256 bytes is ours alone: zlib would write into it from farther.
+					 */
 					if (bits > 8)
 						back(i, &f, bytes_of(text, sizes[s]), Z_SYNC_FLUSH, keep);
 				}
@@ -375,8 +378,8 @@ TEST(with_takeover_the_same_message_again_is_much_shorter_and_without_it_is_not)
 	ws_deflater_free(d);
 }
 
-/* What is sent as it is must not be referred to: the client has never inflated it. */
-TEST(after_a_message_that_was_sent_plain_nothing_refers_to_it)
+/* No reference may point into an uncompressed message, because the client has never inflated it. */
+TEST(no_later_message_refers_to_a_message_sent_uncompressed)
 {
 	static uint8_t noise[9000];
 	struct ws_deflater *d = ws_deflater_new(15, 9);
@@ -454,7 +457,7 @@ TEST(final_blocks_may_be_in_the_middle_at_the_end_and_without_the_byte_behind_th
 	CHECK(inflates_to(BYTES("\x03\x00\x03\x00\x03\x00\x00"), ""));
 }
 
-TEST(a_final_block_does_not_end_what_later_messages_may_refer_to)
+TEST(later_messages_may_refer_to_data_before_a_final_block)
 {
 	struct ws_inflater *i = ws_inflater_new(15);
 	struct buf out = BUF_INIT;
@@ -485,7 +488,7 @@ TEST(clients_that_flush_in_other_ways_are_understood)
 		}
 }
 
-TEST(what_is_no_deflate_or_is_cut_off_or_has_something_left_over_is_bad)
+TEST(data_that_is_no_deflate_or_cut_off_or_has_bytes_left_over_is_bad)
 {
 	struct bytes good = BYTES("\xf2\x48\xcd\xc9\xc9\x07\x00");
 
@@ -505,7 +508,7 @@ TEST(a_final_block_that_only_the_appended_bytes_complete_is_bad)
 	struct buf out = BUF_INIT;
 
 	CHECK_EQ(verdict(BYTES("\x01\x04\x00\xfb\xff")), WS_INFLATE_BAD);
-	/* As data of a block that is not the last they are read as §7.2.2 says: it is whole, if nobody's intention. */
+	/* As data of a block that is not the last they are read as §7.2.2 says: it is whole, if hardly intended. */
 	CHECK_EQ(inflate_all(BYTES("\x00\x04\x00\xfb\xff"), false, MIB, &out), 0);
 	CHECK_BYTES(buf_bytes(&out), "\x00\x00\xff\xff");
 	buf_deinit(&out);
@@ -524,7 +527,7 @@ TEST(a_final_block_that_fills_the_last_step_ends_the_message)
 	wire = far_write(&f, bytes_of(text, sizeof text), Z_FINISH, false);
 	CHECK_EQ(ws_inflate(i, bytes_of(wire.at, wire.len - 1), false, UINT64_MAX, &out), 0);
 	CHECK(bytes_eq(buf_bytes(&out), bytes_of(text, sizeof text)));
-	/* What is in the buffer counts. */
+	/* The bytes in the buffer count. */
 	CHECK_EQ(ws_inflate(i, BYTES("\x00"), false, 100, &out), WS_INFLATE_TOO_BIG);
 	CHECK_EQ(out.len, sizeof text);
 	buf_deinit(&out);

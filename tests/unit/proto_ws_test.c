@@ -39,7 +39,7 @@ static void add_frame(struct buf *b, unsigned int first, struct bytes payload)
 		buf_add_u8(b, payload.at[i] ^ key[i & 3]);
 }
 
-/* A connection as far as it concerns the decoder: keeps the carry and the pieces, writes down what it was told. */
+/* A connection as the decoder sees it: keeps the carry and the fragments, notes each event. */
 struct peer {
 	struct ws_decoder d;
 	struct ws_limits lim;
@@ -180,7 +180,7 @@ TEST(the_decoder_of_an_idle_connection_is_48_bytes)
 	CHECK(ws_decoder_idle(&(struct ws_decoder){ 0 }));
 }
 
-TEST(a_message_in_one_piece_is_handed_out_without_a_copy)
+TEST(a_message_in_one_read_is_handed_out_without_a_copy)
 {
 	struct buf wire = BUF_INIT;
 	struct ws_decoder d = { 0 };
@@ -200,7 +200,7 @@ TEST(a_message_in_one_piece_is_handed_out_without_a_copy)
 	buf_deinit(&wire);
 }
 
-TEST(a_payload_that_comes_after_its_header_in_one_piece_is_whole_too)
+TEST(a_payload_that_comes_after_its_header_in_one_read_is_whole_too)
 {
 	struct buf wire = BUF_INIT;
 	struct peer p;
@@ -329,7 +329,7 @@ TEST(random_streams_read_the_same_however_they_are_cut)
 /* Faults ----------------------------------------------------------------------------------------------------------- */
 
 /* Shows: threat 16 */
-TEST(an_unmasked_frame_is_1002_and_reaches_nobody)
+TEST(an_unmasked_frame_is_1002_and_reaches_no_receiver)
 {
 	struct buf wire = BUF_INIT;
 
@@ -353,7 +353,7 @@ TEST(every_reserved_bit_is_1002)
 	buf_deinit(&wire);
 }
 
-TEST(rsv1_marks_a_deflated_message_once_that_is_agreed)
+TEST(rsv1_marks_a_deflated_message_once_compression_is_agreed_on)
 {
 	struct buf wire = BUF_INIT;
 
@@ -463,7 +463,7 @@ TEST(a_length_must_have_its_shortest_form)
 	buf_deinit(&wire);
 }
 
-/* The table every gateway fell over once. The header alone must be enough to refuse. */
+/* Lengths that have crashed other gateways. The header alone must be enough to refuse. */
 /* Shows: threat 1, threat 3, threat 8 */
 TEST(huge_lengths_are_refused_at_the_header)
 {
@@ -692,7 +692,7 @@ TEST(a_close_reason_must_be_utf8)
 	buf_deinit(&wire);
 }
 
-TEST(whatever_follows_a_close_is_thrown_away)
+TEST(input_behind_a_close_frame_is_ignored)
 {
 	struct buf wire = BUF_INIT;
 	struct peer p;
@@ -843,7 +843,7 @@ TEST(a_handshake_is_accepted)
 		 WS_UPGRADE_OK);
 }
 
-TEST(a_request_that_asks_for_no_upgrade_is_none)
+TEST(a_request_that_asks_for_no_upgrade_is_no_handshake)
 {
 	struct ws_handshake hs;
 
@@ -865,7 +865,7 @@ TEST(a_handshake_is_a_get_without_a_body)
 	CHECK_EQ(upgrade(GET, UPGRADE KEY VERSION "Transfer-Encoding: chunked\r\n", &hs), WS_UPGRADE_BAD_REQUEST);
 }
 
-TEST(another_version_is_told_which_one_is_spoken)
+TEST(another_version_gets_the_supported_one_in_the_answer)
 {
 	static const char *const bad[] = {
 		"",
@@ -927,7 +927,7 @@ TEST(our_subprotocol_is_found_in_any_of_the_lists)
 	upgrade(GET, UPGRADE KEY VERSION "Sec-WebSocket-Protocol: wsc.v12, xwsc.v1, wsc .v1\r\n", &hs);
 	CHECK(!hs.wsc_v1);
 	CHECK_EQ(upgrade(GET, UPGRADE KEY "Sec-WebSocket-Protocol: wsc.v1\r\n", &hs), WS_UPGRADE_BAD_VERSION);
-	CHECK(hs.wsc_v1); /* so that the refusal can be told as a close code */
+	CHECK(hs.wsc_v1); /* so that the refusal can be a close code */
 }
 
 TEST(every_outcome_of_a_handshake_has_its_sentence)

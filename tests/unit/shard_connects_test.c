@@ -49,7 +49,7 @@ TEST(a_crowd_of_addresses_beyond_the_table_is_let_in_and_costs_no_walk_for_each)
 	CHECK_EQ(callers(sh, 0, MORE, 5001), MORE); /* known ones, their second time */
 	roomy = cpu_ns() - began;
 	began = cpu_ns();
-	CHECK_EQ(callers(sh, ROOM, MORE, 5002), MORE); /* nobody can be forgotten yet */
+	CHECK_EQ(callers(sh, ROOM, MORE, 5002), MORE); /* no address can be dropped yet */
 	full = cpu_ns() - began;
 	CHECK(full < 100 * roomy);
 	CHECK_EQ(callers(sh, 0, 1, 5003), 0); /* the limit still counts for those in the table */

@@ -2,7 +2,7 @@
 /*
  * test: the whole of the unit test framework. A test is TEST(a_sentence_about_what_holds) { ... }; it registers itself
  * before main() and main (test_main.c) runs all of them, or those whose name contains the first argument. A check that
- * fails prints its file and line, fails its test and lets it go on. It knows nothing of what is tested.
+ * fails prints its file and line, fails its test and lets it go on. It knows nothing of the product.
  *
  * Each file of tests is a program of its own: link it with test_main.c and the module under test.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_main: runs the registered tests in the order of their definition, prints the checks that fail and one line of
- * counts. One thread; a crash is left to the sanitizers and to the caller, who sees the exit status.
+ * counts. One thread; a crash is left to the sanitizers and to the caller, which sees the exit status.
  */
 #include "test.h"
 

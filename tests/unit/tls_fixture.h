@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tls_fixture: certificates that are made anew by the test and live in a directory that goes with it. It uses OpenSSL and
- * nothing of the product.
+ * tls_fixture: certificates that are made anew by the test and live in a directory that goes with it. It uses OpenSSL
+ * and nothing of the product.
  */
 #ifndef WSC_TESTS_UNIT_TLS_FIXTURE_H
 #define WSC_TESTS_UNIT_TLS_FIXTURE_H
@@ -32,7 +32,7 @@ static inline void remove_directory(void)
 static inline const char *scratch(void)
 {
 	if (!directory[0]) {
-		signal(SIGPIPE, SIG_DFL); /* whoever raises it ends this program */
+		signal(SIGPIPE, SIG_DFL); /* a write that raises it ends this program */
 		snprintf(directory, sizeof directory, "/tmp/wsc-tls-test-XXXXXX");
 		if (!mkdtemp(directory))
 			abort();

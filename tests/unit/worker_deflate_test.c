@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * worker_deflate: what compression costs a worker: one run through DEFLATE per message and window however many read it,
- * no context without takeover, contexts on first use with it, and never more of them than was promised.
+ * worker_deflate: the cost of compression for a worker: one run through DEFLATE per message and window however many
+ * read it, no context without takeover, contexts on first use with it, and never more of them than was promised.
  */
 #include "worker_fixture.h"
 
@@ -123,14 +123,14 @@ TEST(a_broadcast_is_deflated_once_for_each_window_however_many_read_it)
 			CHECK_EQ(reads_fresh(fd[i], letter), i != 42);
 	}
 	bytes = hub_owner(r.w[0]->shard.hub)->bytes;
-	CHECK_EQ(bytes, 0); /* the deflated forms went with their messages */
+	CHECK_EQ(bytes, 0); /* the deflated forms were freed with their messages */
 	CHECK_EQ(atomic_load(&r.set.shared.context_bytes), 0);
 	for (int i = 0; i < 43; i++)
 		close(fd[i]);
 	rig_end(&r);
 }
 
-TEST(a_message_of_which_nothing_is_saved_is_tried_once_and_goes_out_as_it_is)
+TEST(a_message_that_deflate_does_not_shorten_is_tried_once_and_sent_uncompressed)
 {
 	struct inbox in = { 0 };
 	struct bytes payload = { 0 };
@@ -153,7 +153,7 @@ TEST(a_message_of_which_nothing_is_saved_is_tried_once_and_goes_out_as_it_is)
 	}
 	CHECK_EQ(counter_get(&r.w[0]->shard.shared.deflated), 1);
 	inbox_free(&in);
-	/* Letters without any order: what can be saved is a quarter; it is still taken. */
+	/* Letters without any order: deflate saves a quarter, which is still used. */
 	for (; n < 600; n++) {
 		seed = seed * 1664525u + 1013904223u;
 		text[n] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_"[seed >> 26];
@@ -173,7 +173,7 @@ TEST(a_message_of_which_nothing_is_saved_is_tried_once_and_goes_out_as_it_is)
 	rig_end(&r);
 }
 
-TEST(contexts_are_promised_when_agreed_on_held_from_the_first_message_and_given_back)
+TEST(contexts_are_reserved_at_the_agreement_held_from_the_first_message_and_freed)
 {
 	struct ws_deflate d = {
 		.on = true, .server_takeover = true, .client_takeover = true, .server_bits = 15, .client_bits = 15
@@ -204,7 +204,7 @@ TEST(contexts_are_promised_when_agreed_on_held_from_the_first_message_and_given_
 }
 
 /* Shows: threat 41 */
-TEST(no_context_is_promised_beyond_the_memory_for_them_or_when_memory_is_scarce)
+TEST(no_context_is_agreed_on_beyond_the_memory_for_contexts_or_when_memory_is_scarce)
 {
 	struct rig r;
 	int fd[6];
@@ -254,8 +254,10 @@ TEST(messages_for_a_slow_reader_with_takeover_are_deflated_a_little_ahead_and_no
 	rig_end(&r);
 }
 
-/* Every read and write is cut to a few bytes, so that deflated frames leave in pieces, pongs and plain messages between. */
-TEST(deflated_messages_survive_every_cut_of_what_is_sent_and_received)
+/*
+ * Every read and write is cut to a few bytes, so that deflated frames leave in parts, pongs and plain messages between.
+ */
+TEST(deflated_messages_survive_every_cut_of_input_and_output)
 {
 	for (uint32_t chop = 1; chop < 30; chop = chop * 2 + 1)
 		for (int takeover = 0; takeover < 2; takeover++) {
@@ -362,7 +364,7 @@ static size_t three_to_bob(uint8_t *to)
 	return at;
 }
 
-/* Alice, whose first message waits until a loud one has had its turn, and the others behind it. */
+/* Alice, whose first message waits until a flooding sender has had its turn, and the others behind it. */
 static int alice_waits(struct rig *r, int loud)
 {
 	static uint8_t pings[60000];
@@ -385,7 +387,7 @@ static int alice_waits(struct rig *r, int loud)
 	return alice;
 }
 
-TEST(a_compressed_message_that_waits_for_its_turn_and_then_for_the_program_comes_before_those_behind_it)
+TEST(a_compressed_message_that_waits_for_its_turn_and_for_a_hook_comes_before_the_next_ones)
 {
 	struct inbox in = { 0 };
 	struct bytes payload = { 0 };
@@ -428,7 +430,7 @@ TEST(a_compressed_message_that_waits_for_its_turn_and_then_for_the_program_comes
 	rig_end(&r);
 }
 
-TEST(whoever_ends_while_a_compressed_message_waits_for_its_turn_leaves_nothing_behind)
+TEST(a_connection_that_ends_while_a_compressed_message_waits_leaves_nothing_behind)
 {
 	enum { GONE, KICKED, KILLED, STOPPED, ENDS };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* worker_echo: an echo is a connection like others to the worker, and nobody to the program. */
+/* worker_echo: an echo is a connection like others to the worker, and no user to the program. */
 #include "worker_fixture.h"
 
 static unsigned heard;
@@ -67,7 +67,7 @@ static int join(struct rig *r, unsigned worker)
 	return fd;
 }
 
-TEST(no_hook_hears_of_an_echo_and_it_stays_on_the_worker_that_has_accepted_it)
+TEST(no_hook_sees_an_echo_and_it_stays_on_the_worker_that_has_accepted_it)
 {
 	struct inbox in = { 0 };
 	struct bytes payload;
@@ -96,8 +96,8 @@ TEST(no_hook_hears_of_an_echo_and_it_stays_on_the_worker_that_has_accepted_it)
 }
 
 /*
- * Says numbered messages of @len bytes in one piece, so many that they fit into no queue, and reads on only then: all come
- * back, in order, and nobody is called slow.
+ * Sends numbered messages of @len bytes in one write, so many that they fit into no queue, and reads on only then: all
+ * come back, in order, and no client is closed as slow.
  */
 static void echo_all(struct rig *r, int fd, size_t len)
 {
@@ -131,8 +131,8 @@ static void echo_all(struct rig *r, int fd, size_t len)
 	inbox_free(&in);
 }
 
-/* What waits is moved along, not copied each time. */
-TEST(input_that_waits_for_a_reader_lies_still_and_is_echoed_whole_and_in_order)
+/* The waiting input is moved along, not copied each time. */
+TEST(input_that_waits_for_a_reader_is_not_copied_and_is_echoed_whole_and_in_order)
 {
 	struct rig r;
 	int fd;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * worker_end: how connections end: closes that wait behind messages, slow readers, hooks that answer too late, the stop.
- * Each test is a fault that was there once, or one that other gateways have had.
+ * worker_end: how connections end: closes that wait behind messages, slow readers, hooks that answer too late, the
+ * stop. Each test is a fault that was there once, or one that other gateways have had.
  */
 #include "worker_fixture.h"
 
@@ -20,7 +20,7 @@ struct seen {
 	struct wsc_pending *pending[8];
 	unsigned npending, connects, disconnects, code;
 	bool defer, refuse;
-	int drain_fd; /* what on_message_received empties */
+	int drain_fd; /* the socket that on_message_received empties */
 };
 
 static int on_connect(void *user, struct wsc_call *call, const struct wsc_client *client)
@@ -140,7 +140,7 @@ static int reads_first(void *user, struct wsc_call *call, const struct wsc_clien
 	return WSC_ALLOW;
 }
 
-TEST(a_reader_whose_socket_takes_bytes_again_is_not_judged_by_what_it_refused_before)
+TEST(a_reader_whose_socket_takes_bytes_again_is_not_closed_for_an_earlier_refusal)
 {
 	char *big = big_message(20000);
 	struct seen s = { .drain_fd = -1 };
@@ -157,7 +157,10 @@ TEST(a_reader_whose_socket_takes_bytes_again_is_not_judged_by_what_it_refused_be
 	alice = rig_ws(&r, "alice");
 	bob = rig_ws(&r, "bob");
 	block(&r, alice, big);
-	/* Bob reads everything when the poll has been and the flush has not: the loop still thinks that the socket is full. */
+	/*
+	 * Bob reads everything when the poll has been and the flush has not: the loop still thinks that the socket is
+	 * full.
+	 */
 	s.drain_fd = bob;
 	for (int i = 0; i < 4; i++)
 		say(alice, to_bob);
@@ -186,7 +189,7 @@ static uint64_t turns_in(struct rig *r, unsigned for_ms)
 	return turns;
 }
 
-TEST(a_stream_that_takes_nothing_is_looked_at_once_a_beat)
+TEST(a_stream_that_takes_nothing_is_checked_once_a_heartbeat_interval)
 {
 	char *big = big_message(20000);
 	struct inbox in = { 0 };
@@ -213,7 +216,7 @@ TEST(a_stream_that_takes_nothing_is_looked_at_once_a_beat)
 }
 
 /* Shows: threat 28 */
-TEST(a_silent_client_is_pinged_once_a_beat_however_long_it_is_silent)
+TEST(a_silent_client_is_pinged_once_a_heartbeat_interval_for_as_long_as_it_is_silent)
 {
 	struct inbox in = { 0 };
 	struct bytes b;
@@ -227,7 +230,7 @@ TEST(a_silent_client_is_pinged_once_a_beat_however_long_it_is_silent)
 	rig_start(&r);
 	bob = rig_ws(&r, "bob");
 	silent = ms();
-	turns_in(&r, 300 * 4 + 400); /* more than 256 beats, and 100 */
+	turns_in(&r, 300 * 4 + 400); /* more than 256 heartbeats, and 100 */
 	take(&in, bob);
 	silent = ms() - silent;
 	while (next_frame(&in, &b) == 0x89)
@@ -240,7 +243,7 @@ TEST(a_silent_client_is_pinged_once_a_beat_however_long_it_is_silent)
 
 /* ---- hooks that answer late -------------------------------------------------------------------------------------------- */
 
-TEST(one_that_is_kicked_while_the_connect_hook_thinks_is_told_so_when_it_is_let_in)
+TEST(a_client_that_is_kicked_while_its_connect_hook_is_pending_gets_4410_when_it_is_let_in)
 {
 	struct seen s = { .defer = true };
 	struct inbox in = { 0 };
@@ -325,7 +328,7 @@ static unsigned turns_until_stopped(struct rig *r)
 	return n;
 }
 
-TEST(one_that_is_let_in_while_all_others_are_told_to_go_is_told_too)
+TEST(a_client_that_is_let_in_while_the_worker_stops_gets_1001_too)
 {
 	struct seen s = { .defer = true };
 	struct inbox in = { 0 };
@@ -354,7 +357,7 @@ TEST(one_that_is_let_in_while_all_others_are_told_to_go_is_told_too)
 	rig_end(&r);
 }
 
-TEST(a_second_stop_with_less_patience_counts)
+TEST(a_second_stop_with_a_shorter_timeout_counts)
 {
 	struct rig r;
 	uint64_t began;
@@ -375,7 +378,7 @@ TEST(a_second_stop_with_less_patience_counts)
 	rig_end(&r);
 }
 
-TEST(a_worker_without_connections_goes_on_answering_until_all_are_done)
+TEST(a_worker_without_connections_answers_its_peers_until_all_have_stopped)
 {
 	struct seen s = { .defer = true };
 	struct inbox in = { 0 };
@@ -393,7 +396,7 @@ TEST(a_worker_without_connections_goes_on_answering_until_all_are_done)
 	ask_ws(held, user);
 	http = rig_dial(&r, 0);
 	rig_turn(&r, 3);
-	do /* and somebody offline of worker 1 */
+	do /* and an offline user of worker 1 */
 		snprintf(user, sizeof user, "u%d", i++);
 	while (shard_of_user(&r.set, bytes_str(user)) != 1);
 	/* The request is half here when the stop begins. */
@@ -409,7 +412,7 @@ TEST(a_worker_without_connections_goes_on_answering_until_all_are_done)
 	put_str(http, head);
 	rig_turn(&r, 10);
 	take(&in, http);
-	CHECK_EQ(head_status(&in), 404); /* user_offline, said by worker 1; not 504 */
+	CHECK_EQ(head_status(&in), 404); /* user_offline, the answer of worker 1; not 504 */
 	wsc_finish(s.pending[0], -1, NULL);
 	rig_turn(&r, 3);
 	close(http);
@@ -419,7 +422,7 @@ TEST(a_worker_without_connections_goes_on_answering_until_all_are_done)
 	rig_end(&r);
 }
 
-TEST(what_travels_between_workers_when_they_end_is_freed)
+TEST(mail_between_workers_is_freed_when_they_end)
 {
 	struct seen s = { .defer = true };
 	char user[16];
@@ -445,7 +448,7 @@ TEST(what_travels_between_workers_when_they_end_is_freed)
 	CHECK_EQ(s.connects, s.disconnects);
 }
 
-TEST(a_socket_that_somebody_else_holds_is_dead_to_us_once_it_is_closed)
+TEST(a_closed_socket_that_another_process_holds_causes_no_events)
 {
 	struct rig r;
 	struct conn *c;
@@ -466,8 +469,10 @@ TEST(a_socket_that_somebody_else_holds_is_dead_to_us_once_it_is_closed)
 	rig_end(&r);
 }
 
-/* The client has said goodbye behind more than fits into a turn, and then the node goes away: nobody waits for anybody. */
-TEST(a_close_frame_behind_input_that_waits_for_its_turn_is_found_when_the_node_goes)
+/*
+ * The client's close frame stands behind more input than fits into a turn, and then the node stops: neither side waits.
+ */
+TEST(a_close_frame_behind_input_that_waits_for_its_turn_is_found_when_the_node_stops)
 {
 	static uint8_t data[10 * 1000 + 8];
 	struct inbox in = { 0 };
@@ -497,7 +502,7 @@ TEST(a_close_frame_behind_input_that_waits_for_its_turn_is_found_when_the_node_g
 	rig_end(&r);
 }
 
-TEST(who_is_closed_and_reads_on_has_the_five_seconds_and_not_the_write_timeout)
+TEST(a_closed_client_that_reads_has_five_seconds_and_not_the_write_timeout)
 {
 	char text[4200], got[2600];
 	size_t all = 0;
@@ -530,7 +535,7 @@ TEST(who_is_closed_and_reads_on_has_the_five_seconds_and_not_the_write_timeout)
 	rig_end(&r);
 }
 
-TEST(requests_that_wait_for_their_turn_when_the_node_goes_are_not_dropped_without_an_answer)
+TEST(requests_that_wait_for_their_turn_when_the_node_stops_get_an_answer)
 {
 	static const char ask[] = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
 	static char data[300 * sizeof ask];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * worker_faults: memory runs out at every single allocation of a conversation, once, and from there on. Whoever is hit may
- * lose their connection; nothing may crash, leak or hang, and when there is memory again the next client is served.
+ * worker_faults: memory runs out at every single allocation of a conversation, once, and from there on. A client may
+ * lose its connection; nothing may crash, leak or hang, and when there is memory again the next client is served.
  */
 #define WSC_FAULTS 1
 #include "base/mem.c" /* takes the place of the library's own */
@@ -28,7 +28,7 @@ static bool greet(void *user, const struct wsc_client *client, struct wsc_messag
 static int sent(void *user, struct wsc_call *call, struct wsc_message *m)
 {
 	(void)user, (void)call;
-	CHECK(m->from && m->from[0]); /* nobody's message is no message */
+	CHECK(m->from && m->from[0]); /* a message without a sender is no message */
 	m->content = "edited";
 	return 0;
 }
@@ -50,7 +50,7 @@ static void done(void *user, const struct wsc_outcome *o)
 	++*(unsigned *)user;
 }
 
-/* Of a client, without a word about what becomes of it. */
+/* Bytes of a client, without any check of the result. */
 static int try_dial(struct rig *r, unsigned i)
 {
 	struct ip ip = { .len = 4, .at = { 127, 0, 0, 1 } };
@@ -164,7 +164,7 @@ static void conversation(struct rig *r, struct wsc_pending **kept, struct told *
 	rig_turn(r, 6);
 	for (size_t got = 0; (n = recv(fd[3], answers + got, sizeof answers - 1 - got, 0)) > 0;)
 		got += (size_t)n;
-	CHECK(!strstr(answers, "\"id\":\"\"")); /* a success names what has succeeded */
+	CHECK(!strstr(answers, "\"id\":\"\"")); /* a success names its allocation */
 	for (unsigned i = 0; i < CLIENTS; i++)
 		close(fd[i]);
 	rig_turn(r, 4);
@@ -221,7 +221,7 @@ TEST(each_allocation_may_fail_once)
 }
 
 /* Shows: threat 10, threat 123 */
-TEST(memory_may_be_gone_for_good_from_any_allocation_on)
+TEST(memory_may_run_out_for_good_at_any_allocation)
 {
 	unsigned long k = 1;
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * worker_fixture: workers without threads and without a listening socket, turned by hand; clients are the other ends of
- * socketpairs. What a client has received is cut into frames here, by a reader that has no line in common with src/.
+ * socketpairs. The bytes that a client has received are cut into frames here, by a reader that has no line in common
+ * with src/.
  */
 #ifndef WSC_TESTS_UNIT_WORKER_FIXTURE_H
 #define WSC_TESTS_UNIT_WORKER_FIXTURE_H
@@ -29,7 +30,7 @@ struct rig {
 	struct worker *w[RIG_WORKERS];
 	unsigned n;
 	unsigned long sndbuf; /* of the server's ends; 0: as it comes */
-	bool by_host;         /* as with wsc_open(): what is due shows on the loop's descriptor */
+	bool by_host;         /* as with wsc_open(): due work shows on the loop's descriptor */
 };
 
 static char *rig_types[] = { (char *)(uintptr_t) "customer", (char *)(uintptr_t) "agent" };
@@ -192,7 +193,7 @@ static inline void say(int fd, const char *json)
 	put_frame(fd, 0x81, json, strlen(json));
 }
 
-/* What a client has received. */
+/* The bytes that a client has received. */
 struct inbox {
 	uint8_t *at;
 	size_t len, pos, room;
@@ -321,7 +322,7 @@ static inline void rig_crowd(struct rig *r, int *fd, unsigned n, const char *nam
 	}
 }
 
-/* These clients go, without a word. */
+/* These clients leave without a close frame. */
 static inline void rig_hang_up(struct rig *r, const int *fd, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* http: bounds and ends of an HTTP connection: answers that nobody reads, peers that shut their side, requests that come late. */
+/*
+ * http: bounds and ends of an HTTP connection: unread answers, peers that shut their side, requests that come late.
+ */
 #include "worker_fixture.h"
 
 #define PAGE 60000u
@@ -142,7 +144,7 @@ TEST(an_answer_that_still_waits_for_its_socket_ends_the_connection_when_the_serv
 	rig_end(&r);
 }
 
-TEST(an_idle_connection_kept_alive_keeps_no_request)
+TEST(an_idle_kept_alive_connection_holds_no_request)
 {
 	struct inbox in = { 0 };
 	struct rig r;

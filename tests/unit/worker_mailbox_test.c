@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * worker_mailbox: order per pair, nothing lost, and a sleeper that is always woken, under contention of real threads. Run
- * under the thread sanitizer, this is where data races between workers would show.
+ * worker_mailbox: order per pair, nothing lost, and a sleeper that is always woken, under contention of real threads.
+ * Run under the thread sanitizer, this is where data races between workers would show.
  */
 #include <pthread.h>
 #include <semaphore.h>
@@ -23,7 +23,7 @@ struct parcel {
 	uint32_t n;
 };
 
-/* What the consumer is: a shard of which only what tasks touch is there. */
+/* The consumer: a shard of which only the fields exist that tasks touch. */
 struct consumer {
 	struct shard sh;
 	struct mailbox *mail;
@@ -98,7 +98,7 @@ static void *produce_foreign(void *arg)
 	return NULL;
 }
 
-/* The worker's turn: sleeps only when the mailbox agrees, for ever if nobody wakes it. */
+/* The worker's turn: sleeps only when the mailbox agrees, for ever if no producer wakes it. */
 static void consume(struct consumer *c, uint64_t total)
 {
 	while (c->taken < total) {
@@ -130,7 +130,7 @@ static void consumer_free(struct consumer *c)
 	free(c);
 }
 
-TEST(order_holds_from_each_and_a_sleeper_is_always_woken)
+TEST(order_holds_per_sender_and_a_sleeping_worker_is_always_woken)
 {
 	struct consumer *c = consumer_new();
 	struct producer p[PRODUCERS + 1];
@@ -152,7 +152,7 @@ TEST(order_holds_from_each_and_a_sleeper_is_always_woken)
 	consumer_free(c);
 }
 
-TEST(one_at_a_time_the_sleeper_is_woken_each_time)
+TEST(a_sleeping_worker_is_woken_by_every_single_message)
 {
 	struct consumer *c = consumer_new();
 	struct batch *open;
@@ -197,7 +197,7 @@ static void *play(void *arg)
 	return NULL;
 }
 
-TEST(two_that_wait_for_each_other_never_both_sleep)
+TEST(two_workers_that_wait_for_each_other_never_both_sleep)
 {
 	struct consumer *a = consumer_new(), *b = consumer_new();
 	struct player p = { a, b, 0 }, q = { b, a, 1 };
@@ -213,7 +213,7 @@ TEST(two_that_wait_for_each_other_never_both_sleep)
 	consumer_free(b);
 }
 
-TEST(nobody_wakes_one_that_does_not_sleep)
+TEST(a_worker_that_does_not_sleep_is_not_woken)
 {
 	struct consumer *c = consumer_new();
 	struct batch *open = NULL;
@@ -230,7 +230,7 @@ TEST(nobody_wakes_one_that_does_not_sleep)
 	consumer_free(c);
 }
 
-TEST(foreign_threads_are_told_to_try_again_but_answers_have_room)
+TEST(foreign_threads_get_eagain_but_answers_have_room)
 {
 	struct consumer *c = consumer_new();
 	struct task *t;
@@ -249,7 +249,7 @@ TEST(foreign_threads_are_told_to_try_again_but_answers_have_room)
 	consumer_free(c);
 }
 
-TEST(foreign_threads_are_told_to_try_again_before_memory_is_full_of_what_they_say)
+TEST(foreign_threads_get_eagain_before_their_tasks_fill_the_memory)
 {
 	struct consumer *c = consumer_new();
 	struct task *t;
@@ -276,7 +276,7 @@ TEST(foreign_threads_are_told_to_try_again_before_memory_is_full_of_what_they_sa
 	consumer_free(c);
 }
 
-TEST(what_waits_is_counted_in_bytes_until_it_is_taken)
+TEST(waiting_mail_is_counted_in_bytes_until_it_is_taken)
 {
 	struct consumer *c = consumer_new();
 	struct batch *open = NULL;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* worker_online: the online list goes from worker to worker; what is asked of it must not depend on where it begins. */
+/* worker_online: the online list goes from worker to worker; the answer must not depend on where it begins. */
 #include "base/json.h"
 #include "worker_fixture.h"
 
 #define ASKED 16u
 
-/* Behind whatever cursor, each id that was asked for is answered, and the answer is JSON. */
-TEST(users_that_are_asked_for_are_all_answered_wherever_they_live)
+/* Behind any cursor, each id of the query is answered, and the answer is JSON. */
+TEST(a_query_for_users_is_answered_for_every_one_on_every_worker)
 {
 	for (unsigned cursor = 0; cursor < 8; cursor++) {
 		struct inbox in = { 0 };

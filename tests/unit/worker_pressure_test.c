@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * worker_pressure: what a worker does for the many when a few want everything: turns are counted, not time. Memory is the
- * real memory of this process; the limit is set around it.
+ * worker_pressure: a worker serves its ordinary clients while a few flood it: turns are counted, not time. Memory is
+ * the real memory of this process; the limit is set around it.
  */
 /* Shows: 1.limits.memory */
 #include "worker_fixture.h"
 
 #include "base/machine.h"
 
-#define LOUD 100      /* clients who want everything */
+#define LOUD 100      /* flooding clients */
 #define SLOW_TURNS 10 /* instead of 2 under a sanitizer: a flush of 2 ms does not reach all of them there */
 
 static const char *const to_bob = "{\"to\":\"bob\",\"content\":\"x\"}";
@@ -35,7 +35,7 @@ static void flood(int fd, const uint8_t *data, size_t len)
 		;
 }
 
-/* How many turns pass until what @from says now has come to @to. */
+/* How many turns pass until the next message of @from has come to @to. */
 static unsigned turns_until(struct rig *r, int from, int to)
 {
 	struct inbox in = { 0 };
@@ -119,7 +119,7 @@ TEST(beside_a_hundred_floods_of_pipelined_requests_an_ordinary_message_waits_two
 			flood(loud[i], data, len);
 		CHECK(turns_until(&r, alice, bob) <= 2);
 	}
-	/* None of them has read an answer, so what waits for them is bounded. */
+	/* None of them has read an answer, so their waiting output is bounded. */
 	for (uint32_t pos = 0;;) {
 		struct conn *c = slab_next(&r.w[0]->shard.conns, &pos);
 
@@ -135,7 +135,7 @@ TEST(beside_a_hundred_floods_of_pipelined_requests_an_ordinary_message_waits_two
 	rig_end(&r);
 }
 
-/* Live connections of @r's first worker for which @is holds. */
+/* The number of live connections of @r's first worker for which @is holds. */
 static unsigned count_conns(struct rig *r, bool (*is)(const struct conn *c))
 {
 	uint32_t pos = 0;
@@ -171,7 +171,7 @@ static void all_due(struct rig *r)
 		timers_arm(&r->w[0]->shard.timers, &c->timer, 1);
 }
 
-TEST(of_a_crowd_whose_time_has_come_a_turn_serves_a_few_and_does_not_sleep_before_all_were_served)
+TEST(a_turn_serves_a_few_of_many_due_timers_and_does_not_sleep_before_all_were_served)
 {
 	struct rig r;
 	int fd[50];
@@ -192,7 +192,7 @@ TEST(of_a_crowd_whose_time_has_come_a_turn_serves_a_few_and_does_not_sleep_befor
 	rig_end(&r);
 }
 
-TEST(loud_ones_whose_pauses_end_together_do_not_go_on_in_the_same_turn)
+TEST(rate_limited_senders_whose_pauses_end_together_continue_in_different_turns)
 {
 	static uint8_t data[4000];
 	size_t len = 0;
@@ -227,7 +227,7 @@ TEST(loud_ones_whose_pauses_end_together_do_not_go_on_in_the_same_turn)
 	rig_end(&r);
 }
 
-TEST(who_is_far_over_the_rate_is_not_read_for_a_while_and_then_goes_on_where_it_was)
+TEST(a_sender_far_over_the_rate_is_not_read_for_a_while_and_then_continues)
 {
 	struct inbox in = { 0 };
 	static const char frame[] = "\x81\x9c\0\0\0\0{\"to\":\"nobody\",\"data\":{}   }";
@@ -250,7 +250,7 @@ TEST(who_is_far_over_the_rate_is_not_read_for_a_while_and_then_goes_on_where_it_
 	refused = count_messages(&in);
 	CHECK(refused >= 32 && refused <= 34);
 	say(alice, "{\"to\":\"alice\",\"content\":\"the last\"}");
-	/* All of them are answered in the end: an error each, or with what the rate has paid meanwhile, the message. */
+	/* All of them are answered in the end: an error each, or, as far as the rate allows meanwhile, the message. */
 	for (int i = 0; i < 100000 && refused < 301; i++) {
 		worker_turn(r.w[0], 1000);
 		take(&in, alice);
@@ -263,7 +263,7 @@ TEST(who_is_far_over_the_rate_is_not_read_for_a_while_and_then_goes_on_where_it_
 	rig_end(&r);
 }
 
-TEST(a_closing_connection_does_not_gather_what_its_loud_client_goes_on_saying)
+TEST(a_closing_connection_keeps_no_input_of_a_rate_limited_sender)
 {
 	static uint8_t data[LOOP_RECV_BYTES];
 	size_t len = fill(data, 0x81, "{}");
@@ -291,8 +291,8 @@ TEST(a_closing_connection_does_not_gather_what_its_loud_client_goes_on_saying)
 		CHECK(in.end || !c->at.extra || c->at.extra->held.cap <= 4 * LOOP_RECV_BYTES);
 	}
 	CHECK_EQ(close_code(&in), 4410);
-	CHECK(in.end);          /* who talks on is not waited for */
-	CHECK(taken < 2 << 20); /* tiny frames are taken for what they cost: of larger ones it may be 6 MiB */
+	CHECK(in.end);          /* a client that keeps sending is not waited for */
+	CHECK(taken < 2 << 20); /* tiny frames count with their cost; of larger ones it may be 6 MiB */
 	inbox_free(&in);
 	rig_hang_up(&r, (int[]){ alice }, 1);
 	rig_end(&r);
@@ -340,7 +340,7 @@ TEST(a_socket_that_takes_nothing_for_the_write_timeout_is_a_slow_reader)
 	rig_end(&r);
 }
 
-TEST(room_that_a_full_socket_does_not_tell_of_is_used_after_a_second_and_not_at_the_end_of_the_write_timeout)
+TEST(room_in_a_socket_without_an_event_is_used_after_a_second_and_not_after_the_write_timeout)
 {
 	static uint8_t some[12288];
 	struct rig r;
@@ -371,7 +371,7 @@ TEST(room_that_a_full_socket_does_not_tell_of_is_used_after_a_second_and_not_at_
 	rig_end(&r);
 }
 
-TEST(answers_that_nobody_reads_end_the_connection_after_the_write_timeout)
+TEST(unread_answers_end_the_connection_after_the_write_timeout)
 {
 	static const char request[] = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
 	struct rig r;
@@ -396,7 +396,7 @@ TEST(answers_that_nobody_reads_end_the_connection_after_the_write_timeout)
 /* ---- the end of a node --------------------------------------------------------------------------------------------- */
 
 /* Shows: threat 179 */
-TEST(at_the_end_of_a_node_its_connections_are_told_in_batches)
+TEST(a_node_that_stops_closes_its_connections_in_batches)
 {
 	int fd[200];
 	struct rig r;
@@ -424,7 +424,7 @@ TEST(at_the_end_of_a_node_its_connections_are_told_in_batches)
 	rig_end(&r);
 }
 
-TEST(a_node_that_must_end_soon_tells_more_of_them_at_once)
+TEST(a_node_that_must_end_soon_closes_larger_batches)
 {
 	int fd[200];
 	struct rig r;
@@ -442,7 +442,7 @@ TEST(a_node_that_must_end_soon_tells_more_of_them_at_once)
 
 /* ---- memory --------------------------------------------------------------------------------------------------------- */
 
-/* Sets the limit so that what the process holds is @percent of it, and looks. */
+/* Sets the limit so that the memory of the process is @percent of it, and looks. */
 static void press_to(struct rig *r, unsigned percent)
 {
 	struct pressure *p = &r->set.pressure;
@@ -476,7 +476,7 @@ TEST(steps_are_entered_at_their_percent_and_left_five_below)
 }
 
 /* Shows: threat 122 */
-TEST(as_memory_fills_one_step_comes_after_the_other_and_they_go_again)
+TEST(as_memory_fills_the_steps_are_entered_in_order_and_left_again)
 {
 	struct rig r;
 
@@ -485,7 +485,7 @@ TEST(as_memory_fills_one_step_comes_after_the_other_and_they_go_again)
 	press_to(&r, 50);
 	CHECK_EQ(step_of(&r), PRESSURE_NONE);
 	CHECK(!atomic_load(&r.set.shared.no_new_contexts));
-	CHECK_EQ(pressure_deadline(&r.w[0]->shard), UINT64_MAX); /* nobody is woken to look */
+	CHECK_EQ(pressure_deadline(&r.w[0]->shard), UINT64_MAX); /* no worker is woken to look */
 	press_to(&r, 75);
 	CHECK_EQ(step_of(&r), PRESSURE_NO_CONTEXTS);
 	CHECK(atomic_load(&r.set.shared.no_new_contexts));
@@ -518,7 +518,7 @@ static void note_step(void *user, enum log_level level, const char *line, size_t
 		l->text[l->n++] = at[5];
 }
 
-TEST(steps_that_are_entered_at_once_are_all_told)
+TEST(steps_that_are_entered_at_once_are_all_logged)
 {
 	struct step_lines lines = { 0 };
 	struct rig r;
@@ -533,7 +533,7 @@ TEST(steps_that_are_entered_at_once_are_all_told)
 	rig_end(&r);
 }
 
-/* What is measured just after freed memory was given back is true enough: readers are closed at once, not after a pause. */
+/* A measurement just after memory was freed is exact enough: readers are closed at once, not after a pause. */
 TEST(the_limit_is_acted_upon_in_the_turn_that_meets_it)
 {
 	struct rig r;
@@ -611,7 +611,7 @@ static int answer_to(struct rig *r, const char *request)
 }
 
 /* Shows: threat 32, threat 63 */
-TEST(at_ninety_percent_newcomers_are_told_503_and_those_who_are_here_stay)
+TEST(at_ninety_percent_new_clients_get_503_and_connected_ones_stay)
 {
 	struct rig r;
 	int alice, bob;
@@ -633,7 +633,7 @@ TEST(at_ninety_percent_newcomers_are_told_503_and_those_who_are_here_stay)
 	rig_end(&r);
 }
 
-TEST(what_is_answered_although_the_node_is_full_is_answered_only_to_those_who_may_ask)
+TEST(a_full_node_answers_statistics_and_probes_only_to_allowed_clients)
 {
 	struct ip_net here = { 0 };
 	struct rig r;
@@ -672,7 +672,7 @@ TEST(a_connection_beyond_the_cap_is_ended_behind_its_answer)
 	rig_end(&r);
 }
 
-TEST(at_the_limit_the_reader_blocked_for_longest_is_closed_first_and_the_good_ones_never)
+TEST(at_the_limit_the_reader_blocked_for_longest_is_closed_first_and_good_ones_never)
 {
 	static const char *const name[] = { "bob", "cyd", "dan" };
 	struct rig r;
@@ -704,7 +704,7 @@ TEST(at_the_limit_the_reader_blocked_for_longest_is_closed_first_and_the_good_on
 }
 
 /* Shows: threat 12 */
-TEST(at_the_limit_with_nobody_slow_those_go_who_hold_most_of_an_unfinished_message)
+TEST(at_the_limit_without_a_slow_reader_connections_with_the_largest_unfinished_messages_are_closed)
 {
 	static char part[60000];
 	struct inbox in = { 0 };
@@ -778,7 +778,7 @@ static void count_line(void *user, enum log_level level, const char *line, size_
 		l->others++;
 }
 
-TEST(ends_without_end_do_not_fill_the_log_and_none_is_forgotten)
+TEST(endless_closes_do_not_fill_the_log_and_each_is_counted)
 {
 	struct lines lines = { 0 };
 	struct rig r;
@@ -791,7 +791,7 @@ TEST(ends_without_end_do_not_fill_the_log_and_none_is_forgotten)
 	r.hub.max_sessions_per_user = 1;
 	rig_start(&r);
 	for (int i = 0; i < 300; i++)
-		fd[i] = rig_ws(&r, "bob"); /* who takes the place of the one before */
+		fd[i] = rig_ws(&r, "bob"); /* each replaces the one before */
 	rig_turn(&r, 5);
 	CHECK_EQ(lines.closed + lines.unsaid + r.w[0]->shard.ends.unsaid, 299);
 	CHECK_EQ(lines.others, 0);

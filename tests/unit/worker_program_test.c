@@ -43,7 +43,7 @@ static void done(void *user, const struct wsc_outcome *o)
 	n->d->told++;
 }
 
-TEST(of_many_messages_that_wait_each_sender_s_keep_their_order)
+TEST(many_waiting_messages_keep_the_order_of_each_sender)
 {
 	static const char json[] = "{\"to\":\"nobody\",\"content\":\"x\"}";
 	static struct note note[MANY];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * worker_tls: what connections do with a stream that holds ciphertext. The server's sockets are so small that the last bytes
- * of nearly every answer have to wait; OpenSSL's own client reads them when all is said.
+ * worker_tls: what connections do with a stream that holds ciphertext. The server's sockets are so small that the last
+ * bytes of nearly every answer have to wait; OpenSSL's own client reads them when all is said.
  */
 /* Shows: tls.stream */
 #include <netinet/in.h>
@@ -156,7 +156,10 @@ static bool close_behind(struct rig *r, size_t size, int version)
 	rig_turn(r, 4);
 	tell(r, &c, frame, frame_of(frame, 0x88, "\x03\xe8", 2));
 	rig_turn(r, 4);
-	/* Read on in small steps, and see whether the close frame was made while older ciphertext was gone and its own was not. */
+	/*
+	 * Read on in small steps, and see whether the close frame was made while older ciphertext was gone and its own
+	 * was not.
+	 */
 	for (int i = 0; i < 20000; i++) {
 		struct conn *conn = rig_conn(r, "ann");
 
@@ -222,7 +225,7 @@ TEST(answers_that_wait_as_ciphertext_reach_a_client_that_has_ended_its_side)
 	end(&r);
 }
 
-/* Who came to the listener @tag and has said @first is turned away: the first byte of what it is told. */
+/* Refuses a client that came to the listener @tag and has sent @first; returns the first byte of the answer. */
 static int turned_away(struct rig *r, uint16_t tag, const char *first)
 {
 	struct shard *sh = &r->w[0]->shard;
@@ -247,7 +250,7 @@ static int turned_away(struct rig *r, uint16_t tag, const char *first)
 	return back[0];
 }
 
-TEST(who_is_turned_away_for_want_of_descriptors_is_told_so_in_what_it_speaks)
+TEST(a_client_refused_for_want_of_descriptors_gets_503_or_a_tls_alert)
 {
 	struct rig r;
 
@@ -262,7 +265,7 @@ TEST(who_is_turned_away_for_want_of_descriptors_is_told_so_in_what_it_speaks)
 	end(&r);
 }
 
-TEST(one_recv_and_one_send_are_what_a_message_costs)
+TEST(a_message_over_tls_costs_one_recv_and_one_send)
 {
 	static uint8_t frame[256];
 	struct calls before, after;
@@ -328,10 +331,10 @@ TEST(an_idle_connection_whose_answer_had_to_wait_is_not_ended_by_the_write_timeo
 }
 
 /*
- * The record that waits is longer than what the socket takes in a write timeout, and nothing of the queue moves meanwhile:
- * the bytes that leave are what counts.
+ * The record that waits is longer than what the socket takes in a write timeout, and nothing of the queue moves
+ * meanwhile: the bytes that leave are what counts.
  */
-TEST(who_reads_less_than_a_record_in_a_write_timeout_stands_not_still)
+TEST(a_client_that_reads_less_than_a_record_in_a_write_timeout_is_no_slow_reader)
 {
 	static char text[20000];
 	static uint8_t frame[20016];
@@ -355,7 +358,7 @@ TEST(who_reads_less_than_a_record_in_a_write_timeout_stands_not_still)
 		nanosleep(&(struct timespec){ 0, 60 * 1000 * 1000 }, NULL);
 	}
 	CHECK_EQ(atomic_load(&hub_counters(r.w[0]->shard.hub)->closed_slow), 0);
-	/* And who reads nothing at all still does. */
+	/* And a client that reads nothing at all is still closed as slow. */
 	for (int i = 0; i < 2000 && !atomic_load(&hub_counters(r.w[0]->shard.hub)->closed_slow); i++)
 		worker_turn(r.w[0], 10);
 	CHECK_EQ(atomic_load(&hub_counters(r.w[0]->shard.hub)->closed_slow), 1);

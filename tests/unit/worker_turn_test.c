@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * worker_turn: what a turn costs, counted in system calls, and what an idle connection holds. Counts have no noise: these
- * numbers are the design's and may not grow.
+ * worker_turn: what a turn costs, counted in system calls, and what an idle connection holds. Counts have no noise:
+ * these numbers are the design's and may not grow.
  */
 #include "worker_fixture.h"
 
@@ -69,7 +69,7 @@ TEST(many_messages_to_one_reader_leave_in_one_send)
 	rig_end(&r);
 }
 
-/* What is over its limit is flushed before more is read, so that a fan-in fills no memory and closes nobody. */
+/* A queue over its limit is flushed before more is read, so that a fan-in fills no memory and closes no reader. */
 TEST(a_queue_over_its_limit_makes_the_turn_stop_reading_and_flush)
 {
 	struct inbox in = { 0 };
@@ -142,8 +142,8 @@ TEST(a_second_look_is_taken_only_when_many_are_ready)
 	CHECK_EQ(waits_with(60), 2);
 }
 
-/* Two polls a turn show LOOP_EVENTS sockets each; whoever was not among them has said something all the same. */
-TEST(who_was_not_seen_in_polls_that_were_full_is_not_called_silent)
+/* Two polls a turn show LOOP_EVENTS sockets each; the other clients have sent bytes all the same. */
+TEST(a_client_left_out_of_full_polls_is_not_taken_for_silent)
 {
 	enum { CROWD = 2 * LOOP_EVENTS + 100 };
 	static int fd[CROWD];
@@ -317,7 +317,7 @@ TEST(between_workers_order_holds_and_a_turn_wakes_a_peer_once)
 	rig_init(&r, 2);
 	rig_start(&r);
 	from = rig_ws(&r, "alice");
-	for (int i = 0; to < 0; i++) { /* somebody on the other one */
+	for (int i = 0; to < 0; i++) { /* a user on the other one */
 		snprintf(user, sizeof user, "bob%d", i);
 		if (shard_of_user(&r.set, bytes_str(user)) != shard_of_user(&r.set, BYTES("alice")))
 			to = rig_ws(&r, user);

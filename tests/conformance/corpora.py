@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Five corpora for the compressed groups: made here, always the same, and as different as what people really send.
+"""Five corpora for the compressed groups: made here, always the same, and as different as real messages.
 
     json    text of many small objects that repeat their keys
     bitmap  a grey picture: smooth surfaces and noise

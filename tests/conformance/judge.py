@@ -11,7 +11,7 @@ each of which judges the whole life of the connection, its end by the server inc
 FAILED, or the verdict it carries. Verdicts are those of the Autobahn testsuite:
 
     OK               as the RFCs and this suite want it
-    NON-STRICT       allowed, but not as it should be: late, or without what came before
+    NON-STRICT       allowed, but not as it should be: late, or without the events before it
     INFORMATIONAL    the RFCs leave it open; the note says what the server does
     FAILED           wrong
     WRONG CODE       closed, with another code
@@ -68,7 +68,7 @@ _users = itertools.count(1)
 
 
 class Way:
-    """The echo path: what is sent is what comes back."""
+    """The echo path: every message comes back as it is."""
     name = "echo"
     is_echo = True
     query = ""

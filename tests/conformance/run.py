@@ -128,7 +128,7 @@ def line(d):
     return f"{d.verdict:14} {name(d)}: {text}\n{'':14} {d.note}"
 
 
-# ---- what is reported ------------------------------------------------------------------------------------------------
+# ---- the report ------------------------------------------------------------------------------------------------------
 
 GROUPS = {0: "the suite itself, against flawed servers", 1: "framing", 2: "pings and pongs", 3: "reserved bits",
           4: "opcodes",

@@ -194,7 +194,7 @@ class Session:
             raise Over(code)
 
     def utf8(self, whole):
-        """Raises Over(1007) for what cannot become UTF-8 any more."""
+        """Raises Over(1007) for bytes that cannot become UTF-8 any more."""
         if self.kind != TEXT or self.has("does not look at UTF-8") or \
                 (self.has("looks at UTF-8 only at the end") and not whole):
             return

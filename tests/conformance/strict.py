@@ -139,7 +139,7 @@ def request_before_handshake(t):
 
 
 def request_behind_handshake(t):
-    """A second request on what is now a WebSocket is a protocol error."""
+    """A second request on a connection that is a WebSocket now is a protocol error."""
     p = t.open()
     p.send(head(t))
     return t.server_closes(p, [], 1002)
@@ -323,7 +323,7 @@ def sum_over_limit(parts, code):
 
 
 def nothing_reserved(t):
-    """300 connections announce 32 MiB each and send one byte: the server reserves nothing for what is announced."""
+    """300 connections announce 32 MiB each and send one byte: the server reserves nothing for the announced length."""
     def reserved():
         with open(f"/proc/{t.target().pid}/statm", encoding="ascii") as f:
             return int(f.read().split()[0]) * os.sysconf("SC_PAGESIZE")

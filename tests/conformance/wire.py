@@ -122,7 +122,7 @@ class Deflate:
         try:
             if self.server_bits == 15:
                 return self.unpacker.decompress(payload + TAIL)
-            # In small steps, or zlib would look back into what it has just written instead of into its window.
+            # In small steps, or zlib would look back into its latest output instead of into its window.
             out, data = [], payload + TAIL
             while True:
                 piece = self.unpacker.decompress(data, 64)
@@ -277,7 +277,7 @@ class Peer:
     # ---- bytes
 
     def _read(self):
-        """Takes what is there. False: nothing was."""
+        """Takes the bytes that are there. False: none were."""
         if self.ended:
             return False
         try:

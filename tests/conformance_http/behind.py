@@ -2,7 +2,7 @@
 """nginx and HAProxy in front of the server, with the configurations that stand in docs/guide.md.
 
 The proxies run in the foreground on free ports of loopback, as nobody when we are root, with everything they write in a
-directory of the test. Between proxy and server stands a Tap, which counts what the server has answered.
+directory of the test. Between proxy and server stands a Tap, which counts the server's answers.
 """
 import http.server
 import os

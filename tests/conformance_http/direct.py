@@ -2,7 +2,7 @@
 """Every case against the server itself: whole, in single bytes, and cut in two.
 
 A case is right when exactly its answers come, in order, when the connection then ends or serves another request, and
-when the receiver has got what the case may deliver and nothing else.
+when the receiver has got exactly the messages that the case may deliver.
 """
 import os
 import re

@@ -107,17 +107,17 @@ def corpus_behind(proxy_of):
 
 
 # Shows: 4.behind-proxies, threat 42, threat 65
-def test_behind_nginx_no_request_is_hidden_in_another_and_no_answer_goes_astray():
+def test_behind_nginx_no_request_is_hidden_in_another_and_no_answer_reaches_another_client():
     return corpus_behind(lambda port: behind.nginx(port, 9, everything=True))
 
 
 # Shows: 4.behind-proxies, threat 42
-def test_behind_haproxy_no_request_is_hidden_in_another_and_no_answer_goes_astray():
+def test_behind_haproxy_no_request_is_hidden_in_another_and_no_answer_reaches_another_client():
     return corpus_behind(lambda port: behind.haproxy(port, everything=True))
 
 
 # Shows: 4.behind-proxies
-def test_behind_haproxy_with_the_proxy_protocol_no_request_is_hidden_and_no_answer_goes_astray():
+def test_behind_haproxy_with_the_proxy_protocol_no_request_is_hidden_and_no_answer_reaches_another_client():
     return corpus_behind(lambda port: behind.haproxy(port, everything=True, server_line=behind.with_proxy_v2))
 
 

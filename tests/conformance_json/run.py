@@ -86,7 +86,7 @@ def test_pythons_json_agrees_with_every_case_of_the_table():
 
 
 # Shows: 3.json, threat 77
-def test_the_scanner_accepts_what_is_json_and_nothing_else():
+def test_the_scanner_accepts_json_and_nothing_else():
     lines = iter(verdicts([data for _, _, data in CASES]))
 
     def check(kind, name, data):

@@ -402,7 +402,7 @@ class Server:
         if self.limits:
             self.limits()
 
-    # ---- what it says
+    # ---- output
 
     def text(self):
         with open(self.scratch / "log", "rb") as f:
@@ -1015,7 +1015,7 @@ class Ws(Stream):
         return self.closed.reason
 
     def close(self, code=1000, reason=""):
-        """Our own close; what comes before the answer is thrown away. Returns the server's code."""
+        """Our own close; input before the answer is ignored. Returns the server's code."""
         self.send_frame(CLOSE, close_payload(code, reason) if code else b"")
         while not self.closed:
             self.recv_frame()
@@ -1087,7 +1087,7 @@ class Sse(Stream):
                 setattr(e, field, value)
 
     def recv(self, type=None, **keys):
-        """The next message; comments and retry are passed over, the event that carried it is in .last_event."""
+        """The next message; comments and retry are skipped, the event that carried it is in .last_event."""
         while True:
             e = self.event()
             if e.data is not None:

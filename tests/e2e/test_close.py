@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How WebSocket connections end: close codes, the closing handshake, and what breaks the protocol."""
+"""How WebSocket connections end: close codes, the closing handshake, and frames that break the protocol."""
 import struct
 
 import lib

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The configuration: where values come from, what is a fault, and that each key does what the table says."""
+"""The configuration: the sources of values, the faults, and that each key does as its table row says."""
 import json
 import os
 import re
@@ -384,7 +384,7 @@ def test_no_descriptors_is_exit_code_1_and_one_clear_line():
 
 
 @row("server.descriptors", "hardening.core-files")
-def test_the_descriptor_limit_is_raised_to_the_hard_limit_and_said():
+def test_the_descriptor_limit_is_raised_to_the_hard_limit_and_logged():
     def some():
         resource.setrlimit(resource.RLIMIT_NOFILE, (300, 700))
     with Server(limits=some) as s:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compression (permessage-deflate, RFC 7692): what is agreed on, and messages that go both ways under each agreement."""
+"""Compression (permessage-deflate, RFC 7692): the agreement, and messages in both directions under each agreement."""
 import asyncio
 import json
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The HTTP API: what each call takes and answers, and how the connection under it behaves."""
+"""The HTTP API: the input and the answers of each call, and how the connection under it behaves."""
 import datetime
 import json
 import socket
@@ -327,7 +327,7 @@ def test_pages_show_every_user_exactly_once():
 
 
 @row("4.online")
-def test_a_user_who_stays_online_is_on_exactly_one_page_while_others_come_and_leave():
+def test_a_user_that_stays_online_is_on_exactly_one_page_while_others_come_and_leave():
     with Server({"workers": 2}) as s:
         stay = [s.ws(f"stay{i}") for i in range(30)]
         go = [s.ws(f"go{i}") for i in range(30)]

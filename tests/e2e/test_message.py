@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The message: what its keys may be, what each kind of frame on /ws leads to, and what is promised about order."""
+"""The message: the values of its keys, the effect of each kind of frame on /ws, and the promises about order."""
 import datetime
 import json
 import random
@@ -589,7 +589,7 @@ def test_the_sender_learns_that_the_receiver_is_offline():
 
 
 @row("3.frame-offline")
-def test_a_receiver_who_has_left_is_offline():
+def test_a_receiver_that_has_left_is_offline():
     s = shared()
     alice, bob = pair(s)
     bob.close()

@@ -20,7 +20,7 @@ SO_TIMESTAMPNS = 35
 
 
 def held(server):
-    """For a with block: the server stands still, so that what is written meanwhile is there in one turn."""
+    """For a with block: the server is stopped, so that all bytes written meanwhile arrive in one turn."""
     class Held:
         def __enter__(self):
             server.signal(signal.SIGSTOP)
@@ -109,7 +109,7 @@ def test_in_one_turn_the_slow_reader_is_closed_and_the_quick_one_beside_it_gets_
 
 
 def stamped(ws):
-    """Lets the kernel stamp what comes for @ws."""
+    """Lets the kernel stamp the input of @ws."""
     ws.sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
     return ws
 
@@ -178,7 +178,7 @@ def storm(server, crowd, copies):
 @lib.not_chopped
 @row("1.slow_consumer", "4.broadcast")
 @lib.below_tls
-def test_a_pair_goes_on_talking_while_broadcasts_go_out_to_thousands():
+def test_a_pair_keeps_talking_while_broadcasts_go_out_to_thousands():
     """A server that wrote a broadcast in one go would let no round trip begin and end between its first and last
     copy."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

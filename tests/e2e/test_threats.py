@@ -34,7 +34,7 @@ def test_a_running_server_ignores_sigpipe_and_has_no_signal_handler_of_its_own()
         s.ws("a").quiet()
         status = status_of(s)
         ok(signal.SIGPIPE in signals(status["SigIgn"]), status["SigIgn"])
-        # glibc's own two (32, 33) and what a sanitizer brings are not ours.
+        # glibc's own two (32, 33) and a sanitizer's signals are not ours.
         caught = signals(status["SigCgt"]) & {signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGCHLD,
                                               signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2}
         eq(caught, set())
@@ -56,7 +56,7 @@ def test_no_descriptor_would_survive_an_exec():
                         flags = int(re.search(r"flags:\s+(\d+)", f.read())[1], 8)
                     name = os.readlink(f"{table}/{fd}")
                 except FileNotFoundError:
-                    continue  # the connection of the last question has gone meanwhile
+                    continue  # the connection of the last request has ended meanwhile
                 if int(fd) > 2 and "wsc-e2e" not in name:
                     ok(flags & os.O_CLOEXEC, fd, name, "is inherited by a child")
                     checked += 1

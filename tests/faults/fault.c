@@ -15,7 +15,7 @@
 
 #define DESCRIPTORS 65536
 #define TIMERS 16
-#define LOOK_NS 10000u /* what a look at the bent clock costs: a slice of time ends in a turn, too */
+#define LOOK_NS 10000u /* the cost of a look at the bent clock: a slice of time ends in a turn, too */
 
 const char *const call_names[CALLS] = {
 #define CALL(name, ...) [CALL_##name] = #name,

@@ -36,7 +36,7 @@ static bool was_reported(const struct stage *st)
 
 static struct stage stage;
 
-/* The story on a stage, then what must be true. NULL, or what is wrong. */
+/* Runs the story on a stage, then checks the state. NULL, or the fault. */
 static const char *tell_on_stage(const struct story *story, bool clean, struct stage *st)
 {
 	const char *wrong, *late;
@@ -198,7 +198,7 @@ static void all_faults(struct tally *t, const struct story *story, unsigned seed
 {
 	struct counts c = { 0 };
 	const char *wrong =
-		tell(story, &(struct fault){ 0 }, true); /* what libraries keep for good is there after this one */
+		tell(story, &(struct fault){ 0 }, true); /* memory that libraries keep for good exists after this one */
 
 	c.allocations = fault_allocations();
 	for (int i = 0; i < CALLS; i++)

@@ -94,7 +94,7 @@ void stage_forget_names(void);
 #define WANT(what) stage_want(st, (what), #what)
 bool stage_want(struct stage *st, bool ok, const char *what);
 
-/* Makes, registers, opens. False: refused; *@why is NULL or what is wrong with how it was refused. */
+/* Makes, registers, opens. False: refused; *@why is NULL or the fault of the refusal. */
 bool stage_open(struct stage *st, const struct story *story, const char **why);
 /* Turns until no side has work or bytes left. */
 void stage_settle(struct stage *st);
@@ -102,11 +102,11 @@ void stage_settle(struct stage *st);
 void stage_pass(struct stage *st, unsigned ms);
 /* All clients vanish. */
 void stage_leave(struct stage *st);
-/* Stops, frees. NULL, or what is wrong. */
+/* Stops, frees. NULL, or the fault. */
 const char *stage_close(struct stage *st);
-/* Is any client without its end or answer, however long it waits? NULL, or what is wrong. */
+/* Is any client without its end or answer, however long it waits? NULL, or the fault. */
 const char *stage_stuck(struct stage *st);
-/* New clients are served. NULL, or what is wrong. */
+/* New clients are served. NULL, or the fault. */
 const char *stage_serves(struct stage *st);
 
 /* Clients. They never return NULL; a client that could not connect has ended. */

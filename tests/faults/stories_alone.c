@@ -153,7 +153,7 @@ static bool print_reference(bool final, const char **what)
 
 /* ---- the program ---------------------------------------------------------------------------------------------------------- */
 
-/* Its exit code; what it prints is not shown. */
+/* Its exit code; its output is not shown. */
 static int run_wsc(int argc, char **argv)
 {
 	int null = REAL(open64)("/dev/null", O_WRONLY | O_CLOEXEC), out, err, code;

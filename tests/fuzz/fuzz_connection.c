@@ -79,7 +79,7 @@ struct peer {
 		size_t cut;                /* bytes per turn on the wire; 0: all */
 		size_t left;               /* bytes until it says nothing any more; SIZE_MAX: never */
 		uint64_t ms, held_ms;      /* when it dialled; when it was seen to be accepted */
-		unsigned reloads, tickets; /* and what was in use then */
+		unsigned reloads, tickets; /* and those in use then */
 		uint64_t ticket_ms;
 	} tls;
 	bool deaf; /* not HTTP: it has begun as if it were TLS */
@@ -270,7 +270,7 @@ static void on_message(void *ctx, const struct message *m)
 	p->seen++;
 }
 
-/* §7.1: does the answer keep to what was offered, and to what the configuration allows? */
+/* §7.1: is the answer within the offer, and allowed by the configuration? */
 static void check_agreed(const struct offer *o, const struct zip *d)
 {
 	if (!d->on)
@@ -417,7 +417,7 @@ static void end_of(struct peer *p)
 	p->over = true;
 	if (undisturbed && p->tls.end && !p->tls.in_clear)
 		check_secured_end(p);
-	/* close_notify is said behind the answer only where the socket takes it at once. */
+	/* close_notify follows the answer only where the socket takes it at once. */
 	if (p->asked_to_close && !p->was_stalled && !g.cut)
 		expect(p->r.closed, "a close frame was not answered");
 	undisturbed &= !p->tls.broken;

@@ -106,7 +106,7 @@ static void check_value(const struct config_row *row, const char *value)
 	for (int i = 0; i < 4; i++)
 		format(way[i], row, &meaning[i]);
 	assert(rc[0] == rc[1] && bytes_eq(buf_bytes(&meaning[0]), buf_bytes(&meaning[1])));
-	/* In a file ${ is expanded, a list is written as one, and what is no UTF-8 is no YAML. */
+	/* In a file ${ is expanded, a list is written as one, and a text that is no UTF-8 is no YAML. */
 	if (!strstr(value, "${") && utf8_valid(bytes_str(value)) && value[strspn(value, " \t")] != '[') {
 		assert((rc[2] == 0) == (rc[0] == 0));
 		if (rc[0] == 0)

@@ -67,7 +67,7 @@ const char *client_reason(const struct client *c);
 void client_close(struct client *c);
 /* Ends it with a reset, frees. */
 void client_reset(struct client *c);
-/* Closes the socket without a word, frees. NULL is fine. */
+/* Closes the socket without a close frame, frees. NULL is fine. */
 void client_free(struct client *c);
 
 #endif

@@ -324,7 +324,7 @@ TEST(on_client_disconnect_for_every_client_when_the_gateway_is_freed)
 	scene_free(s);
 }
 
-/* ---- hooks that end what they are asked about ----------------------------------------------------------------------- */
+/* ---- hooks that end their own client -------------------------------------------------------------------------------- */
 
 static int come_and_be_kicked(void *user, struct wsc_call *call, const struct wsc_client *client)
 {

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Starts each program of examples/websocket and sees that it does what it says; the two clients against a real server.
+"""Starts each program of examples/websocket and checks that it works as it says; the two clients against a real server.
 
 usage: examples.py BUILD
 Prints "N passed, N failed".
@@ -258,7 +258,7 @@ def test_the_python_client_sends_and_prints():
             client.stdout.close()
 
 
-def test_the_clients_are_those_of_the_quick_reference():
+def test_the_clients_match_the_quick_reference():
     text = (ROOT / "docs/quick-reference.md").read_text()
     python = re.search(r"```python\n(.*?)```", text, re.S).group(1)
     same((EXAMPLES / "client.py").read_text().endswith(python), True)

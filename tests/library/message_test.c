@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * on_message_received, on_message_send, on_broadcast: which messages they see, how often, and what their answer does.
+ * on_message_received, on_message_send, on_broadcast: which messages they see, how often, and the effect of their
+ * answer.
  */
 #include "scene.h"
 
@@ -288,7 +289,7 @@ static int edit(void *user, struct wsc_call *call, struct wsc_message *m)
 	m->data = "{\"k\":[1]}";
 	m->priority = "low";
 	m->create_at = "2026-01-31T12:00:00Z";
-	/* These stay what they were: */
+	/* These stay unchanged: */
 	m->id = "other-id";
 	m->from = "other-from";
 	m->to = "other-to";

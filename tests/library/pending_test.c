@@ -293,7 +293,7 @@ TEST(a_sender_may_leave_while_its_message_is_pending)
 	wsc_finish(kept(s, 0), WSC_ALLOW, NULL);
 	alice = scene_ws(s, "user_id=alice");
 	tell(alice, "bob", "back again");
-	for (int i = 0; i < 3; i++) { /* what was pending may or may not have come, never twice, and not after this */
+	for (int i = 0; i < 3; i++) { /* pending messages may or may not have come, never twice, and not after this */
 		const char *text = client_read(bob, -1);
 
 		if (!CHECK(text != NULL) || strstr(text, "back again"))

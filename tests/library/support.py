@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Used by examples.py and from_go.py: a program that prints its port, HTTP calls, streams and WebSockets with a
-deadline on everything, and the line of counts. Knows nothing of what is tested."""
+deadline on everything, and the line of counts. Knows nothing of the tests."""
 import asyncio
 import http.client
 import json
@@ -117,7 +117,7 @@ class Client:
         return json.loads(self.loop.run_until_complete(asyncio.wait_for(self.socket.recv(), PATIENCE)))
 
     def read_type(self, kind):
-        """The next message of this type; others are passed over."""
+        """The next message of this type; others are skipped."""
         while True:
             message = self.read()
             if message["type"] == kind:

@@ -263,7 +263,7 @@ static void senders_turn(struct chaos *c)
 	}
 }
 
-/* ---- what comes ---- */
+/* ---- input ---- */
 
 static void on_live(void *user, struct link *k)
 {

@@ -92,7 +92,7 @@ struct link {
 	enum link_kind kind;
 	enum link_state state;
 	int fd, epoll;
-	uint32_t events; /* what epoll looks for */
+	uint32_t events; /* the events that epoll reports */
 	uint8_t *in;     /* not yet understood */
 	size_t in_len, in_room;
 	uint8_t *out; /* not yet written */
@@ -101,7 +101,7 @@ struct link {
 	bool said_close;         /* the peer's close frame has come */
 	struct link *next_dead;
 
-	/* what `chaos` keeps with it */
+	/* the fields of `chaos` */
 	bool is_source, leaving;
 	int owner; /* sender or receiver */
 	int slot;  /* of a device */

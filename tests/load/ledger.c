@@ -136,7 +136,7 @@ void reader_deinit(struct reader *r)
 	free(r->seen);
 }
 
-/* ---- what comes ---- */
+/* ---- input ---- */
 
 struct piece {
 	const char *at;

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our codecs against other people's: what each says of the same bytes, and which differences are explained.
+"""Our codecs against those of other projects: the readings of the same bytes, and which differences are explained.
 
 A pair is a generator, two sides that turn inputs into readings, and a judge. The judge returns None when both mean the
-same, the name of a rule when the difference is one that we have decided on (RULES says why), or a story. A rule names
-what we said or they said, and looks at the bytes: it never excuses more than it is about.
+same, the name of a rule when we have decided on the difference (RULES says why), or a story. A rule names our reason or
+theirs, and looks at the bytes: it never excuses more than it names.
 """
 # Shows: server.oracles
 import codecs
@@ -117,7 +117,7 @@ def http_h11(data):
 
 
 def same_requests(ours, theirs):
-    """None, or what differs in the requests that both have, bodies of unfinished ones aside. HTTP/1.0 alone: whether
+    """None, or the difference in the requests that both have, bodies of unfinished ones aside. HTTP/1.0 alone: whether
     the connection goes on is not asked, since h11 never lets it."""
     for i, (a, b) in enumerate(zip(ours.requests, theirs.requests)):
         if (a.head()[:3], a.fields) != (b.head()[:3], b.fields):

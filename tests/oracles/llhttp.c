@@ -68,7 +68,7 @@ static int on_value(llhttp_t *p, const char *at, size_t n)
 	return 0;
 }
 
-/* Trailers come the same way; they are thrown away, as ours are. */
+/* Trailers come the same way; they are ignored, as ours are. */
 static int on_value_complete(llhttp_t *p)
 {
 	struct reading *r = of(p);

@@ -51,7 +51,7 @@ def first():
 
 
 def gentle():
-    """A crowd takes what the gateway and the pairs leave: on a real network its processor is another one."""
+    """A crowd takes the time that the gateway and the pairs leave: on a real network its processor is another one."""
     raise_descriptors()
     os.nice(10)
 

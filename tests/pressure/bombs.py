@@ -111,7 +111,7 @@ def main():
     with lib.Server(config) as s:
         clients = [join(s, f"bomber-{i}") for i in range(opt.clients)]
         talk(s, 1).report("ordinary pair, quiet server")
-        # Once through, so that what every worker keeps is there.
+        # Once through, so that every worker has its kept memory.
         clients.append(join(s, "first"))
         clients[-1].send_frame(lib.BINARY, wire, rsv=4)
         before = status(s, "VmRSS")

@@ -41,7 +41,7 @@ struct kind {
 	const char *name;
 	unsigned flags;
 	const char *request, *rest; /* between them the number of the connection; without a rest there is none */
-	const char *unit;           /* what a flood repeats */
+	const char *unit;           /* a flood repeats it */
 	size_t unit_len;
 };
 
@@ -156,7 +156,7 @@ static void reset(struct peer *p)
 	(void)setsockopt(p->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
 }
 
-/* ---- what they do ---- */
+/* ---- actions ---- */
 
 /* A head is over at an empty line, which may come in parts. */
 static void look_for_head(struct crowd *c, struct peer *p, const uint8_t *at, size_t len)

@@ -5,7 +5,7 @@
 usage: soak.py PROGRAM MINUTES
 
 It checks that a receiver that stays connected sees every message of every sender once and in order, broadcasts
-included; the server's memory does not grow once it is warm; SIGTERM ends it with status 0. Prints what was moved and
+included; the server's memory does not grow once it is warm; SIGTERM ends it with status 0. Prints the traffic and
 "N passed, N failed".
 """
 import asyncio

@@ -116,7 +116,7 @@ TEST(a_list_gives_back_in_order_and_moves_as_a_whole)
 }
 
 /* Shows: threat 64 */
-TEST(mem_refuses_what_overflows_and_copies_end_in_nul)
+TEST(mem_refuses_sizes_that_overflow_and_copies_end_in_nul)
 {
 	char *copy = mem_strndup("abc\0d", 5), *none = mem_strndup(NULL, 0);
 	void *p = mem_aligned(4096, 8192);
@@ -142,7 +142,7 @@ TEST(realloc_to_nothing_is_no_failure)
 
 #ifdef WSC_FAULTS
 /* Shows: threat 10 */
-TEST(a_buf_that_cannot_grow_keeps_what_it_had)
+TEST(a_buf_that_cannot_grow_keeps_its_content)
 {
 	struct buf b = BUF_INIT;
 

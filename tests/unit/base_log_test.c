@@ -126,7 +126,7 @@ TEST(every_byte_value_in_a_field_leaves_one_valid_line)
 	buf_deinit(&b);
 }
 
-/* Mostly what needs escapes of every length. */
+/* Mostly bytes that need escapes of every length. */
 static void random_text(struct rng *r, struct buf *out, size_t n)
 {
 	static const char *const pieces[] = { "a",    "\"",       "\n",           "\x01",

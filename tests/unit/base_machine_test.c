@@ -14,7 +14,7 @@
 
 #define MB (1024u * 1024u)
 #ifdef __SANITIZE_THREAD__
-#define SHADOW 4u /* what ThreadSanitizer keeps for a byte that was touched */
+#define SHADOW 4u /* the bytes that ThreadSanitizer keeps for each touched byte */
 #else
 #define SHADOW 0u
 #endif

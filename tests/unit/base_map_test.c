@@ -268,7 +268,7 @@ TEST(the_table_follows_the_number_of_nodes)
 }
 
 #ifdef WSC_FAULTS
-TEST(without_memory_the_map_goes_on_in_the_table_it_has)
+TEST(without_memory_the_map_keeps_its_table)
 {
 	struct world *w = world_new(8, 0);
 	uint8_t bits = w->map.bits;

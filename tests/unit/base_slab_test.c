@@ -197,7 +197,7 @@ TEST(pages_are_filled_before_new_ones_are_taken)
 }
 
 /* Shows: threat 125 */
-TEST(a_walk_may_free_what_it_finds)
+TEST(a_walk_may_free_the_objects_it_finds)
 {
 	struct slab s;
 	uint32_t pos = 0;

@@ -64,7 +64,7 @@ static bool is(const struct wsc_config *c, const char *key, const char *want)
 	return wsc_config_get(c, key, got, sizeof(got)) >= 0 && strcmp(got, want) == 0;
 }
 
-/* A file that is gone at the end of the test. */
+/* A file that is removed at the end of the test. */
 static void write_file(char *path, const char *text)
 {
 	int fd = mkstemp(path);

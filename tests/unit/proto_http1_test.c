@@ -670,7 +670,7 @@ TEST(names_and_values_of_odd_sizes_are_read)
 
 #define BODY_MAX_LEN 1000u
 
-/* Reads the body of @h from @in in cuts of at most @step; writes its bytes to @out and what is left over to @rest. */
+/* Reads the body of @h from @in in cuts of at most @step; writes its bytes to @out and the unread input to @rest. */
 static enum http1_result feed_body(struct http1_body *b, const struct http1_head *h, struct bytes in, size_t step,
 				   struct buf *out, size_t *rest)
 {
@@ -697,7 +697,7 @@ static enum http1_result feed_body(struct http1_body *b, const struct http1_head
 	return r;
 }
 
-/* 0 done, 1 incomplete, else a status. The body and what is left over must be the same in every cut. */
+/* 0 done, 1 incomplete, else a status. The body and the unread input must be the same in every cut. */
 static unsigned int body_status(const struct http1_head *h, struct bytes in, struct buf *body, size_t *rest)
 {
 	static const size_t steps[] = { 0, 1, 2, 3, 10, 100 };

@@ -397,7 +397,7 @@ TEST(no_later_message_refers_to_a_message_sent_uncompressed)
 	ws_deflater_free(d);
 }
 
-/* ---- what clients may send --------------------------------------------------------------------------------------- */
+/* ---- messages of clients ------------------------------------------------------------------------------------------ */
 
 static int inflate_all(struct bytes wire, bool keep, uint64_t max, struct buf *out)
 {

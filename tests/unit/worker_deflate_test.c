@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * worker_deflate: the cost of compression for a worker: one run through DEFLATE per message and window however many
- * read it, no context without takeover, contexts on first use with it, and never more of them than was promised.
+ * read it, no context without takeover, contexts on first use with it, and never more of them than were reserved.
  */
 #include "worker_fixture.h"
 

@@ -259,7 +259,7 @@ static inline uint8_t next_frame(struct inbox *in, struct bytes *payload)
 	return p[0];
 }
 
-/* The code of the close frame that is next (messages before it are passed over); 0: none. */
+/* The code of the close frame that is next (messages before it are skipped); 0: none. */
 static inline unsigned close_code(struct inbox *in)
 {
 	struct bytes b;
@@ -330,7 +330,7 @@ static inline void rig_hang_up(struct rig *r, const int *fd, unsigned n)
 	rig_turn(r, 3);
 }
 
-/* Takes what comes to @fd until the server ends its side, or for @turns. */
+/* Takes the input of @fd until the server ends its side, or for @turns. */
 static inline void rig_listen(struct rig *r, struct inbox *in, int fd, unsigned turns)
 {
 	while (turns-- && !in->end) {

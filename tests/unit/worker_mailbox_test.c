@@ -28,7 +28,7 @@ struct consumer {
 	struct shard sh;
 	struct mailbox *mail;
 	sem_t wake;
-	uint32_t next[PRODUCERS + 1]; /* what comes next from each */
+	uint32_t next[PRODUCERS + 1]; /* the next number of each */
 	uint64_t taken;
 	bool disorder;
 };

@@ -28,7 +28,7 @@ static size_t fill(uint8_t *out, uint8_t first, const char *payload)
 	return len;
 }
 
-/* Writes what the socket takes. */
+/* Writes as much as the socket takes. */
 static void flood(int fd, const uint8_t *data, size_t len)
 {
 	while (send(fd, data, len, MSG_NOSIGNAL) > 0)
@@ -731,7 +731,7 @@ TEST(at_the_limit_without_a_slow_reader_connections_with_the_largest_unfinished_
 	rig_end(&r);
 }
 
-TEST(at_the_limit_a_body_that_goes_on_growing_is_refused)
+TEST(at_the_limit_a_body_that_keeps_growing_is_refused)
 {
 	static char part[60000];
 	struct inbox in = { 0 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * worker_tls: what connections do with a stream that holds ciphertext. The server's sockets are so small that the last
+ * worker_tls: connections whose stream holds ciphertext. The server's sockets are so small that the last
  * bytes of nearly every answer have to wait; OpenSSL's own client reads them when all is said.
  */
 /* Shows: tls.stream */
@@ -32,7 +32,7 @@ static void begin(struct rig *r)
 				 &(struct tls_options){ &(struct tls_files){ f.certificate, f.key }, 1, false }, why),
 		 0);
 	CHECK_BYTES(bytes_str(why), "");
-	/* The client's alerts may meet a socket that has gone; that the server raises none, net_tls shows. */
+	/* The client's alerts may meet a closed socket; that the server raises none, net_tls shows. */
 	signal(SIGPIPE, SIG_IGN);
 	rig_start(r);
 }
@@ -331,8 +331,8 @@ TEST(an_idle_connection_whose_answer_had_to_wait_is_not_ended_by_the_write_timeo
 }
 
 /*
- * The record that waits is longer than what the socket takes in a write timeout, and nothing of the queue moves
- * meanwhile: the bytes that leave are what counts.
+ * The waiting record is longer than the bytes that the socket takes in a write timeout, and nothing of the queue moves
+ * meanwhile: the bytes that leave count as progress.
  */
 TEST(a_client_that_reads_less_than_a_record_in_a_write_timeout_is_no_slow_reader)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * worker_turn: what a turn costs, counted in system calls, and what an idle connection holds. Counts have no noise:
+ * worker_turn: the cost of a turn, counted in system calls, and the memory of an idle connection. Counts have no noise:
  * these numbers are the design's and may not grow.
  */
 #include "worker_fixture.h"

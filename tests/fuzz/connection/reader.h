@@ -38,7 +38,7 @@ struct reader {
 	unsigned status;
 	size_t body;
 	bool json;
-	struct zip zip; /* what the answer agreed to */
+	struct zip zip; /* the agreement of the answer */
 	struct buf inflated;
 	struct buf data;  /* of the event that is being read */
 	uint64_t dropped; /* messages, by the gap notices */

@@ -83,7 +83,7 @@ void zip_agree(struct zip *d, struct bytes answer)
 	}
 }
 
-/* ---- what comes (§7.2.2) ------------------------------------------------------------------------------------------------ */
+/* ---- input (§7.2.2) ----------------------------------------------------------------------------------------------------- */
 
 /*
  * One byte at a time: zlib sees nothing beyond its window then, while it accepts a reference into the output of the
@@ -124,7 +124,7 @@ void zip_read(struct zip *d, struct bytes wire, struct buf *text)
 	expect(wire.len < text->len, "a message that is longer deflated than it was");
 }
 
-/* ---- what goes (§7.2.1) ------------------------------------------------------------------------------------------------- */
+/* ---- output (§7.2.1) ---------------------------------------------------------------------------------------------------- */
 
 static void deflate_some(z_stream *z, struct bytes in, int flush, struct buf *wire)
 {

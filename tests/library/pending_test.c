@@ -40,7 +40,7 @@ TEST(later_messages_of_a_sender_wait_behind_a_pending_on_message_received)
 	tell(alice, "bob", "slow3");
 	tell(alice, "bob", "quick4");
 	kept(s, 0);
-	tell(carol, "bob", "others go on"); /* those of other senders do not wait */
+	tell(carol, "bob", "others go on"); /* messages of other senders do not wait */
 	CHECK(client_gets(bob, "others go on"));
 	wsc_finish(kept(s, 0), WSC_ALLOW, NULL);
 	CHECK(client_gets(bob, "slow1"));

@@ -233,7 +233,7 @@ TEST(the_hub_is_told_with_which_code_and_reason_it_closes)
 
 /* ---- the page made from the table ---------------------------------------------------------------------------------- */
 
-TEST(the_codes_of_the_page_are_those_of_the_table)
+TEST(the_codes_of_the_page_match_the_table)
 {
 	struct buf want = BUF_INIT;
 
@@ -250,7 +250,7 @@ TEST(the_codes_of_the_page_are_those_of_the_table)
 	buf_deinit(&want);
 }
 
-TEST(the_close_codes_of_the_page_are_those_of_the_table)
+TEST(the_close_codes_of_the_page_match_the_table)
 {
 	struct buf want = BUF_INIT;
 
@@ -265,7 +265,7 @@ TEST(the_close_codes_of_the_page_are_those_of_the_table)
 	buf_deinit(&want);
 }
 
-TEST(the_errors_of_the_library_on_the_page_are_those_of_its_header)
+TEST(the_errors_of_the_library_on_the_page_match_its_header)
 {
 	struct buf want = BUF_INIT;
 

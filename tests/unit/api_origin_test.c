@@ -60,7 +60,7 @@ TEST(hostile_origins_match_no_rule)
 		"wss://example.com",
 		"chrome-extension://example.com",
 		"javascript://example.com",
-		/* what a careless parser takes apart differently */
+		/* origins that a careless parser reads differently */
 		"https://example.com@evil.test",
 		"https://evil.test@example.com",
 		"https://example.com:443@evil.test",

@@ -49,7 +49,7 @@ static inline void page_write(const char *path, struct bytes head, struct bytes 
 	CHECK(fclose(f) == 0);
 }
 
-/* What stands in the page between the line @begin and the line that begins with @end must be @want. */
+/* The lines of the page between the line @begin and the line that begins with @end must be @want. */
 static inline void page_check(const char *path, const char *begin, const char *end, const struct buf *want)
 {
 	struct buf page = BUF_INIT;

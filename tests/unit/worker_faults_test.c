@@ -164,7 +164,7 @@ static void conversation(struct rig *r, struct wsc_pending **kept, struct told *
 	rig_turn(r, 6);
 	for (size_t got = 0; (n = recv(fd[3], answers + got, sizeof answers - 1 - got, 0)) > 0;)
 		got += (size_t)n;
-	CHECK(!strstr(answers, "\"id\":\"\"")); /* a success names its allocation */
+	CHECK(!strstr(answers, "\"id\":\"\"")); /* a success names its message */
 	for (unsigned i = 0; i < CLIENTS; i++)
 		close(fd[i]);
 	rig_turn(r, 4);

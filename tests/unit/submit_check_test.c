@@ -282,7 +282,7 @@ TEST(an_outcome_goes_to_the_sender_that_published_with_its_own_token)
 	fx_free(&fx);
 }
 
-TEST(only_messages_of_clients_count_as_received_and_those_that_nobody_got_as_undeliverable)
+TEST(only_messages_of_clients_count_as_received_or_refused)
 {
 	struct fx fx;
 
@@ -295,62 +295,30 @@ TEST(only_messages_of_clients_count_as_received_and_those_that_nobody_got_as_und
 	(void)fx_send(&fx, FX_FRAMES, "ann", "{\"to\":\"bob\"}"); /* refused */
 	(void)fx_send(&fx, FX_FRAMES, "ann", "{\"type\":\"ping\"}");
 	(void)fx_send(&fx, FX_TRUSTED, "ann", "{\"to\":\"bob\"," BODY);
+	(void)fx_send(&fx, FX_TRUSTED, "ann", "{\"to\":\"bob\"}");
 	(void)fx_broadcast(&fx, FX_CALLS, "ann", "{" BODY);
 	(void)fx_broadcast(&fx, FX_TRUSTED, "ann", "{" BODY);
 	fx_turn(&fx, 1);
-	CHECK_EQ(counter_get(&fx.sh.counters.received), 4);
-	CHECK_EQ(counter_get(&fx.sh.counters.broadcasts), 2);
-	CHECK_EQ(counter_get(&fx.sh.counters.undeliverable), 2);
+	CHECK_EQ(counter_get(&fx.sh.metrics.received), 4);
+	CHECK_EQ(counter_get(&fx.sh.metrics.broadcasts), 2);
+	CHECK_EQ(counter_get(&fx.sh.metrics.messages_refused[API_USER_OFFLINE]), 2);
+	CHECK_EQ(counter_get(&fx.sh.metrics.messages_refused[API_BAD_MESSAGE]), 1);
 	fx_free(&fx);
-}
-
-static unsigned elsewhere(void *ctx, struct bytes id, uint64_t hash)
-{
-	(void)ctx;
-	(void)hash;
-	return id.at[0] == 'x';
-}
-
-static void swallow(void *ctx, unsigned peer, const struct hub_relay *r)
-{
-	(void)ctx;
-	(void)peer;
-	(void)r;
-}
-
-/* Two hubs, of which the other never answers: one question may be pending. */
-static void busy_hub(struct fx *fx)
-{
-	struct hub_options o = { .peers = 2,
-				 .max_messages = { 8, 8 },
-				 .max_queue_bytes = 4096,
-				 .max_sessions_per_user = 8,
-				 .ask_timeout_ms = 100,
-				 .max_pending = 1,
-				 .seed = { 1, 2 },
-				 .route = elsewhere,
-				 .peer_send = swallow };
-
-	fx_init(fx);
-	hub_free(fx->sh.hub);
-	fx->sh.hub = hub_new(&o, fx->sh.now);
-	if (!fx->sh.hub)
-		abort();
-	fx->all = true;
 }
 
 TEST(when_the_hub_is_busy_the_sender_is_told_to_try_again_and_nothing_was_accepted)
 {
-	static const char text[] = "{" ID "\"to\":\"xen\"," BODY;
+	static const char text[] = "{" ID "\"to\":\"bob\"," BODY;
 	struct fx fx;
 
-	busy_hub(&fx);
+	fx_init_alone(&fx);
+	fx.all = true;
 	(void)fx_send(&fx, FX_CALLS, "ann", text);
 	CHECK_TEXT(fx_said(&fx), "");
 	(void)fx_send(&fx, FX_CALLS, "ann", text);
 	CHECK_TEXT(fx_said(&fx), "not accepted\noverloaded m\n");
 	CHECK(strcmp(fx.why, "out of memory") != 0);
-	CHECK_EQ(counter_get(&fx.sh.counters.received), 1);
+	CHECK_EQ(counter_get(&fx.sh.metrics.received), 1);
 	fx_turn(&fx, 100);
 	CHECK_TEXT(fx_said(&fx), "outcome 1: timed out 0 of m\n");
 	(void)fx_send(&fx, FX_CALLS, "ann", text);

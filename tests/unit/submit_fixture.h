@@ -242,19 +242,42 @@ static inline void fx_at(struct fx *fx, uint64_t ms)
 	fx->sh.now = (struct now){ .mono_ns = ms * 1000000u, .wall_ms = FX_WALL_MS + ms };
 }
 
-static inline void fx_init(struct fx *fx)
+static inline struct hub_options fx_hub_options(void)
 {
-	struct hub_options o = {
+	return (struct hub_options){
 		.peers = 1,
 		.max_messages = { 256, 256 },
 		.max_queue_bytes = 1 << 20,
 		.max_sessions_per_user = FX_DEVICES,
+		.ends = { [HUB_END_REPLACED] = { 4409, "replaced" },
+			  [HUB_END_SLOW] = { 1013, "slow" },
+			  [HUB_END_NO_MEMORY] = { 1013, "no memory" } },
 		.ask_timeout_ms = 1000,
 		.max_pending = 64,
 		.seed = { 1, 2 },
 		.route = fx_route,
 		.peer_send = fx_peer_send,
 	};
+}
+
+static unsigned fx_elsewhere(void *ctx, struct bytes id, uint64_t hash)
+{
+	(void)ctx;
+	(void)id;
+	(void)hash;
+	return 1;
+}
+
+static void fx_swallow(void *ctx, unsigned peer, const struct hub_relay *r)
+{
+	(void)ctx;
+	(void)peer;
+	(void)r;
+}
+
+static inline void fx_init(struct fx *fx)
+{
+	struct hub_options o = fx_hub_options();
 
 	*fx = (struct fx){ 0 };
 	fx->last_task = &fx->tasks;
@@ -275,6 +298,23 @@ static inline void fx_init(struct fx *fx)
 	rng_init_seed(&fx->sh.rng, 7);
 	fx->sh.hub = hub_new(&o, fx->sh.now);
 	if (program_init(&fx->sh) < 0 || !fx->sh.hub || !fx->set.reasons)
+		abort();
+}
+
+/* All users live on another hub, which never answers; one outcome may be pending, for 100 ms. */
+static inline void fx_init_alone(struct fx *fx)
+{
+	struct hub_options o = fx_hub_options();
+
+	o.peers = 2;
+	o.route = fx_elsewhere;
+	o.peer_send = fx_swallow;
+	o.ask_timeout_ms = 100;
+	o.max_pending = 1;
+	fx_init(fx);
+	hub_free(fx->sh.hub);
+	fx->sh.hub = hub_new(&o, fx->sh.now);
+	if (!fx->sh.hub)
 		abort();
 }
 

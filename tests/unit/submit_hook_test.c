@@ -147,7 +147,7 @@ TEST(a_refusal_ends_the_message_and_its_reason_is_what_the_sender_is_told)
 		fx_check_row(i, fx_said(&fx), rows[i].said);
 		CHECK(fx.why[0] && (!rows[i].why || strcmp(fx.why, rows[i].why) == 0));
 		CHECK_TEXT(fx_gets(&fx, 0), "");
-		CHECK_EQ(counter_get(&fx.sh.counters.received) + counter_get(&fx.sh.counters.broadcasts), 0);
+		CHECK_EQ(counter_get(&fx.sh.metrics.received) + counter_get(&fx.sh.metrics.broadcasts), 0);
 		fx_free(&fx);
 	}
 }

@@ -151,37 +151,11 @@ TEST(what_a_hook_says_of_a_message_of_the_program_is_its_outcome)
 	fx_free(&fx);
 }
 
-static void swallow(void *ctx, unsigned peer, const struct hub_relay *r)
-{
-	(void)ctx;
-	(void)peer;
-	(void)r;
-}
-
-static unsigned elsewhere(void *ctx, struct bytes id, uint64_t hash)
-{
-	(void)ctx;
-	(void)id;
-	(void)hash;
-	return 1;
-}
-
 TEST(a_peer_that_does_not_answer_is_an_outcome_and_a_busy_hub_is_one_too)
 {
-	struct hub_options o = { .peers = 2,
-				 .max_messages = { 8, 8 },
-				 .max_queue_bytes = 4096,
-				 .max_sessions_per_user = 8,
-				 .ask_timeout_ms = 100,
-				 .max_pending = 1,
-				 .seed = { 1, 2 },
-				 .route = elsewhere,
-				 .peer_send = swallow };
 	struct fx fx;
 
-	fx_init(&fx);
-	hub_free(fx.sh.hub);
-	fx.sh.hub = hub_new(&o, fx.sh.now);
+	fx_init_alone(&fx);
 	program_says(&fx, "shop", "a");
 	program_says(&fx, "shop", "b");
 	post(&fx, program_kick_task(BYTES("bob"), BYTES("bye"), done, &fx));

@@ -280,7 +280,7 @@ static void log_start(struct wsc_gateway *gw)
 	log_tls(gw);
 	log_info(lg, "endpoints", KV_STR("websocket", c->paths.websocket), KV_STR("sse", c->paths.sse),
 		 KV_STR("api", c->paths.api), KV_STR("stats", c->paths.stats), KV_STR("online", c->paths.online),
-		 KV_STR("health", "/livez /readyz"));
+		 KV_STR("health", "/livez /readyz"), KV_STR("metrics", "/metrics"));
 	log_info(lg, "limits", KV_U64("workers", gw->nworkers), KV_U64("descriptors", fds.rlim_cur),
 		 KV_U64("max_connections", gw->set.max_connections),
 		 KV_U64("memory_bytes", gw->set.pressure.limit_bytes),

@@ -259,6 +259,7 @@ def test_the_memory_limit_is_the_configured_one_or_three_quarters_of_the_machine
 
 
 @row("1.limits.memory")
+@lib.not_chopped
 def test_a_node_without_memory_refuses_and_logs_new_clients_and_serves_connected_ones():
     with Server({"limits": {"memory": max(used() * 2, megabytes(48))},
                  "security": {"max_message_size": "8MiB", "enable_rate_limit": False},

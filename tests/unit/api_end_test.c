@@ -219,7 +219,7 @@ TEST(an_end_that_any_client_can_cause_is_for_the_debug_level_only)
 		CHECK_EQ(end_level(news[i]), LOG_INFO);
 }
 
-TEST(the_hub_is_told_with_which_code_and_reason_it_closes)
+TEST(the_hub_has_the_code_and_the_reason_of_each_close)
 {
 	struct hub_close_reason reasons[HUB_ENDS] = { 0 };
 

@@ -84,7 +84,7 @@ TEST(each_message_of_a_user_that_a_socket_takes_is_a_delivery)
 	deliver(1, true);
 }
 
-TEST(what_a_full_socket_has_not_taken_is_no_delivery)
+TEST(a_message_that_a_full_socket_has_not_taken_is_no_delivery)
 {
 	enum { MESSAGES = 200 };
 	static char text[16384];
@@ -177,7 +177,7 @@ TEST(a_ping_brings_its_time_back_and_no_other_pong_counts)
 	rig_end(&r);
 }
 
-TEST(opened_less_closed_is_what_is_open_and_a_refused_client_is_neither)
+TEST(opened_minus_closed_are_the_open_connections_and_a_refused_client_counts_as_neither)
 {
 	static const char *const not_ws = "GET /ws?user_id=carol HTTP/1.1\r\nHost: localhost\r\n\r\n";
 	const struct hub_counters *hub;

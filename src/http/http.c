@@ -345,7 +345,7 @@ static bool step_body(struct conn *c)
 	struct bytes in = buf_bytes(&h->next), chunk;
 	enum http1_result r;
 
-	while ((r = http1_body_next(&h->body_state, &in, &chunk)) == HTTP1_PIECE)
+	while ((r = http1_body_next(&h->body_state, &in, &chunk)) == HTTP1_CHUNK)
 		buf_add(&h->body, chunk);
 	if (r != HTTP1_DONE && h->body.len >= BODY_SMALL &&
 	    atomic_load_explicit(&conn_shard(c)->set->pressure.shared.step, memory_order_relaxed) ==

@@ -605,7 +605,7 @@ static enum http1_result take_body(struct http1_body *b, struct bytes *in, struc
 	b->taken += n;
 	if (b->left == 0)
 		b->state = b->state == BODY_LENGTH ? BODY_DONE : BODY_DATA_CR;
-	return HTTP1_PIECE;
+	return HTTP1_CHUNK;
 }
 
 enum http1_result http1_body_next(struct http1_body *b, struct bytes *in, struct bytes *part)

@@ -30,7 +30,7 @@ struct http1_error {
 
 enum http1_result {
 	HTTP1_MORE,  /* nothing yet: call again with more bytes */
-	HTTP1_PIECE, /* body only: some bytes of the body were returned */
+	HTTP1_CHUNK, /* body only: some bytes of the body were returned */
 	HTTP1_DONE,
 	HTTP1_ERROR, /* terminal: the parser stays failed */
 };
@@ -137,9 +137,9 @@ struct http1_body {
 enum http1_result http1_body_init(struct http1_body *b, const struct http1_head *h, uint64_t max_body);
 
 /*
- * Consumes @in (its view moves on). Call it again as long as it returns HTTP1_PIECE.
+ * Consumes @in (its view moves on). Call it again as long as it returns HTTP1_CHUNK.
  *
- * HTTP1_PIECE  @part is the next bytes of the body, a view into @in, never empty
+ * HTTP1_CHUNK  @part is the next bytes of the body, a view into @in, never empty
  * HTTP1_MORE   all of @in is consumed
  * HTTP1_DONE   the body is complete; the rest of @in belongs to the next request
  * HTTP1_ERROR  b->error: 400 for a malformed chunk (extensions are refused too), 413 over max_body.

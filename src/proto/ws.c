@@ -263,7 +263,7 @@ static enum ws_event take_payload(struct ws_decoder *d, struct mut_bytes *in, st
 	d->left -= n;
 	d->bits |= BIT_RETURNED;
 	if (!last)
-		return WS_PIECE;
+		return WS_FRAGMENT;
 	ws_decoder_init(d, d->bits & BIT_DEFLATE);
 	return WS_MESSAGE;
 }

@@ -69,7 +69,7 @@ _Static_assert(sizeof(struct ws_decoder) <= 48, "every connection holds one");
 
 enum ws_event {
 	WS_NEED_MORE, /* @in is empty, or holds at most WS_CARRY_MAX bytes: give them again, followed by more */
-	WS_PIECE,     /* bytes of a message, but not the last ones: append them to the bytes kept so far */
+	WS_FRAGMENT,  /* bytes of a message, but not the last ones: append them to the bytes kept so far */
 	WS_MESSAGE,   /* the last bytes of a message, maybe none; out->whole: they are the whole message */
 	WS_PING,      /* payload of at most 125 bytes: send it back in a pong */
 	WS_PONG,

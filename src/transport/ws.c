@@ -236,7 +236,7 @@ static bool on_fragment(struct conn *c, const struct ws_out *o, bool last)
 static bool on_event(struct conn *c, enum ws_event ev, const struct ws_out *o)
 {
 	switch (ev) {
-	case WS_PIECE:
+	case WS_FRAGMENT:
 		return on_fragment(c, o, false);
 	case WS_MESSAGE:
 		return on_fragment(c, o, true);

@@ -40,7 +40,7 @@ static void decode(struct bytes in, size_t cut, struct decoded *d)
 		struct bytes part = bytes_of(block, n);
 
 		memcpy(block, in.at, n);
-		while ((d->end = http1_body_next(&b, &part, &piece)) == HTTP1_PIECE) {
+		while ((d->end = http1_body_next(&b, &part, &piece)) == HTTP1_CHUNK) {
 			assert(piece.len > 0 && piece.at >= block && piece.at + piece.len <= block + n);
 			buf_add(&d->body, piece);
 		}

@@ -76,7 +76,7 @@ static unsigned int read_head(struct bytes in, uint32_t seed, struct http1_head 
 		assert(r == HTTP1_DONE);
 		check_head(h, in);
 	}
-	assert(r != HTTP1_PIECE && (r == HTTP1_ERROR) == (p.error.why != NULL));
+	assert(r != HTTP1_CHUNK && (r == HTTP1_ERROR) == (p.error.why != NULL));
 	return r == HTTP1_DONE ? 0 : r == HTTP1_MORE ? 1 : p.error.status;
 }
 
@@ -90,7 +90,7 @@ static unsigned int read_body(struct bytes *in, uint32_t seed, const struct http
 		size_t n = min(in->len, next_cut(&seed));
 		struct bytes part = bytes_of(in->at, n);
 
-		while ((r = http1_body_next(&b, &part, &piece)) == HTTP1_PIECE) {
+		while ((r = http1_body_next(&b, &part, &piece)) == HTTP1_CHUNK) {
 			assert(piece.len > 0);
 			buf_add(out, piece);
 		}

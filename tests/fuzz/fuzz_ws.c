@@ -45,7 +45,7 @@ static void take(struct reader *r, enum ws_event ev, const struct ws_out *out)
 	if (ev == WS_NEED_MORE)
 		return;
 	assert(!r->ended);
-	if (ev == WS_PIECE || ev == WS_MESSAGE) {
+	if (ev == WS_FRAGMENT || ev == WS_MESSAGE) {
 		take_data(r, out, ev == WS_MESSAGE);
 		return;
 	}

@@ -71,7 +71,7 @@ static bool http_request(struct bytes *in)
 	bytes_skip(in, h.size);
 	r = http1_body_init(&body, &h, MAX_BODY);
 	putchar('-');
-	while (r != HTTP1_ERROR && (r = http1_body_next(&body, in, &piece)) == HTTP1_PIECE)
+	while (r != HTTP1_ERROR && (r = http1_body_next(&body, in, &piece)) == HTTP1_CHUNK)
 		put_hex(piece.at, piece.len);
 	if (r == HTTP1_ERROR) {
 		putchar(' ');
@@ -172,14 +172,14 @@ static void utf8(struct bytes in)
 
 static void put_event(enum ws_event ev, const struct ws_out *out, bool first)
 {
-	if ((ev == WS_PIECE || ev == WS_MESSAGE) && first)
+	if ((ev == WS_FRAGMENT || ev == WS_MESSAGE) && first)
 		printf("%s -", out->opcode == WS_OP_TEXT ? "text" : "binary");
 	else if (ev == WS_PING || ev == WS_PONG)
 		printf("%s -", ev == WS_PING ? "ping" : "pong");
 	else if (ev == WS_CLOSE)
 		printf("close %u -", out->code);
 	put_hex(out->payload.at, out->payload.len);
-	if (ev != WS_PIECE)
+	if (ev != WS_FRAGMENT)
 		putchar(' ');
 }
 
@@ -197,11 +197,11 @@ static void ws(uint8_t *data, size_t len)
 	enum ws_event ev;
 
 	while ((ev = ws_decode(&d, &limits, &in, &out)) != WS_NEED_MORE && ev != WS_ERROR) {
-		if (ev == WS_PIECE || ev == WS_MESSAGE) {
+		if (ev == WS_FRAGMENT || ev == WS_MESSAGE) {
 			buf_add(&message, out.payload);
 			out.payload = buf_bytes(&message);
 		}
-		if (ev != WS_PIECE)
+		if (ev != WS_FRAGMENT)
 			put_event(ev, &out, true);
 		if (ev == WS_MESSAGE)
 			buf_clear(&message);

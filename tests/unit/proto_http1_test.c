@@ -684,7 +684,7 @@ static enum http1_result feed_body(struct http1_body *b, const struct http1_head
 		struct bytes part = bytes_of(in.at, n < in.len ? n : in.len);
 
 		n = part.len;
-		while ((r = http1_body_next(b, &part, &piece)) == HTTP1_PIECE) {
+		while ((r = http1_body_next(b, &part, &piece)) == HTTP1_CHUNK) {
 			CHECK(piece.len > 0);
 			buf_add(out, piece);
 		}
@@ -918,7 +918,7 @@ TEST(one_byte_chunks_are_allowed_but_not_chunks_that_are_all_overhead)
 	for (unsigned int i = 0; i < 2; i++) {
 		http1_body_init(&b, &h, UINT64_MAX);
 		in = buf_bytes(i ? &padded : &small);
-		while ((r = http1_body_next(&b, &in, &piece)) == HTTP1_PIECE)
+		while ((r = http1_body_next(&b, &in, &piece)) == HTTP1_CHUNK)
 			;
 		CHECK_EQ(r, i ? HTTP1_ERROR : HTTP1_DONE);
 		CHECK_EQ(http1_body_next(&b, &in, &piece), r);

@@ -57,14 +57,14 @@ static void peer_event(struct peer *p, enum ws_event ev, const struct ws_out *ou
 	switch (ev) {
 	case WS_NEED_MORE:
 		return;
-	case WS_PIECE:
+	case WS_FRAGMENT:
 	case WS_MESSAGE:
 		CHECK(out->first == !p->kept);
 		CHECK(out->whole == (out->first && ev == WS_MESSAGE));
 		buf_add(&p->message, out->payload);
-		p->kept = ev == WS_PIECE;
+		p->kept = ev == WS_FRAGMENT;
 		p->pieces++;
-		if (ev == WS_PIECE)
+		if (ev == WS_FRAGMENT)
 			return;
 		p->messages++;
 		p->whole += out->whole;

@@ -5,6 +5,7 @@ The traffic and the book-keeping are tests/load, a program of its own so that it
 senders over WebSocket and HTTP that reconnect, fifty receivers with up to four devices, on sockets and event streams,
 that come and go, and broadcasts between. A failure prints its seed, which is the third argument of `chaos`.
 """
+import json
 import os
 import subprocess
 
@@ -27,11 +28,37 @@ def chaos(workers, messages, **config):
         lib.no_sanitizer(done.stderr)
         eq(done.returncode, 0, done.stdout + done.stderr)
         lib.has(done.stdout, f"{messages} messages")
-        print(f"chaos, {workers} workers: {done.stdout.strip()}", flush=True)
-        d = s.stats()
-        # One in some thousands is a broadcast.
-        ok(d["messages_received"] >= messages * (0.7 if lib.CHOP else 0.9) and (d["broadcasts"] > 0 or lib.CHOP), d)
+        line, counts = done.stdout.splitlines()
+        print(f"chaos, {workers} workers: {line}", flush=True)
         lib.eventually(lambda: s.stats()["active_connections"] == 0, "all connections have ended")
+        compare(lib.eventually(lambda: not (m := s.metrics())("wsc_queue_bytes") and m, "every turn has ended"),
+                json.loads(counts))
+        # One in some thousands is a broadcast.
+        d = s.stats()
+        ok(d["messages_received"] >= messages * (0.7 if lib.CHOP else 0.9) and (d["broadcasts"] > 0 or lib.CHOP), d)
+
+
+def compare(m, own):
+    """The totals of the server are what the clients have counted. A client that resets a connection before it is told
+    that it is open cannot know whether it was, and one that resets an open one has not read all that was sent."""
+    early = own["early"]
+
+    def between(value, low, high, what):
+        ok(low <= value <= high, what, value, "is not between", low, "and", high, own)
+    eq(m("wsc_messages_received_total"), own["unicasts"], own)
+    eq(m("wsc_broadcasts_total"), own["broadcasts"], own)
+    eq(m("wsc_messages_refused_total") + m("wsc_connections_refused_total"), 0)
+    eq(m("wsc_http_requests_total", status="200", route="send")
+       + m("wsc_http_requests_total", status="200", route="broadcast"), own["requests"], own)
+    opened, sent = m("wsc_connections_opened_total"), m("wsc_messages_sent_total")
+    between(opened, own["websockets"] + own["streams"], own["websockets"] + own["streams"] + early, "opened")
+    between(m("wsc_http_requests_total", status="101"), own["websockets"], own["websockets"] + early, "101")
+    between(m("wsc_http_requests_total", route="sse"), own["streams"], own["streams"] + early, "streams")
+    eq(m.by("wsc_connections_closed_total", "code"), {"1000": own["closes"], "1006": opened - own["closes"]}, own)
+    delivered, dropped = m("wsc_delivery_duration_seconds_count"), m("wsc_messages_dropped_total")
+    between(delivered, own["deliveries"], sent, "delivered")
+    between(delivered + dropped, sent, sent + early, "delivered or dropped")
+    eq((m("wsc_connections"), m("wsc_online_users"), m("wsc_messages_dropped_total", reason="overflow")), (0, 0, 0))
 
 
 @row("3.order", "3.frame-to", "threat 172")

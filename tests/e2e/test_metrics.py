@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """GET /metrics: read with Prometheus's own parser, and compared with what the test itself has done."""
+import json
+import os
 import re
+import resource
+import socket
+import subprocess
 import time
 
 import lib
@@ -312,3 +317,93 @@ def test_no_node_id_can_break_the_text():
         with lib.Scratch() as d:
             done = lib.wsc("check", d.write("c.yaml", lib.yaml.safe_dump({"wsc": {"node_id": bad}})))
             eq(done.status, 2, bad, done)
+
+
+class Crowd:
+    """The program `crowd` of tests/pressure: so many clients of one kind, until the block ends."""
+
+    def __init__(self, kind, count, port):
+        self.command = [os.path.join(os.path.dirname(lib.program()), "tests/pressure/crowd"), kind, str(port), str(count)]
+
+    def figures(self):
+        self.process.stdin.write("mark\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def __enter__(self):
+        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                        preexec_fn=lib._die_with_parent)
+        return self
+
+    def __exit__(self, *_):
+        self.process.communicate(timeout=lib.LIMIT)
+
+
+class Counted:
+    """Requests of which every byte is counted."""
+
+    def __init__(self, address):
+        self.address, self.out, self.back = address, 0, 0
+
+    def ask(self, request):
+        with socket.create_connection(self.address, lib.LIMIT) as c:
+            c.sendall(request)
+            answer = b"".join(iter(lambda: c.recv(1 << 16), b""))
+        self.out += len(request)
+        self.back += len(answer)
+        return answer.split(b"\r\n\r\n", 1)[1].decode()
+
+    def metrics(self):
+        """A scrape, and the bytes both ways that it must know: its own request, and no byte of its answer."""
+        request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        known = self.out + len(request), self.back
+        return lib.Metrics(self.ask(request)), known
+
+
+@row("server.metrics")
+@lib.not_chopped
+@lib.below_tls
+def test_under_ten_thousand_connections_the_totals_are_the_clients_own_count():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        n = 1000 if lib.SLOW else 10000
+        n = n if hard == resource.RLIM_INFINITY else min(n, hard - 1000)
+        count_a_crowd(n * 6 // 10, n * 4 // 10, 3)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def count_a_crowd(nws, nsse, casts):
+    quiet = {"heartbeat_interval": "1h", "sse_heartbeat": "1h"}
+    with Server(dict(quiet, workers=2, security={"enable_rate_limit": False}), strangers=True) as s:
+        own = Counted(s.address)
+        with Crowd("readers", nws, s.port) as readers, Crowd("listeners", nsse, s.port) as listeners:
+            eventually(lambda: readers.figures()["up"] == nws and listeners.figures()["up"] == nsse, "all are there",
+                       4 * lib.LIMIT)
+            for _ in range(casts):
+                body = json.dumps({"content": "to all", "filler": "x" * 500})
+                answer = own.ask((f"POST {API}/broadcast HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                                  f"Content-Length: {len(body)}\r\n\r\n{body}").encode())
+                eq(json.loads(answer)["delivered_count"], nws + nsse)
+
+            def all_out():
+                m, known = own.metrics()
+                figures = [c.figures() for c in (readers, listeners)]
+                return m("wsc_delivery_duration_seconds_count") == casts * (nws + nsse) and \
+                    m("wsc_sent_bytes_total") == known[1] + sum(f["bytes_in"] for f in figures) and (m, known, figures)
+            m, known, figures = eventually(all_out, "every byte has come", 4 * lib.LIMIT)
+            eq(m("wsc_received_bytes_total"), known[0] + sum(f["bytes_out"] for f in figures))
+            eq([f["gone"] + f["failed"] for f in figures], [0, 0])
+            eq(m.by("wsc_connections", "transport"), {"websocket": nws, "sse": nsse})
+            eq((m("wsc_connections_opened_total"), m("wsc_online_users"), m("wsc_sockets")),
+               (nws + nsse, nws + nsse, nws + nsse + 1))
+            eq((m("wsc_messages_sent_total"), m("wsc_broadcasts_total")), (casts * (nws + nsse), casts))
+            eq(m("wsc_http_requests_total", route="websocket", status="101"), nws)
+            eq(m("wsc_http_requests_total", route="sse", status="200"), nsse)
+            eq(m("wsc_http_requests_total", route="broadcast", status="200"), casts)
+            eq(m("wsc_messages_dropped_total") + m("wsc_connections_closed_total"), 0)
+        eventually(lambda: s.metrics().by("wsc_connections_closed_total", "code") == {"1006": nws + nsse},
+                   "all have left", 4 * lib.LIMIT)
+        m = s.metrics()
+        eq((m("wsc_connections"), m("wsc_online_users"), m("wsc_messages_dropped_total")), (0, 0, 0))

@@ -8,7 +8,8 @@
  *
  *   chaos PORT [MESSAGES [SEED]]
  *
- * needs a server without rate limits and with multi_login: allow. Prints one line, and ends with 0 when all was right.
+ * needs a server without rate limits and with multi_login: allow. Prints one line for people and one of JSON, which counts
+ * what the clients have seen, and ends with 0 when all was right.
  */
 #include "chaos.h"
 
@@ -28,10 +29,21 @@ enum {
 	CHURN = 30,    /* one in so many messages makes a device come or go */
 	EVENTS = 256,
 	SMALL_RCVBUF = 4096,
+	SETTLE_MS = 300, /* of silence: then nothing more is under way of connections that were torn */
+};
+
+/* What the server must have counted too. */
+struct counts {
+	uint64_t websockets, streams; /* that were accepted */
+	uint64_t early;               /* that were reset before they were told so: accepted or not */
+	uint64_t closes;              /* closing handshakes */
+	uint64_t requests;            /* over HTTP, answered with 200 */
+	uint64_t unicasts;            /* accepted: they came to the device that stays */
 };
 
 struct chaos {
 	unsigned int port;
+	struct counts counts;
 	uint64_t total, opened, moved; /* moved: anything that happened, to see a standstill */
 	int epoll;
 	struct rng rng;
@@ -117,6 +129,7 @@ static void device_close(struct chaos *c, struct link *k)
 static void device_leave(struct chaos *c, struct link *k)
 {
 	if (one_in(c, 3) || !k->reader.live) {
+		c->counts.early += !k->reader.live;
 		link_reset(k);
 		bury_later(c, k);
 		return;
@@ -270,6 +283,10 @@ static void on_live(void *user, struct link *k)
 	struct chaos *c = user;
 
 	c->moved++;
+	if (k->kind == LINK_WS)
+		c->counts.websockets++;
+	else
+		c->counts.streams++;
 	reader_live(&k->reader, &c->ledger);
 }
 
@@ -280,6 +297,7 @@ static void on_message(void *user, struct link *k, const char *text, size_t len)
 	uint32_t source = reader_take(&k->reader, &c->ledger, text, len);
 
 	c->moved++;
+	c->counts.unicasts += !k->is_source && k->slot == 0 && !cast;
 	if (!k->is_source && k->slot == 0 && !cast && !c->ledger.sources[source].torn)
 		c->under_way[k->owner]--;
 	if (k->leaving && k->state == LINK_LIVE && k->reader.missing == 0)
@@ -291,6 +309,8 @@ static void on_ended(void *user, struct link *k)
 	struct chaos *c = user;
 
 	c->moved++;
+	c->counts.closes += k->said_close;
+	c->counts.requests += k->answered;
 	bury_later(c, k);
 }
 
@@ -388,6 +408,41 @@ static void play(struct chaos *c, uint64_t patience_ns)
 	}
 }
 
+static bool is_closing(const struct chaos *c)
+{
+	int r, d;
+
+	for (r = 0; r < RECEIVERS; r++)
+		for (d = 0; d < DEVICES; d++)
+			if (c->devices[r][d] && c->devices[r][d]->state == LINK_ENDING)
+				return true;
+	return false;
+}
+
+/* What torn connections had under way still comes, and devices that are closing hear the answer. */
+static void settle(struct chaos *c)
+{
+	uint64_t last = now_ns(), moved = c->moved, silence = (getenv("TEST_SLOW") ? 10u : 1u) * SETTLE_MS * 1000000ull;
+
+	while (is_closing(c) || now_ns() - last < silence) {
+		look(c);
+		if (c->moved != moved)
+			last = now_ns();
+		moved = c->moved;
+	}
+}
+
+static void print_counts(const struct chaos *c)
+{
+	const struct counts *n = &c->counts;
+
+	printf("{\"websockets\":%lu,\"streams\":%lu,\"early\":%lu,\"closes\":%lu,\"requests\":%lu,\"unicasts\":%lu,"
+	       "\"broadcasts\":%lu,\"deliveries\":%lu}\n",
+	       (unsigned long)n->websockets, (unsigned long)n->streams, (unsigned long)n->early,
+	       (unsigned long)n->closes, (unsigned long)n->requests, (unsigned long)n->unicasts,
+	       (unsigned long)c->ledger.casts, (unsigned long)c->ledger.deliveries);
+}
+
 static void goodbye(struct chaos *c)
 {
 	int r, d;
@@ -427,6 +482,8 @@ int main(int argc, char **argv)
 	printf("%lu messages and %lu broadcasts came %lu times to their receivers, in order; %lu connections; %.1f s\n",
 	       (unsigned long)c->ledger.written, (unsigned long)c->ledger.casts, (unsigned long)c->ledger.deliveries,
 	       (unsigned long)c->opened, (double)(now_ns() - start) / 1e9);
+	settle(c);
+	print_counts(c);
 	goodbye(c);
 	return 0;
 }

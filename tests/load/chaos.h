@@ -98,6 +98,7 @@ struct link {
 	uint8_t *out; /* not yet written */
 	size_t out_len, out_room;
 	unsigned int unanswered; /* HTTP requests */
+	unsigned int answered;
 	bool said_close;         /* the peer's close frame has come */
 	struct link *next_dead;
 

@@ -290,6 +290,7 @@ static size_t eat_answer(struct link *k, const uint8_t *at, size_t len)
 	if (!count || strtoul(count + 18, NULL, 10) == 0 || k->unanswered == 0)
 		stranger(k, "not the answer to a send", at + n, body);
 	k->unanswered--;
+	k->answered++;
 	return n + body;
 }
 

@@ -11,6 +11,7 @@
  *   mute     nothing at all                                          stalled  a WebSocket whose client does not read
  *   streams  an event stream whose client does not read              resets   connects, sends a part, sends RST
  *   messages, pings, fragments, empties, requests                    floods: as fast as they are taken, answers are read
+ *   readers  a WebSocket that only reads                             listeners  an event stream that reads
  *   deaf     requests without end, answers are not read              knocks   connects, reads the answer, leaves
  *   probe    so many ordinary pairs of users, 80 messages a second each; figures in microseconds from send to receipt
  */
@@ -65,6 +66,8 @@ static const struct kind kinds[] = {
 	{ "empties", FLOODS | KEEPS_READING | WEBSOCKET, "GET /ws?user_id=none", UPGRADE, UNIT("\x81\x80" MASK) },
 	{ "requests", FLOODS | KEEPS_READING, "", NULL, UNIT("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n") },
 	{ "deaf", FLOODS, "", NULL, UNIT("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n") },
+	{ "readers", KEEPS_READING | WEBSOCKET, "GET /ws?user_id=reader", UPGRADE, NULL, 0 },
+	{ "listeners", KEEPS_READING, "GET /sse?user_id=listener", " HTTP/1.1\r\nHost: localhost\r\n\r\n", NULL, 0 },
 	{ "resets", RESETS, "", NULL, NULL, 0 },
 	{ "knocks", KNOCKS | KEEPS_READING, "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", NULL, NULL,
 	  0 },
@@ -134,6 +137,7 @@ static void open_peer(struct crowd *c, struct peer *p)
 	c->opened++;
 	if (n > 0 && send(p->fd, request, (size_t)n, MSG_NOSIGNAL) != n && errno != EAGAIN)
 		c->failed++;
+	c->bytes_out += (uint64_t)n;
 	/* On loopback a connect is done at once; a backlog that is full is waited for like an answer. */
 	watch(c, p, EPOLLIN | EPOLLRDHUP | (c->kind->flags & FLOODS && !(c->kind->flags & WEBSOCKET) ? EPOLLOUT : 0));
 }

@@ -84,7 +84,7 @@ void seen_deinit(struct seen *v)
 
 /* ---- what a hook changed ------------------------------------------------------------------------------------------ */
 
-/* @is at NULL leaves the member as it was. */
+/* NULL leaves the member unchanged. */
 static struct envelope_text edited_text(const char *was, const char *is, size_t len)
 {
 	if (was == is || !is)
@@ -92,7 +92,7 @@ static struct envelope_text edited_text(const char *was, const char *is, size_t 
 	return envelope_plain(bytes_of(is, len ? len : strlen(is)));
 }
 
-/* At NULL it becomes empty. A new content_len counts only with a new content. */
+/* NULL empties the content. A new content_len counts only with a new content. */
 static struct envelope_text edited_content(const struct wsc_message *was, const struct wsc_message *is)
 {
 	if (!is->content)
@@ -100,7 +100,7 @@ static struct envelope_text edited_content(const struct wsc_message *was, const 
 	return edited_text(was->content, is->content, is->content_len == was->content_len ? 0 : is->content_len);
 }
 
-/* A member that a message need not have: at NULL it is taken out. */
+/* An optional member; NULL removes it. */
 static bool edit_optional(struct edits *ed, enum envelope_key key, const char *was, const char *is)
 {
 	if (was == is)

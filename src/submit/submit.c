@@ -229,7 +229,7 @@ static bool parse(struct shard *sh, struct submission *sub, struct envelope *e)
 
 	if (err == ENVELOPE_OK)
 		return true;
-	/* The text as it came was read before, so the fault is in what a hook has made of it. */
+	/* The original text was parsed before, so the fault is in the edit of a hook. */
 	if (sub->stage != STAGE_CHECK && err != ENVELOPE_NO_MEMORY) {
 		refuse_edit(sh, sub, -WSC_EBADMESSAGE, envelope_id_before(e, scratch));
 		return false;

@@ -520,7 +520,7 @@ static void attached(struct sim *w, const struct hub_request *r)
 	c->phase = CONN_HELD;
 }
 
-/* Those that waited when the phase began. */
+/* Performs the requests that waited when the phase began. */
 static void perform_requests(struct sim *w, unsigned hub)
 {
 	struct hub_request r;
@@ -602,7 +602,7 @@ void sim_stop(struct sim *w)
 		w->shard[hub].over = true;
 	for (uint32_t i = 0; i < w->conns; i++)
 		sim_disconnect(w, w->conn[i]);
-	/* What one buries may post to another. */
+	/* Several rounds, because the end of one shard may post to another. */
 	for (unsigned i = 0; i < 3; i++)
 		for (unsigned hub = 0; hub < SIM_HUBS; hub++) {
 			submit_turn(w, hub);

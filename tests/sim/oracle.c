@@ -11,9 +11,9 @@
  *   - every question has its one outcome, whose count is possible; nobody is called offline who was told "connected"
  *   - nobody is closed as slow whose socket took what it was offered, or whose queue was within its limits
  *   - after a turn no queue is over its limit; unicasts are flushed before broadcasts; when all is quiet nothing waits
- *   - hooks are asked once each, in their order, of messages without a flaw; what a check or a hook refuses, or a hook does not
- *     answer in time, is told to its sender with the right code and is published nowhere; all else is published, with the text
- *     that was said or that a hook has made of it
+ *   - each hook is asked once, in the order of the stages, about messages without a flaw; the sender of a message that a check
+ *     or a hook refuses, or that a hook does not answer in time, gets the right code, and no hub gets the message; every other
+ *     message is published, with the text that was said or that a hook has set
  *   - counters are true; at the end not a byte of a message is left
  */
 #include "sim.h"
@@ -362,7 +362,7 @@ static bool hook_applies(const struct sim *w, const struct sim_msg *m, enum sim_
 	return w->o.hook[hook] && (hook == HOOK_SEND || (!is_trusted(m) && m->scope != HUB_TO_ALL));
 }
 
-/* Has every hook that has a say said yes, in time? */
+/* Has the message no flaw, and did all its hooks before @end allow it? */
 static bool is_allowed(const struct sim *w, const struct sim_msg *m, enum sim_hook end)
 {
 	for (enum sim_hook hook = HOOK_RECEIVED; hook < end; hook++) {
@@ -392,7 +392,7 @@ void oracle_asked(struct sim *w, uint32_t msg, enum sim_hook hook, unsigned hub,
 	m->hook[hook].at_ms = w->ms;
 }
 
-/* What submit/ gives to a hub has passed all its stages, and is what was said or what the hook has made of it. */
+/* A message that submit/ gives to a hub has passed all stages, and has the text that was said or that the hook has set. */
 static void check_publication(struct sim *w, uint32_t msg, unsigned hub, const struct hub_publication *p)
 {
 	struct sim_msg *m = &w->msg[msg];
@@ -457,7 +457,7 @@ static enum api_code code_of_flaw(const struct sim_msg *m)
 	}
 }
 
-/* Is @code what this message must be refused with, as far as it has come? */
+/* Is @code a right reason to refuse this message at its present stage? */
 static bool may_be_denied(const struct sim *w, const struct sim_msg *m, enum api_code code)
 {
 	enum sim_hook last = m->hook[HOOK_SEND].asked ? HOOK_SEND : HOOK_RECEIVED;
@@ -509,7 +509,7 @@ void oracle_dropped(struct sim *w, uint32_t msg)
 	w->token[w->msg[msg].token & ~TOKEN_SALT].answered = true;
 }
 
-/* The codes behind the numbers that the program is told. */
+/* The error codes behind the errors that the program gets. */
 static const struct {
 	int error;
 	enum api_code code;
@@ -533,7 +533,7 @@ static bool may_be_told(const struct sim *w, const struct sim_msg *m, int error)
 	for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++)
 		if (errors[i].error == error && may_be_denied(w, m, errors[i].code))
 			return true;
-	return error == -WSC_ESTATE && w->over; /* also for one that has not begun, or has no outcome yet */
+	return error == -WSC_ESTATE && w->over; /* also of a message that has not begun or has no outcome yet */
 }
 
 void oracle_told(struct sim *w, uint32_t msg, const struct wsc_outcome *o)
@@ -558,7 +558,7 @@ void oracle_told(struct sim *w, uint32_t msg, const struct wsc_outcome *o)
 		return;
 	}
 	r.result = o->delivered_count ? HUB_DELIVERED : o->error == -WSC_ETIMEDOUT ? HUB_TIMED_OUT : HUB_NOBODY;
-	/* A broadcast is never called a failure, so a peer that did not answer cannot be told from nobody there. */
+	/* A broadcast never fails for the program, so a timeout of a peer looks the same as no receiver. */
 	if (!o->delivered_count && m->scope == HUB_TO_ALL && may_time_out(w, t))
 		r.result = HUB_TIMED_OUT;
 	if (o->error != (r.result == HUB_DELIVERED || m->scope == HUB_TO_ALL ? 0
@@ -602,7 +602,7 @@ static uint32_t possibly_delivered(const struct sim *w, const struct sim_token *
 	return n;
 }
 
-/* Who was connected when the kick was asked for has been closed when it is reported. */
+/* Sessions that were connected when the kick was asked for are closed when it is reported. */
 static void check_kicked(struct sim *w, const struct sim_token *t)
 {
 	for (uint32_t i = 0; i < w->conns; i++) {
@@ -700,7 +700,7 @@ void oracle_ready(struct sim *w, unsigned hub, struct conn *c)
 			sim_fail(w, "%s is closed as slow and its socket was not asked", sim_name(c));
 		return;
 	}
-	/* What brought it among the first keeps it there until its queue is empty. A replayed unicast is no unicast. */
+	/* A unicast keeps the session urgent until its queue is empty. A replayed unicast is no unicast. */
 	c->urgent |= holds_unicast(w, c);
 	if (c->urgent || c->own_left || c->s->gap || w->o.log)
 		return;
@@ -729,7 +729,7 @@ static void check_dropped(struct sim *w, const struct conn *c, const struct judg
 
 	if (c->s->gap - before->gap != dropped)
 		sim_fail(w, "%s: %u dropped, the gap grows by %u", sim_name(c), dropped, c->s->gap - before->gap);
-	/* One that was blocked for longest in a worker short of memory is closed, not cut down. */
+	/* A worker short of memory closes the session that was blocked for longest and drops none of its messages. */
 	if (dropped && w->o.slow != HUB_SLOW_DROP_OLDEST)
 		sim_fail(w, "%s: %u dropped", sim_name(c), dropped);
 }
@@ -761,7 +761,7 @@ void oracle_after_flushed(struct sim *w, struct conn *c, const struct judged *be
 		sim_fail(w, "%s is closed as slow and the close frame is not next", sim_name(c));
 }
 
-/* A hook that did not answer in time is told in the first turn behind its time. */
+/* The first turn after the timeout of a hook refuses its message. */
 static void check_hooks(struct sim *w, unsigned hub)
 {
 	for (uint32_t i = 0; i < w->asks; i++) {
@@ -861,7 +861,7 @@ static bool must_have_failed(const struct sim *w, const struct sim_token *t)
 	return t->want == TOKEN_FAILURE && w->breaks == t->breaks && possibly_delivered(w, t) == 0;
 }
 
-/* The program did not ask what became of it, so nobody has told it of a refusal. */
+/* The program asked for no outcome, so a refusal of this message shows nowhere. */
 static bool may_be_unknown(const struct sim *w, const struct sim_msg *m)
 {
 	if (!is_trusted(m) || m->want == TOKEN_ONE)

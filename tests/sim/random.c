@@ -26,7 +26,7 @@ static struct sim_opts draw_world(uint64_t seed, bool tell)
 	o.delay_ms = (uint32_t)rng_below(&r, rng_below(&r, 2) ? 5 : 120);
 	if (o.log)
 		return o;
-	/* Their messages are whole ones, a few times as long. */
+	/* Worlds without a log have messages with all members, a few times as long. */
 	o.max_queue_bytes *= 4;
 	o.max_total_bytes *= 2;
 	if (rng_below(&r, 2)) {
@@ -65,7 +65,7 @@ static void connect(struct sim *w)
 	c->replay_after = c->replay ? sim_dice(w, w->logged + 1) : 0;
 }
 
-/* Most are answered with yes and at once; the others in all ways, in time or not. */
+/* Most answers are yes and at once; the others are of every kind, in time or not. */
 static struct sim_plan draw_plan(struct sim *w, enum sim_hook hook)
 {
 	struct sim_plan p = { .answer = ANSWER_YES };
@@ -84,7 +84,7 @@ static struct sim_plan draw_plan(struct sim *w, enum sim_hook hook)
 	return p;
 }
 
-/* What hooks and checks will say of the next message. */
+/* Draws the answers of hooks and checks for the next message. */
 static void draw_fate(struct sim *w)
 {
 	for (enum sim_hook hook = HOOK_RECEIVED; hook <= HOOK_SEND; hook++)
@@ -107,12 +107,12 @@ static void say(struct sim *w, struct conn *c)
 
 	if (!w->o.log) {
 		draw_fate(w);
-		/* A call names its receiver; the program may also write to a ticket. */
+		/* A call must name a receiver; the program may also write to a ticket. */
 		if (sender >= SIM_CONNS && (dice >= 85 || sim_chance(w, 50)))
 			sender = some_program(w);
 	}
 	if (sender >= SIM_INPUTS) {
-		w->flaw = FLAW_NONE; /* wsc_send() has looked at it */
+		w->flaw = FLAW_NONE; /* wsc_send() has checked it */
 		failures = sim_chance(w, 80) ? TOKEN_ONE : TOKEN_NONE;
 	} else if (dice >= 65) {
 		w->flaw = w->flaw == FLAW_RECIPIENT ? FLAW_NONE : w->flaw;
@@ -123,7 +123,7 @@ static void say(struct sim *w, struct conn *c)
 		sim_say(w, sender, HUB_TO_ALL, 0, pad, failures == TOKEN_ONE ? TOKEN_ONE : TOKEN_NONE);
 	else
 		sim_say(w, sender, HUB_TO_TICKET, 1 + (unsigned)sim_dice(w, SIM_TICKETS - 1), pad, failures);
-	w->flaw = FLAW_NONE; /* not of welcomes and the like */
+	w->flaw = FLAW_NONE; /* for welcomes and the like */
 }
 
 /* One speaks, sometimes many times in one turn. */

@@ -30,7 +30,7 @@
 #define SIM_ASKS 512
 #define SIM_TEXT_MAX 1600
 
-/* Who sends: a connection by its number, the API of a hub, the program under one of its names, or the server itself. */
+/* Senders: a connection by its number, the API of a hub, the program under one of its names, or the server itself. */
 #define SIM_SENDER_API(hub) (SIM_CONNS + (hub))
 #define SIM_SENDER_PROGRAM(n) (SIM_CONNS + SIM_HUBS + (n))
 #define SIM_SENDER_SERVER (SIM_CONNS + SIM_HUBS + SIM_PROGRAMS)
@@ -57,7 +57,7 @@ struct sim_opts {
 
 enum sim_hook { HOOK_RECEIVED, HOOK_SEND /* and on_broadcast */ };
 
-/* What a hook does with a message. */
+/* The answer of a hook. */
 enum sim_answer { ANSWER_YES, ANSWER_EDIT, ANSWER_NO, ANSWER_BAD_EDIT, ANSWER_NEVER };
 struct sim_plan {
 	uint8_t answer; /* enum sim_answer */
@@ -65,10 +65,10 @@ struct sim_plan {
 	uint32_t after_ms;
 };
 
-/* What is wrong with a message, so that a check must find it. */
+/* A fault of a message that a check must find. */
 enum sim_flaw { FLAW_NONE, FLAW_FROM, FLAW_PAYLOAD, FLAW_RECIPIENT, FLAW_JSON, FLAWS };
 
-/* What became of a message that went through submit/. */
+/* The fate of a message that goes through submit/. */
 enum sim_fate {
 	FATE_WAITS,
 	FATE_PUBLISHED,
@@ -94,13 +94,13 @@ struct sim_msg {
 		bool asked, answered; /* answered: the program has finished it, or did at once */
 		uint64_t at_ms;
 	} hook[2];
-	int hub_said;  /* what hub_publish() returned */
+	int hub_said;  /* the result of hub_publish() */
 	uint32_t next; /* of the same sender, behind one that a hook has */
 };
 
 struct sim_input {
 	uint32_t first, last; /* messages that wait for their turn; UINT32_MAX: none */
-	uint32_t current;     /* the one under way */
+	uint32_t current;     /* the message under way */
 	bool thinking;        /* a hook has it */
 };
 
@@ -140,7 +140,7 @@ struct conn {
 	/* The socket. */
 	uint32_t room, capacity, room_before; /* before: this flush */
 	bool stalled, refused;                /* refused: took less than offered, EPOLLOUT is owed */
-	const struct msg *begun;              /* what its client has the first begun_len wire bytes of */
+	const struct msg *begun;              /* its client has the first begun_len wire bytes of this message */
 	uint32_t begun_len;
 	/* The driver's own bytes: a gap notice or the close frame. */
 	uint32_t own_left, own_gap;
@@ -235,7 +235,7 @@ struct sim {
 		uint64_t received, broadcasts, refused[API_CODE_END];
 	} counts[SIM_HUBS]; /* as the oracle knows them */
 	bool over;          /* the shards have ended */
-	/* What it was. */
+	/* The state of the run. */
 	bool failed;
 	bool calm; /* told stories, and the end of all: no delays, no unfinished turns */
 	char why[256];
@@ -257,7 +257,7 @@ const char *user_id_text(unsigned user);
 /* "ann#3": the user and the number of the connection; good until the fourth call after. */
 const char *sim_name(const struct conn *c);
 unsigned sim_home(unsigned user);
-/* What has come due from any peer is received by @hub, at most @max. Returns how many. */
+/* @hub receives the mail that is due from all peers, at most @max. Returns the number. */
 unsigned world_deliver(struct sim *w, unsigned hub, unsigned max);
 bool world_quiet(const struct sim *w);
 /* Nodes: the link of @a and @b breaks, mail and all; both learn of it in their next turns. Or it comes back. */
@@ -273,19 +273,19 @@ struct sim_mail *world_take(struct sim_box *b, uint64_t now_ms);
 /* ---- submit.c ---- */
 void submit_init(struct sim *w);
 void submit_deinit(struct sim *w);
-/* What the hub is told of a token that did not come through submit/. */
+/* A token that does not come through submit/ is marked: submit_direct() sets the mark and removes it. */
 bool submit_is_direct(uint64_t token);
 uint64_t submit_direct(uint64_t token);
 /* Message @number is said by its sender. */
 void submit_say(struct sim *w, uint32_t number);
-/* The text that must come out of submit/. */
+/* The text that submit/ must write. */
 struct bytes submit_text(const struct sim *w, uint32_t number, char out[SIM_TEXT_MAX]);
-/* The connection @number has gone: what it had said and nobody has begun is dropped. */
+/* The connection @number has gone: drops its messages that have not begun. */
 void submit_left(struct sim *w, uint32_t number);
-/* The part of @hub's turn: calls that are finished, messages of the program, hooks that take too long. */
+/* A part of @hub's turn: finished calls, messages of the program, timeouts of hooks. */
 void submit_turn(struct sim *w, unsigned hub);
 bool submit_quiet(const struct sim *w);
-/* The shard of @hub ends: all that waits has its outcome. */
+/* The shard of @hub ends: all messages that wait get their outcome. */
 void submit_bury(struct sim *w, unsigned hub);
 const char *submit_name(const struct sim *w, uint32_t sender);
 
@@ -300,7 +300,7 @@ void sim_say(struct sim *w, uint32_t sender, enum hub_scope scope, unsigned to, 
 void sim_kick(struct sim *w, unsigned hub, unsigned user);
 /* Bytes on the wire of a message without content. */
 uint32_t sim_wire_bytes(struct sim *w, uint32_t sender, enum hub_scope scope, unsigned to);
-/* All shards end as those of a gateway do: everybody is cut, hooks are given up, what waits has its outcome. */
+/* All shards end as in a gateway: connections are cut, hooks are given up, all messages that wait get their outcome. */
 void sim_stop(struct sim *w);
 unsigned sim_hub_of_sender(const struct sim *w, uint32_t sender);
 /* One message of the server for one connection. */
@@ -327,7 +327,7 @@ void oracle_promise(struct conn *c, uint32_t msg);
 void oracle_promise_log(struct sim *w, struct conn *c);
 /* It was refused at once: nobody may get it and nothing more may be said of it. */
 void oracle_refused(struct sim *w, uint32_t msg, uint64_t token, int err);
-/* hub_publish() was called for a message, by whatever way: here the hub's answer is seen. */
+/* Every call of hub_publish() comes here with its result. */
 void oracle_hub_said(struct sim *w, unsigned hub, const struct hub_publication *p, int err);
 /* A hook is asked about a message; it sees @m. */
 void oracle_asked(struct sim *w, uint32_t msg, enum sim_hook hook, unsigned hub, const struct wsc_message *m);
@@ -335,7 +335,7 @@ void oracle_asked(struct sim *w, uint32_t msg, enum sim_hook hook, unsigned hub,
 void oracle_denied(struct sim *w, uint32_t msg, enum api_code code);
 /* Its sender left before it had its turn. */
 void oracle_dropped(struct sim *w, uint32_t msg);
-/* The program has been told what became of @msg. */
+/* The program got the outcome of @msg. */
 void oracle_told(struct sim *w, uint32_t msg, const struct wsc_outcome *o);
 /* The client of @c has a whole message, or a gap notice, or a close frame. */
 void oracle_received(struct sim *w, struct conn *c, struct bytes text);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * stories: told stories. What happens is written here, and what is to be read in the transcript; chance has no part in it.
+ * stories: told stories. Each has its events and the transcript that they must give; chance has no part in it.
  * After each, everybody reads to the end, leaves, and the oracle looks at what is left.
  */
 #include "sim.h"
@@ -381,7 +381,7 @@ static void sender_gone(struct sim *w)
 	join(w, 0, ANN, 0);
 	sim_run(w, 1);
 	write_to(w, 0, BOB, later(ANSWER_YES, 5), yes);
-	write_to(w, 0, BOB, yes, yes); /* waits behind it, and nobody has begun it */
+	write_to(w, 0, BOB, yes, yes); /* waits behind it and never begins */
 	w->plan[HOOK_SEND] = later(ANSWER_YES, 5);
 	sim_say(w, 2, HUB_TO_TICKET, 1, 0, TOKEN_FAILURE);
 	w->plan[HOOK_SEND] = later(ANSWER_NO, 5);

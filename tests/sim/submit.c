@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * submit: how messages come in. Each hub has a shard, and around it the real stages of src/submit: the checks, the hooks, the
- * text, the queue of the program. What is played here is what stands at either end: senders (a connection, a call of the
- * API) whose input waits while a hook has a message of theirs, and a program that answers its hooks as the plan of each
- * message says: at once, later, too late, with an edit, never. Texts are overwritten as soon as submit_start() returns. What
- * submit/ hands to a hub goes by the oracle: this program is linked with --wrap=hub_publish.
+ * submit: the way of messages into the hubs. Each hub has a shard, and around it the real stages of src/submit: the checks,
+ * the hooks, the text, the queue of the program. The simulator has both ends: senders (connections, calls of the API) whose
+ * input waits while a hook has a message of theirs, and a program that answers its hooks as the plan of each message says: at
+ * once, later, too late, with an edit, never. Texts are overwritten as soon as submit_start() returns. The oracle sees every
+ * call of hub_publish(), because this program is linked with --wrap=hub_publish.
  */
 #include "sim.h"
 
@@ -22,7 +22,7 @@
 int __real_hub_publish(struct hub *h, const struct hub_publication *p, struct now now);
 int __wrap_hub_publish(struct hub *h, const struct hub_publication *p, struct now now);
 
-/* The world that is played, for __wrap_hub_publish() and for the outcomes of the program, which know of none. */
+/* The present world, for __wrap_hub_publish() and for the outcomes of the program, which have no pointer to it. */
 static struct sim *playing;
 
 static struct sim *world_of(struct shard *sh)
@@ -163,7 +163,7 @@ static void outcome(struct shard *sh, uint64_t token, const struct hub_request *
 
 static void go_on(struct shard *sh, struct submission *sub);
 
-/* A connection; and a call of the API, which is refused with other codes. Neither can send a pong here. */
+/* A connection, and a call of the API, which gets other error codes. No sender here sends a ping. */
 static const struct sender frames = { .id = SENDER_WS,
 				      .rules = SENDER_FRAMES,
 				      .refuse = refuse,
@@ -240,7 +240,7 @@ static void go_on(struct shard *sh, struct submission *sub)
 		sim_fail(w, "%s is to go on, and nothing held it up", submit_name(w, sender));
 	w->input[sender].thinking = false;
 	if (w->over || (sender < SIM_CONNS && !conn_accepted(w->conn[sender])))
-		input_drop(w, sender); /* nobody reads from a connection that closes */
+		input_drop(w, sender); /* a connection that closes reads no input */
 	input_run(w, sender);
 }
 
@@ -303,7 +303,7 @@ void submit_say(struct sim *w, uint32_t number)
 
 static const char no_utf8[] = "\xff";
 
-/* Pointers to what is still there when the hook has returned. */
+/* The new texts are static, because they must stay valid after the hook has returned. */
 static void edit(const struct sim *w, uint32_t number, enum sim_answer answer, struct wsc_message *m)
 {
 	static char content[PAD_MAX];
@@ -345,7 +345,7 @@ static int answer(struct sim *w, struct wsc_call *call, enum sim_hook hook, cons
 			.pending = wsc_defer(call),
 			.msg = number,
 			.hook = (uint8_t)hook,
-			/* Each has to be finished once. This one is far too late, unless its shard had no turn until then. */
+			/* Every call must be finished. NEVER is far too late, unless its shard had no turn until then. */
 			.due_ms = w->ms + (plan.answer == ANSWER_NEVER ? 3 * w->o.hook_timeout_ms : plan.after_ms),
 		};
 		sim_tell(w, "message %u waits for a hook", number);
@@ -384,7 +384,7 @@ static void finish(struct sim *w, const struct sim_ask *a)
 	note_answer(w, a->msg, (enum sim_hook)a->hook);
 }
 
-/* Some thread of the program finishes what has come due. */
+/* A thread of the program finishes the calls that are due. */
 static void finish_due(struct sim *w)
 {
 	for (uint32_t i = 0; i < w->asks;)
@@ -418,7 +418,7 @@ void submit_turn(struct sim *w, unsigned hub)
 	finish_due(w);
 	run_tasks(w, hub);
 	if (!w->over)
-		hook_tick(sh); /* what is pending at the end must have been given up */
+		hook_tick(sh); /* the end must have given up all pending calls */
 }
 
 bool submit_quiet(const struct sim *w)

@@ -51,7 +51,7 @@ TEST(every_check_has_its_code_for_every_sender)
 		{ "{" ID "\"to\":\"bob\",\"data\":{}}", { OK, OK, OK } },
 		{ "{" ID "\"to\":\"bob\",\"content\":\"\"}", { OK, OK, OK } },
 		{ "{" ID "\"ticket_id\":\"t1\"," BODY, { OK, "missing_field m", OK } },
-		/* For the gateway, when they come as frames; a message like any other in a call. */
+		/* As frames, these types are for the gateway; in a call they are messages like any other. */
 		{ "{" ID "\"type\":\"ping\",\"to\":\"bob\"," BODY, { "reply pong", OK, OK } },
 		{ "{" ID "\"type\":\"p\\u0069ng\",\"to\":\"bob\"," BODY, { "reply pong", OK, OK } },
 		{ "{\"type\":\"heartbeat\"}", { "reply pong", "missing_field ", "no_recipient " } },
@@ -76,13 +76,13 @@ TEST(every_check_has_its_code_for_every_sender)
 		{ "{" ID "\"to\":\"bob\"}", { "bad_message m", "missing_field m", "bad_message m" } },
 		{ "{" ID "\"to\":\"bob\",\"content\":null,\"data\":null}",
 		  { "bad_message m", "missing_field m", "bad_message m" } },
-		/* What needs a store. */
+		/* These need a store. */
 		{ "{" ID "\"require_ack\":true,\"to\":\"bob\"," BODY,
 		  { "not_supported m", "not_supported m", "not_supported m" } },
 		{ "{" ID "\"require_ack\":false,\"to\":\"bob\"," BODY, { OK, OK, OK } },
 		{ "{" ID "\"require_ack\":true,\"to\":\"bob\"}",
 		  { "bad_message m", "missing_field m", "bad_message m" } },
-		/* What is no message; its id is told when it stood before the fault. */
+		/* These are no messages; the sender gets the id if it stands before the fault. */
 		{ "", { "bad_message ", "bad_message ", "bad_message " } },
 		{ "hello", { "bad_message ", "bad_message ", "bad_message " } },
 		{ "[1]", { "bad_message ", "bad_message ", "bad_message " } },

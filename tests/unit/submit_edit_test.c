@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Edits of on_message_send and on_broadcast: each member, by pointer in the hook and later by wsc_finish_message(). What comes
- * out is compared to the byte. An edit that is not valid is told as such, and never as a fault of the sender.
+ * Edits of on_message_send and on_broadcast: each member, by pointer in the hook and later by wsc_finish_message(). Results are
+ * compared byte for byte. The refusal of an invalid edit names the edit, and never blames the sender.
  */
 #include "submit_fixture.h"
 
@@ -132,7 +132,7 @@ static void begin(struct fx *fx, bool late, void (*edit)(struct wsc_message *m))
 	fx->send.verdict = late ? WSC_PENDING : 0;
 }
 
-/* What a program writes that edits a message later: a message with nothing but what it changes. */
+/* A late edit: a message with only the changed members. */
 static void finish_edited(struct fx *fx, void (*edit)(struct wsc_message *m))
 {
 	struct wsc_message edited = { 0 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * submit_fixture: one shard with a hub, a clock and a seed, three senders that write down what submit/ tells them, and hooks
- * that answer as the test says. There is no socket and no connection. Texts are freed right after submit_start(), as those
- * of a connection may be, so that a sanitizer sees a view that was kept.
+ * submit_fixture: one shard with a hub, a clock and a seed, three senders that write a line for each call of theirs, and hooks
+ * that answer as the test says. There is no socket and no connection. Texts are freed right after submit_start(), as the
+ * texts of a connection may be, so that a sanitizer finds a view that was kept.
  */
 #ifndef WSC_TESTS_UNIT_SUBMIT_FIXTURE_H
 #define WSC_TESTS_UNIT_SUBMIT_FIXTURE_H
@@ -30,7 +30,7 @@ struct fx_answer {
 	const char *reason;
 	bool defer; /* wsc_defer() is called, whatever the verdict is */
 	void (*edit)(struct wsc_message *m);
-	void (*before_return)(struct wsc_pending *p); /* finishes it from within the hook */
+	void (*before_return)(struct wsc_pending *p); /* called with the deferred call before the hook returns */
 };
 
 struct fx {
@@ -38,10 +38,10 @@ struct fx {
 	struct shard sh;
 	struct session device[FX_DEVICES];
 	unsigned devices;
-	bool gone;      /* the sender has gone: what it is told is written down as told to nobody */
+	bool gone;      /* the sender has gone: its lines begin with "nobody: " */
 	bool no_memory; /* accepting() finds none */
 	bool all;       /* the senders ask for every outcome, not only for failures */
-	/* What senders were told and hooks were asked, a line each. Not from mem, so that memory faults do not reach it. */
+	/* A line for each call of a sender or a hook. Not from mem, so that memory faults do not reach it. */
 	char said[4096];
 	char why[END_WHY_MAX];
 	struct fx_answer received, send; /* send: of on_broadcast too */
@@ -129,7 +129,7 @@ static void fx_outcome(struct shard *sh, uint64_t token, const struct hub_reques
 static const struct sender fx_sender[] = {
 	[FX_FRAMES] = FX_SENDER(SENDER_WS, SENDER_FRAMES),
 	[FX_CALLS] = FX_SENDER(SENDER_HTTP, SENDER_CALLS),
-	/* As the program, but told at once; its outcomes are those of the program, so it asks for none. */
+	/* It has the rules of the program, and asks for no outcome, because outcomes would go to program.c. */
 	[FX_TRUSTED] = FX_SENDER(SENDER_PROGRAM, SENDER_TRUSTED),
 };
 static const struct sender *const fx_senders[SENDERS] = {
@@ -191,7 +191,7 @@ static int fx_on_broadcast(void *user, struct wsc_call *call, struct wsc_message
 	return fx_answers(user, &((struct fx *)user)->send, call, m);
 }
 
-/* From now on the hooks are asked; both allow, until fx->received and fx->send say otherwise. */
+/* Installs the hooks; both allow, until fx->received and fx->send say otherwise. */
 static inline void fx_hooks(struct fx *fx, bool received, bool send)
 {
 	fx->set.hooks.on_message_received = received ? fx_on_received : NULL;
@@ -336,7 +336,7 @@ static inline void fx_disconnect(struct fx *fx, unsigned device)
 	fx->device[device].state = SESSION_NONE;
 }
 
-/* What was posted until now is done: the program has finished calls, or has sent messages. */
+/* Runs the tasks that were posted until now: finished calls, messages of the program. */
 static inline void fx_run_tasks(struct fx *fx)
 {
 	struct task *t = fx->tasks, *next;
@@ -413,7 +413,7 @@ static inline bool fx_broadcast(struct fx *fx, enum fx_sender by, const char *us
 	return fx_submit(fx, by, true, user, bytes_str(text), by == FX_TRUSTED ? 0 : 1);
 }
 
-/* What was said since the last question. */
+/* The lines since the last call of this function. */
 static inline const char *fx_said(struct fx *fx)
 {
 	static char text[sizeof fx->said];
@@ -453,7 +453,7 @@ static inline const char *fx_member(const char *json, const char *key)
 
 #define CHECK_TEXT(got, literal) CHECK_BYTES(bytes_str(got), literal)
 
-/* Is @got what the table says? A line of the table is named when it is not. */
+/* Is @got the text of the table? If not, the output names the line of the table. */
 static inline bool fx_check_row(size_t row, const char *got, const char *want)
 {
 	bool same = strcmp(got, want) == 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How often a message is parsed, whatever hooks do: once as it came and once after each edit, so at most three times. This
- * program is linked with --wrap=envelope_parse and counts the calls. The JSON of a late edit is parsed too, once; it is told
- * apart by what it does not say, the receiver.
+ * program is linked with --wrap=envelope_parse and counts the calls. The JSON of a late edit is parsed too, once; it has no
+ * receiver, so the counter can tell it from the message.
  */
 #include "submit_fixture.h"
 
@@ -25,7 +25,7 @@ enum envelope_error __wrap_envelope_parse(struct envelope *e, struct bytes text,
 	return __real_envelope_parse(e, text, max_depth, seed);
 }
 
-/* What a hook does. */
+/* The behaviour of a hook. */
 enum what { NO_HOOK, AT_ONCE, LATE, EDIT_AT_ONCE, EDIT_LATE, WHATS };
 
 static void edit(struct wsc_message *m)
@@ -90,8 +90,8 @@ static void one(enum fx_sender by, bool broadcast, enum what received, enum what
 }
 
 /*
- * on_message_received is given a message that it cannot write to. It is a pending call like any other, so what
- * wsc_finish_message() says for it is an edit all the same.
+ * on_message_received cannot write to its message. But wsc_finish_message() edits the message of every pending call, also of
+ * this hook.
  */
 TEST(a_message_is_parsed_once_and_once_more_after_each_edit_whatever_hooks_do)
 {

@@ -61,38 +61,40 @@ fail:
 
 void conn_stop_waiting(struct conn *c)
 {
-	if (!c->waiting)
+	if (!conn_waits(c))
 		return;
-	c->waiting = false;
-	conn_shard(c)->nwaiting--;
+	conn_shard(c)->ndeferred -= c->deferred;
+	c->resumed = c->deferred = false;
 	list_remove(&c->stream.link);
 }
 
 /* A paused stream is on no list of the loop, so its link is ours. */
-static void wait_on(struct conn *c, struct list *list)
+static bool begin_waiting(struct conn *c, struct list *list)
 {
 	if (c->phase == PHASE_ENDED)
-		return;
+		return false;
 	conn_stop_waiting(c);
 	stream_pause(&c->stream);
-	c->waiting = true;
-	conn_shard(c)->nwaiting++;
 	list_push(list, &c->stream.link);
+	return true;
 }
 
 void conn_defer(struct conn *c)
 {
-	wait_on(c, &conn_shard(c)->deferred);
+	if (!begin_waiting(c, &conn_shard(c)->deferred))
+		return;
+	c->deferred = true;
+	conn_shard(c)->ndeferred++;
 }
 
 void conn_go_on(struct conn *c)
 {
-	wait_on(c, &conn_shard(c)->resumed);
+	c->resumed = begin_waiting(c, &conn_shard(c)->resumed) || c->resumed;
 }
 
 void conn_pause(struct conn *c)
 {
-	if (c->phase != PHASE_ENDED && !c->waiting)
+	if (c->phase != PHASE_ENDED && !conn_waits(c))
 		stream_pause(&c->stream);
 }
 

@@ -88,7 +88,8 @@ struct conn {
 	bool peer_closed : 1;  /* a close frame has come */
 	bool by_client : 1;
 	bool held_input : 1; /* input waits in extra->held: for a hook, for room, or because its sender is rate-limited */
-	bool waiting : 1;    /* on shard.resumed or shard.deferred */
+	bool resumed : 1;    /* on shard.resumed */
+	bool deferred : 1;   /* on shard.deferred */
 	bool tell_flushed : 1; /* the kind wants to hear of each flush */
 	bool opened : 1;       /* the hub has counted it as opened, so its end is counted too */
 	bool rate_limited : 1; /* so many messages were refused that nothing is read until the timer fires */
@@ -110,6 +111,12 @@ static inline struct conn *conn_of_stream(struct stream *s)
 static inline bool conn_is_echo(const struct conn *c)
 {
 	return c->session.hidden;
+}
+
+/* Does its input wait for its turn? */
+static inline bool conn_waits(const struct conn *c)
+{
+	return c->resumed || c->deferred;
 }
 
 static inline struct conn *conn_of_session(struct session *s)
@@ -158,7 +165,10 @@ void conn_reap(struct shard *sh);
 
 /* Takes no more of @c until the other connections have had their turn. Its codec keeps the received input. */
 void conn_defer(struct conn *c);
-/* The input of @c that waited goes on, in this turn or the next. */
+/*
+ * The input of @c that waited goes on, in this turn or the next, whatever the pressure: it must not fill a queue of other
+ * connections. An echo and a connection that lingers are such.
+ */
 void conn_go_on(struct conn *c);
 /* Takes @c off both lists; its input still waits. */
 void conn_stop_waiting(struct conn *c);

@@ -184,7 +184,7 @@ static uint64_t limit_now(const struct conn *c, uint64_t max)
 {
 	const struct shard *sh = conn_shard(c);
 
-	if (!sh->nwaiting && sh->deflate.spent < DEFLATE_TURN_BYTES)
+	if (!sh->ndeferred && sh->deflate.spent < DEFLATE_TURN_BYTES)
 		return max;
 	if (c->deflate.client_takeover)
 		return 0;

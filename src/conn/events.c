@@ -93,11 +93,11 @@ void conn_run_waiting(struct shard *sh)
 
 	list_init(&now);
 	list_splice(&now, &sh->resumed);
-	while (!list_empty(&now) && !hub_pressed(sh->hub))
+	/* Under pressure too: an echo keeps within its own queue, and a connection that lingers takes only a close frame. */
+	while (!list_empty(&now))
 		resume_first(sh, &now);
-	list_splice(&now, &sh->resumed);
-	list_splice(&sh->resumed, &now);
-	for (unsigned n = DEFERRED_RUNS; n && !list_empty(&sh->deferred) && !hub_pressed(sh->hub); n--) {
+	for (unsigned n = DEFERRED_RUNS; n && !list_empty(&sh->deferred) && !hub_pressed(sh->hub) && !sh->congested(sh);
+	     n--) {
 		resume_first(sh, &sh->deferred);
 		/* At least one: input that was inflated at once must not keep the others waiting for ever. */
 		if (sh->deflate.spent >= DEFLATE_TURN_BYTES)

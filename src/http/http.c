@@ -533,7 +533,7 @@ static void drain(struct conn *c)
 
 	h->keep_alive = false;
 	/* A request that was received and waits for its turn is answered first. */
-	if (!is_idle(h) || c->waiting)
+	if (!is_idle(h) || conn_waits(c))
 		return;
 	if (is_sent(c))
 		http_over(c, WS_CODE_GOING_AWAY, false);

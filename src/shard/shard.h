@@ -146,7 +146,7 @@ struct shard {
 	struct list dead;     /* to be freed at the end of the turn */
 	struct list resumed;  /* their waiting input goes on in this turn or the next */
 	struct list deferred; /* their input goes on, a few a turn, after the others have had their turn */
-	uint32_t nwaiting;    /* on the last two */
+	uint32_t ndeferred;   /* connections on the last one */
 	struct map program;   /* by sender: submissions of the program that a hook has; see submit/program.c */
 	struct listener listeners[SHARD_LISTENERS];
 	unsigned nlisteners;

@@ -8,6 +8,7 @@
 #ifndef WSC_SUBMIT_SUBMIT_H
 #define WSC_SUBMIT_SUBMIT_H
 
+#include <assert.h>
 #include "submit/submission.h"
 
 /*
@@ -25,6 +26,7 @@ void submit_outcome(struct shard *sh, const struct hub_request *r);
 #define SUBMIT_TOKEN_SHIFT 30
 static inline uint64_t submit_token(const struct sender *sender, slab_handle handle)
 {
+	assert(!(handle >> SUBMIT_TOKEN_SHIFT & 3)); /* an index that high needs 50 million connections on one worker */
 	return handle ? handle | (uint64_t)sender->id << SUBMIT_TOKEN_SHIFT : 0;
 }
 

@@ -425,7 +425,7 @@ static void flushed(struct conn *c, bool moved)
 {
 	struct shard *sh = conn_shard(c);
 
-	if (!c->held_input || c->rate_limited || c->waiting)
+	if (!c->held_input || c->rate_limited || conn_waits(c))
 		return;
 	/* A client that reads is alive. */
 	if (moved)
@@ -494,7 +494,7 @@ static bool waits_for_us(const struct conn *c)
 	const struct shard *sh = conn_shard(c);
 
 	if (c->held_input)
-		return c->waiting || !conn_is_echo(c);
+		return conn_waits(c) || !conn_is_echo(c);
 	/* The loop has seen them, or has not yet, because its polls were full. */
 	return (c->stream.src.flags & STREAM_READABLE) ||
 	       (sh->loop.crowded && (uint64_t)sh->loop.crowded * LOOP_EVENTS <= sh->conns.live);

@@ -23,7 +23,7 @@
 #define FLUSH_SLICE_NS 2000000u /* then others get their turn */
 #define FLUSH_CHECK 16u         /* sessions between two looks at the clock */
 #define MANY_READY 32u          /* streams in one poll that make a second look worth its while */
-#define WAITING_MANY 64u        /* connections whose input waits; then the bulk streams are not read */
+#define DEFERRED_MANY 64u       /* deferred connections, above which the bulk streams are not read */
 #define TIMERS_PER_TURN 16u     /* because a connection that runs out of time costs as much as some messages */
 #define DRAIN_BATCH 64u         /* connections closed at once; more when the time is short for so many batches */
 #define AWAY_MS 1000u           /* a turn so much later than planned: the process did not run */
@@ -191,7 +191,7 @@ static int wait_ms(struct worker *w)
 
 	if (has_work(w))
 		return 0;
-	if (loop_unfinished(&w->shard.loop) || w->shard.nwaiting)
+	if (loop_unfinished(&w->shard.loop) || w->shard.ndeferred || !list_empty(&w->shard.resumed))
 		return congested(&w->shard) ? 1 : 0; /* another worker must catch up before we may read */
 	at = next_deadline_ms(w);
 	if (at <= now)
@@ -330,7 +330,7 @@ static void read_and_take(struct worker *w)
 {
 	struct shard *sh = &w->shard;
 
-	sh->loop.no_bulk = sh->nwaiting > WAITING_MANY;
+	sh->loop.no_bulk = sh->ndeferred > DEFERRED_MANY;
 	loop_read(&sh->loop);
 	run_self(w);
 	/* While a peer is behind, the program's calls wait too, and in the end they return -WSC_EAGAIN. */
@@ -416,8 +416,7 @@ bool worker_turn(struct worker *w, int max_wait_ms)
 	/* Many at once: clients that wrote meanwhile are served by the same flush. */
 	if (sh->loop.polled >= MANY_READY && !hub_pressed(sh->hub))
 		look_again(w);
-	if (!congested(sh))
-		conn_run_waiting(sh);
+	conn_run_waiting(sh);
 	if (atomic_load(&w->shared.stop)) {
 		sh->drain_deadline_ms = atomic_load(&w->shared.deadline_ms); /* a second stop may have less patience */
 		if (!sh->draining)

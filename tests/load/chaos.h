@@ -99,7 +99,7 @@ struct link {
 	size_t out_len, out_room;
 	unsigned int unanswered; /* HTTP requests */
 	unsigned int answered;
-	bool said_close;         /* the peer's close frame has come */
+	bool said_close; /* the peer's close frame has come */
 	struct link *next_dead;
 
 	/* the fields of `chaos` */

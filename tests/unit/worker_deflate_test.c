@@ -378,12 +378,12 @@ static int alice_waits(struct rig *r, int loud)
 		memcpy(pings + at, "\x81\x84\0\0\0\0ping", 10);
 	put(loud, pings, sizeof pings);
 	rig_turn(r, 1);
-	CHECK_EQ(sh->nwaiting, 1);
+	CHECK_EQ(sh->ndeferred, 1);
 	put(alice, data, three_to_bob(data));
 	loop_wait(&sh->loop, 0);
 	loop_read(&sh->loop);
-	CHECK_EQ(sh->nwaiting, 2);
-	CHECK(c->waiting && c->held_input && c->at.extra->inflate && c->at.extra->held.len);
+	CHECK_EQ(sh->ndeferred, 2);
+	CHECK(c->deferred && c->held_input && c->at.extra->inflate && c->at.extra->held.len);
 	return alice;
 }
 
@@ -409,7 +409,7 @@ TEST(a_compressed_message_that_waits_for_its_turn_and_for_a_hook_comes_before_th
 		CHECK(asked != NULL);
 		if (!asked)
 			break;
-		CHECK(!rig_conn(&r, "alice")->waiting && rig_conn(&r, "alice")->held_input);
+		CHECK(!rig_conn(&r, "alice")->deferred && rig_conn(&r, "alice")->held_input);
 		p = asked;
 		asked = NULL;
 		wsc_finish(p, WSC_ALLOW, "");
@@ -420,7 +420,7 @@ TEST(a_compressed_message_that_waits_for_its_turn_and_for_a_hook_comes_before_th
 		CHECK(memmem(payload.at, payload.len, want, strlen(want)) != NULL);
 	}
 	rig_turn(&r, 50);
-	CHECK_EQ(r.w[0]->shard.nwaiting, 0);
+	CHECK_EQ(r.w[0]->shard.ndeferred, 0);
 	CHECK(!rig_conn(&r, "alice")->held_input && !rig_conn(&r, "alice")->at.extra);
 	inbox_free(&in);
 	close(alice);
@@ -459,7 +459,7 @@ TEST(a_connection_that_ends_while_a_compressed_message_waits_leaves_nothing_behi
 		}
 		close(loud);
 		rig_turn(&r, 200);
-		CHECK_EQ(r.w[0]->shard.nwaiting, 0);
+		CHECK_EQ(r.w[0]->shard.ndeferred, 0);
 		CHECK(list_empty(&r.w[0]->shard.deferred));
 		CHECK_EQ(atomic_load(&r.set.shared.connections), 0);
 		CHECK_EQ(atomic_load(&r.set.shared.context_bytes), 0);

@@ -67,7 +67,7 @@ TEST(a_close_behind_a_full_queue_needs_no_timer)
 		say(alice, to_bob);
 	loop_wait(&r.w[0]->shard.loop, 0);
 	loop_read(&r.w[0]->shard.loop);
-	while (r.w[0]->shard.nwaiting)
+	while (r.w[0]->shard.ndeferred)
 		conn_run_waiting(&r.w[0]->shard);
 	/* 256 messages are queued and none is sent */
 	c = rig_conn(&r, "bob");

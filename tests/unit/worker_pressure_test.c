@@ -159,7 +159,7 @@ static bool is_loud(const struct conn *c)
 
 static bool is_deferred(const struct conn *c)
 {
-	return c->waiting;
+	return c->deferred;
 }
 
 static void all_due(struct rig *r)

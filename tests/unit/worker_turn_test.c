@@ -386,11 +386,11 @@ TEST(input_that_waits_for_its_turn_shows_on_the_descriptor_of_a_host)
 		memcpy(pings + at, "\x81\x84\0\0\0\0ping", 10);
 	put(alice, pings, sizeof pings);
 	rig_turn(&r, 1);
-	CHECK_EQ(r.w[0]->shard.nwaiting, 1);
+	CHECK_EQ(r.w[0]->shard.ndeferred, 1);
 	p.fd = loop_fd(&r.w[0]->shard.loop);
-	for (; turns < 1000 && r.w[0]->shard.nwaiting && poll(&p, 1, 10000) == 1; turns++)
+	for (; turns < 1000 && r.w[0]->shard.ndeferred && poll(&p, 1, 10000) == 1; turns++)
 		rig_turn(&r, 1);
-	CHECK_EQ(r.w[0]->shard.nwaiting, 0);
+	CHECK_EQ(r.w[0]->shard.ndeferred, 0);
 	CHECK(turns > 1);
 	/* And then nothing is due for a long time. */
 	for (turns = 0; turns < 10 && poll(&p, 1, 0) == 1; turns++)

@@ -81,6 +81,7 @@ struct peer {
 		uint64_t ms, held_ms;      /* when it dialled; when it was seen to be accepted */
 		unsigned reloads, tickets; /* and those in use then */
 		uint64_t ticket_ms;
+		unsigned updates; /* of its key */
 	} tls;
 	bool deaf; /* not HTTP: it has begun as if it were TLS */
 	bool wide; /* a window that nothing fills */
@@ -583,6 +584,8 @@ static void pass(uint64_t ms, bool at_once)
 /* ---- clients ---------------------------------------------------------------------------------------------------------------- */
 
 static const size_t windows[] = { 1u << 20, 4096, 300, 120 };
+
+#define KEY_UPDATES 8 /* UPDATES_AT_ONCE of net/tls.c */
 
 /* From now on nothing that the client sends is right, so the server must send an alert and end. */
 static void break_tls(struct peer *p)
@@ -1182,8 +1185,11 @@ static void below(struct peer *p)
 		g.calm = false;
 		break;
 	case 4:
-		if (secure_update(p->tls.end))
+		/* Never more than the server takes in one recv, because the server may read all of them at once. */
+		if (p->tls.updates < KEY_UPDATES && secure_update(p->tls.end)) {
+			p->tls.updates++;
 			(void)transmit(p);
+		}
 		break;
 	}
 }

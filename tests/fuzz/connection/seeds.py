@@ -216,6 +216,9 @@ SEEDS = {
     "slow_body": CALM + raw(0) + feed(0, POST + b"Content-Length: 26\r\n\r\n{") + clock(50),
     "creep": bytes([0x20, 0, 0, 1]) + ws(0, 0) + ws(1, 1) + send(0, 1) + clock(9, False),
     "creep_more": bytes([0x30, 0, 0, 1]) + ws(0, 0) + sse(1, 1) + send(0, 1) + program(0, 0x80) + clock(9, False),
+    # turns
+    "requests_wait_their_turn": bytes([1, 0, 0, 1]) + b"".join(http(i) for i in range(6)) +
+                                b"".join(get(i, 0, turn=False) for i in range(6) for _ in range(120)) + settle(),
     # pressure
     "slow_reader": bytes([0, 1, 0, 1]) + ws(0, 1, 0x0c) + ws(1, 0) + stall(0) +
                    b"".join(send(1, 1, 0x0f) for _ in range(12)) + settle() + stall(0) + settle(),
@@ -253,6 +256,12 @@ SEEDS = {
                       b"".join(send(i, 3 - i) for i in range(4)) + clock(9) + finish(0, True) + finish(0, True),
     "hooks_and_gone": bytes([0, 0, 0x07, 9]) + b"".join(ws(i, i, turn=False) + leave(i, True) for i in range(6)) +
                       b"".join(finish(0, True) for _ in range(4)),
+    "hooks_refuse_late": bytes([0, 0, 0x02, 102]) + b"".join(sse(i, i) for i in range(4)) + finish(0, False) + finish(0, False) +
+                         b"".join(clock(255) for _ in range(4)),
+    "hooks_time_out": bytes([0, 0, 0x02, 102]) + b"".join(ws(i, i) for i in range(4)) + b"".join(clock(255) for _ in range(4)),
+    "hooks_authenticate_late": bytes([1, 0x28, 0x01, 81]) + ws(0, 1) + sse(1, 1) + ws(2, 1) + b"".join(clock(255) for _ in range(4)),
+    "hooks_program_waits": bytes([0, 0, 0x08, 106]) + ws(0, 1) + ws(1, 1) + b"".join(program(0, 1) for _ in range(5)) + finish(0, True) +
+                           settle(),
     "overwrite": bytes([0, 0, 0x40, 1]) + ws(0, 0) + ws(1, 1) +
                  frame(0, 0x81, b'{"from":"somebody","to":"u1","content":"x"}') + send(0, 1),
     # wrong frames

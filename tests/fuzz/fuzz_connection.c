@@ -403,17 +403,17 @@ static void check_secured_end(const struct peer *p)
 }
 
 /*
- * Our end of a handshake may be over before the server has read the last bytes of it. Where the clock creeps, the
- * timeout can expire in between, and then the server can send nothing.
+ * Our end of a handshake may be over before the server has read the last bytes of it, or of the record behind it that
+ * holds the request. Where the clock creeps, the timeout can expire in between, and then the server can send nothing.
  */
-static bool ran_out_amid_handshake(const struct peer *p)
+static bool ran_out_before_the_request(const struct peer *p)
 {
-	return g.creeps && p->tls.end && !p->tls.end->tickets && !p->r.answers && kernel_ms() - p->tls.ms >= HEADER_MS;
+	return g.creeps && p->tls.end && !p->r.answers && kernel_ms() - p->tls.ms >= HEADER_MS;
 }
 
 static void end_of(struct peer *p)
 {
-	bool undisturbed = !p->was_stalled && !p->left && !g.cut && !ran_out_amid_handshake(p);
+	bool undisturbed = !p->was_stalled && !p->left && !g.cut && !ran_out_before_the_request(p);
 
 	p->over = true;
 	if (undisturbed && p->tls.end && !p->tls.in_clear)

@@ -108,12 +108,6 @@ static const struct metric_labels labels_ROUTE_STATUS = {
 const struct metric_row metric_rows[METRIC_ROWS] = {
 #include "api/metrics.def"
 };
-#undef METRIC
-#undef NO_STAT
-#undef STAT
-#undef STAT_IN
-#undef STAT_SMALL_IN
-#undef STAT_BY
 
 /* ---- sums ---------------------------------------------------------------------------------------------------------- */
 
@@ -149,7 +143,6 @@ void metrics_add(struct metrics_totals *t, const struct metrics *m, const struct
 #define FROM_DERIVED(field)
 #define METRIC(kind, source, field, labels, unit, name, stat, help) FROM_##source(field)
 #include "api/metrics.def"
-#undef METRIC
 #undef FROM
 #undef FROM_OWN
 #undef FROM_HUB

@@ -114,7 +114,6 @@ enum metric_status metric_status_of(uint16_t status);
 struct metrics {
 #include "api/metrics.def"
 };
-#undef METRIC
 #undef METRIC_OWN_COUNTER
 #undef METRIC_OWN_HISTOGRAM
 #undef METRIC_FROM_OWN
@@ -131,7 +130,6 @@ struct metrics {
 struct metrics_totals {
 #include "api/metrics.def"
 };
-#undef METRIC
 #undef METRIC_SUM_COUNTER
 #undef METRIC_SUM_GAUGE
 #undef METRIC_SUM_FIGURE
@@ -145,7 +143,6 @@ struct metrics_totals {
 #define METRIC_BOUNDS_HISTOGRAM(field) extern const uint64_t metric_bounds_##field[HISTOGRAM_BOUNDS];
 #define METRIC(kind, source, field, labels, unit, name, stat, help) METRIC_BOUNDS_##kind(field)
 #include "api/metrics.def"
-#undef METRIC
 #undef METRIC_BOUNDS_COUNTER
 #undef METRIC_BOUNDS_GAUGE
 #undef METRIC_BOUNDS_FIGURE
@@ -198,7 +195,6 @@ enum {
 	METRIC_ROWS = 0
 #include "api/metrics.def"
 };
-#undef METRIC
 
 extern const struct metric_row metric_rows[METRIC_ROWS];
 

@@ -1009,12 +1009,6 @@ int wsc_stats(const struct wsc_gateway *gw, struct wsc_stats *out)
 		stat                                                \
 	}
 #include "api/metrics.def"
-#undef METRIC
-#undef NO_STAT
-#undef STAT
-#undef STAT_IN
-#undef STAT_SMALL_IN
-#undef STAT_BY
 	return 0;
 }
 
